@@ -1,0 +1,92 @@
+"""What of the waiting records may land: the exactly-once rule, without any I/O.
+
+A log's records carry consecutive `seq`s from 0. The table remembers for each log the last one that landed.
+Sent twice, a record is dropped; sent too early, it is refused: the table of a log never has a hole and never
+a row twice. Logs do not wait for each other: what is wrong with one stops that one alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+Records = Sequence[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogBatch:
+    """Consecutive records of one log, as its journal holds them: (canonical bytes, leaf) pairs."""
+
+    log_id: str
+    first_seq: int
+    last_seq: int
+    records: Records
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What one round will do: `append` in this order, and why each log in `refused` stays where it is."""
+
+    append: tuple[LogBatch, ...]
+    refused: Mapping[str, str]
+
+
+def plan(batches: Sequence[LogBatch], landed: Mapping[str, int]) -> Plan:
+    """Choose the records that continue their logs exactly.
+
+    Args:
+        batches: in the order in which they were handed over; several may be of one log and may overlap.
+        landed: last `seq` in the table for each log; a log that is not in it has none (-1).
+    Returns: at most one batch for each log, without what has landed already. A log that is refused once
+        appends nothing in this round, not even what was good before the refusal: its owner sees one answer.
+    Cost: O(batches); records are sliced, never looked at.
+    """
+    pending: dict[str, LogBatch] = {}
+    refused: dict[str, str] = {}
+    for batch in batches:
+        log_id = batch.log_id
+        if log_id in refused:
+            continue
+        before = pending.get(log_id)
+        last = before.last_seq if before is not None else landed.get(log_id, -1)
+        reason = _refusal(batch, last)
+        if reason is not None:
+            refused[log_id] = reason
+            pending.pop(log_id, None)
+        elif batch.last_seq > last:
+            pending[log_id] = _joined(before, _after(batch, last))
+    return Plan(append=tuple(pending.values()), refused=refused)
+
+
+def _refusal(batch: LogBatch, last: int) -> str | None:
+    log_id, first_seq, last_seq = batch.log_id, batch.first_seq, batch.last_seq
+    if first_seq < 0 or len(batch.records) != last_seq - first_seq + 1:
+        held = len(batch.records)
+        return f"batch of log `{log_id}` says seq {first_seq} to {last_seq} and holds {held} records"
+    if first_seq > last + 1:
+        return f"gap in log `{log_id}`: expected seq {last + 1}, found {first_seq}"
+    return None
+
+
+def _after(batch: LogBatch, last: int) -> LogBatch:
+    """The part of the batch beyond `last` (which lies before the batch's end)."""
+    skip = max(0, last + 1 - batch.first_seq)
+    if skip == 0:
+        return batch
+    return LogBatch(
+        log_id=batch.log_id,
+        first_seq=batch.first_seq + skip,
+        last_seq=batch.last_seq,
+        records=batch.records[skip:],
+    )
+
+
+def _joined(before: LogBatch | None, after: LogBatch) -> LogBatch:
+    if before is None:
+        return after
+    return LogBatch(
+        log_id=before.log_id,
+        first_seq=before.first_seq,
+        last_seq=after.last_seq,
+        records=[*before.records, *after.records],
+    )
