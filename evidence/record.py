@@ -61,7 +61,14 @@ def _python_type(type_: pa.DataType) -> type:
 
 
 _TYPES: Final = {c.name: _python_type(c.type) for c in _COVERED if c.name != "event_date"}
-_INT32: Final = frozenset(c.name for c in _COVERED if c.type == pa.int32())
+_LISTS: Final = tuple(name for name, type_ in _TYPES.items() if type_ is list)
+_INGEST_TIME: Final = SCHEMA.get_field_index("ingest_time")
+# Parsed rows of a chunk stay in the processor's cache until they are columns: 3 times as fast as all at once.
+_CHUNK_ROWS: Final = 512
+_INT32_END: Final = 2**31
+# What a date column and every reader can hold: 0001-01-01 up to, not including, 10000-01-01.
+_FIRST_US: Final = (date.min.toordinal() - _EPOCH_ORDINAL) * _DAY_US
+_END_US: Final = (date.max.toordinal() + 1 - _EPOCH_ORDINAL) * _DAY_US
 
 
 class RecordError(InputError):
@@ -86,27 +93,17 @@ def canonical_bytes(row: EvidenceRow) -> bytes:
         raise RecordError(f"evidence row lacks the column `{missing[0]}`", column=missing[0])
     # INVARIANT (land): whatever passes here fits the table. A row that only Delta refused would be durable
     # in a journal and could never land, nor could any row of its log after it.
+    types = _TYPES
     for name, value in row.items():
-        expected = _TYPES.get(name)
-        if type(value) is not expected:
-            _accept_subclass(name, value, expected)
-        if expected is list:
-            _check_texts(name, value)
-    if row["seq"] < 0:
-        raise RecordError(f"seq `{row['seq']}` lies below 0", column="seq")
-    if row.get("decision", "deny") not in DECISIONS:
-        raise RecordError(f"unknown decision `{row['decision']}`", column="decision")
-    for name in _INT32:
-        if not -(2**31) <= row.get(name, 0) < 2**31:  # type: ignore[operator]
-            raise RecordError(f"column `{name}` holds 32-bit integers", column=name)
+        if type(value) is not types.get(name):
+            _accept_subclass(name, value)
+    for name in _LISTS:
+        if name in row:
+            _check_texts(name, row[name])  # type: ignore[literal-required]
+    _check_values(row)
     plain: dict[str, object] = {**row, "event_date": _iso_date(row["event_time"] // _DAY_US)}
-    digest = row.get("arguments_digest")
-    if digest is not None:
-        if len(digest) != 32:
-            raise RecordError(
-                "arguments_digest is 32 bytes long", column="arguments_digest", found=len(digest)
-            )
-        plain["arguments_digest"] = digest.hex()
+    if "arguments_digest" in row:
+        plain["arguments_digest"] = row["arguments_digest"].hex()
     return _dumps(plain)
 
 
@@ -123,23 +120,13 @@ def to_arrow(records: Sequence[tuple[bytes, bytes]], *, ingest_time_us: int) -> 
         ingest_time_us: when this landing happens, microseconds since the epoch.
     Returns: one row for each record, in their order, in `SCHEMA`.
     Raises: RecordError: the bytes are not a record, or hold a column that this version does not know.
-    Cost: about 8 µs a row; column by column, no dictionary is built beyond the one that parsing yields.
+    Cost: about 7 µs a row.
     """
-    try:
-        rows: list[dict[str, Any]] = [orjson.loads(canonical) for canonical, _ in records]
-        arrays = [_column(column.name, column.type, rows) for column in COLUMNS[:-1]]
-    except (ValueError, TypeError, AttributeError, pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise RecordError(f"journalled bytes are not an evidence record: {error}") from error
-    # A column that we dropped silently would make a leaf that nobody can recompute from the table.
-    if sum(len(array) - array.null_count for array in arrays) != sum(map(len, rows)):
-        unknown = sorted({name for row in rows for name in row} - set(SCHEMA.names))
-        name = unknown[0] if unknown else "null"
-        raise RecordError(f"journalled record holds `{name}`, which the table has no column for", column=name)
-    arrays[SCHEMA.get_field_index("ingest_time")] = pa.repeat(
-        pa.scalar(ingest_time_us, pa.timestamp("us", tz="UTC")), len(rows)
-    )
-    arrays.append(pa.array([leaf for _, leaf in records], pa.binary()))
-    return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
+    parts = [
+        _to_arrow(records[first : first + _CHUNK_ROWS], ingest_time_us)
+        for first in range(0, len(records), _CHUNK_ROWS)
+    ]
+    return pa.concat_batches(parts) if parts else pa.RecordBatch.from_pylist([], schema=SCHEMA)
 
 
 def canonical_from_arrow(batch: pa.RecordBatch | pa.Table) -> list[bytes]:
@@ -151,11 +138,36 @@ def canonical_from_arrow(batch: pa.RecordBatch | pa.Table) -> list[bytes]:
     Returns: the canonical bytes of each row, in the order of the rows.
     """
     names = [name for name in batch.schema.names if name not in UNCOVERED]
-    columns = [_plain_values(batch.column(name)) for name in names]
+    table = batch.select(names)
+    chunks = [table.slice(first, _CHUNK_ROWS) for first in range(0, table.num_rows, _CHUNK_ROWS)]
+    return [canonical for chunk in chunks for canonical in _canonical_rows(names, chunk)]
+
+
+def _canonical_rows(names: Sequence[str], rows: pa.RecordBatch | pa.Table) -> list[bytes]:
+    columns = [_plain_values(rows.column(name)) for name in names]
     return [
         _dumps({name: value for name, value in zip(names, row, strict=True) if value is not None})
         for row in zip(*columns, strict=True)
     ]
+
+
+def _to_arrow(records: Sequence[tuple[bytes, bytes]], ingest_time_us: int) -> pa.RecordBatch:
+    try:
+        rows: list[dict[str, Any]] = [orjson.loads(canonical) for canonical, _ in records]
+        arrays = [_column(column.name, column.type, rows) for column in COLUMNS[:-1]]
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:  # pyarrow's are two of them
+        raise RecordError(f"journalled bytes are not an evidence record: {error}") from error
+    # A column that we dropped silently would make a leaf that nobody can recompute from the table.
+    if sum(len(array) - array.null_count for array in arrays) != sum(map(len, rows)):
+        unknown = sorted({name for row in rows for name in row} - set(SCHEMA.names))
+        name = unknown[0] if unknown else "null"
+        raise RecordError(f"journalled record holds `{name}`, which the table has no column for", column=name)
+    for column, array in zip(COLUMNS, arrays, strict=False):
+        if column.required and array.null_count and column.name not in UNCOVERED:
+            raise RecordError(f"journalled record lacks the column `{column.name}`", column=column.name)
+    arrays[_INGEST_TIME] = pa.repeat(pa.scalar(ingest_time_us, SCHEMA.field(_INGEST_TIME).type), len(rows))
+    arrays.append(pa.array([leaf for _, leaf in records], pa.binary()))
+    return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
 
 
 def _dumps(plain: Mapping[str, object]) -> bytes:
@@ -170,8 +182,26 @@ def _iso_date(days_since_epoch: int) -> str:
     return date.fromordinal(_EPOCH_ORDINAL + days_since_epoch).isoformat()
 
 
-def _accept_subclass(name: str, value: object, expected: type | None) -> None:
+def _check_values(row: EvidenceRow) -> None:
+    """What the table's constraints and types refuse beyond the Python type."""
+    if row["seq"] < 0:
+        raise RecordError(f"seq `{row['seq']}` lies below 0", column="seq")
+    if "decision" in row and row["decision"] not in DECISIONS:
+        raise RecordError(f"unknown decision `{row['decision']}`", column="decision")
+    if "arguments_digest" in row and len(row["arguments_digest"]) != 32:
+        found = len(row["arguments_digest"])
+        raise RecordError(f"arguments_digest is 32 bytes long, not {found}", column="arguments_digest")
+    if not _FIRST_US <= row["event_time"] < _END_US:
+        raise RecordError("event_time lies outside the years 1 to 9999", column="event_time")
+    if not 0 < row["schema_version"] < _INT32_END:
+        raise RecordError("schema_version is a positive 32-bit integer", column="schema_version")
+    if "risk_steps" in row and not -_INT32_END <= row["risk_steps"] < _INT32_END:
+        raise RecordError("risk_steps is a 32-bit integer", column="risk_steps")
+
+
+def _accept_subclass(name: str, value: object) -> None:
     """Enum members are fine; a `bool` is no integer, and None is said by leaving the column out."""
+    expected = _TYPES.get(name)
     if expected is None:
         raise RecordError(f"unknown evidence column `{name}`", column=name)
     if not isinstance(value, expected) or isinstance(value, bool):
