@@ -1,0 +1,51 @@
+# Everything starts here: `make` lists the targets. All but `help` and `clean` set up .venv first.
+SHELL       := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.PHONY: help setup check test test-fast demo clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)$$/  make \1|\2/' | column -t -s '|'
+
+setup: $(STAMP) ## a virtual environment in .venv, with everything at the pinned versions
+
+# Rebuilt only when what is to be installed has changed; the sources themselves are installed editable.
+$(STAMP): pyproject.toml sdk/pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "python 3.11 or newer is needed, found \`$$($(PYTHON) --version 2>&1)\`; name another one: make $(or $(MAKECMDGOALS),setup) PYTHON=python3.12" >&2; exit 1; }
+	@if ! $(BIN)/python -c 'import pip' 2>/dev/null; then \
+	  echo "setup: creating $(VENV) with $$($(PYTHON) --version)"; \
+	  rm -rf $(VENV); \
+	  $(PYTHON) -m venv $(VENV) || { echo "the venv module is missing or broken; on Debian: apt install python3-venv" >&2; exit 1; }; \
+	fi
+	@echo "setup: installing the pinned packages into $(VENV) (about a minute the first time)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ./sdk -e '.[dev,demo]'
+	@touch $@
+	@echo "setup: done"
+
+check: $(STAMP) ## formatting, lint, types, and the dependency rule between the packages
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/mypy -p examples.banking
+	$(BIN)/lint-imports
+
+test: $(STAMP) ## every test, those on real Ray as well
+	$(BIN)/python -m pytest
+
+test-fast: $(STAMP) ## the tests that need no running control plane
+	$(BIN)/python -m pytest -m "not ray"
+
+demo: $(STAMP) ## govern AgentDojo's banking agents, honest and hijacked, and show what was stopped
+	@$(BIN)/python -m examples.banking.demo
+
+clean: ## remove the virtual environment, caches and what the demo left
+	rm -rf $(VENV) .controlplane-demo build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf *.egg-info sdk/*.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
