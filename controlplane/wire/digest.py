@@ -1,8 +1,8 @@
 """What stands for a call's arguments: the digest an allow is bound to, its keyed form, and the masked text.
 
 The digest is SHA-256 over the RFC 8785 (JCS) form, so that any enforcement point in any language can
-recompute it from the arguments it is about to execute. Evidence keeps only an HMAC of it: arguments are often guessable
-(an amount, a payee), and a plain digest would let a reader of the table try guesses.
+recompute it from the arguments it is about to execute. Evidence keeps only an HMAC of it: arguments are often
+guessable (an amount, a payee), and a plain digest would let a reader of the table try guesses.
 """
 
 from __future__ import annotations
