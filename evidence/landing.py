@@ -10,6 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evidence.record import RecordError, to_arrow
+
 Records = Sequence[tuple[bytes, bytes]]
 
 
@@ -56,6 +61,24 @@ def plan(batches: Sequence[LogBatch], landed: Mapping[str, int]) -> Plan:
         elif batch.last_seq > last:
             pending[log_id] = _joined(before, _after(batch, last))
     return Plan(append=tuple(pending.values()), refused=refused)
+
+
+def rows_of(batch: LogBatch, *, ingest_time_us: int) -> pa.RecordBatch:
+    """The batch's rows, checked against what the batch says of them.
+
+    Raises: RecordError: bytes that are no record, or records of another log or of other `seq`s.
+    """
+    rows = to_arrow(batch.records, ingest_time_us=ingest_time_us)
+    expected = pa.array(range(batch.first_seq, batch.last_seq + 1), pa.int64())
+    if (
+        not rows.column("seq").equals(expected)
+        or not pc.all(pc.equal(rows.column("log_id"), batch.log_id)).as_py()
+    ):
+        raise RecordError(
+            f"batch of log `{batch.log_id}`, seq {batch.first_seq} to {batch.last_seq}, holds other records",
+            log_id=batch.log_id,
+        )
+    return rows
 
 
 def _refusal(batch: LogBatch, last: int) -> str | None:

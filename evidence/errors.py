@@ -1,0 +1,36 @@
+"""What can go wrong with the evidence table.
+
+UnavailableError
+└── EvidenceUnavailableError   it cannot be opened, written or made durable now: nothing may be trimmed
+    └── EvidenceDamagedError   files are missing or cut short (fields: `file`, `expected`, `found`)
+ConflictError
+└── SchemaMismatchError        it is another table, or another version's (fields: `expected`, `found`)
+NotFoundError
+└── NoEvidenceError            there is no table at this path
+InputError
+└── QueryError                 the SQL is wrong, asks for more than reading, or for too much
+"""
+
+from __future__ import annotations
+
+from controlplane.errors import ConflictError, InputError, NotFoundError, UnavailableError
+
+
+class EvidenceUnavailableError(UnavailableError):
+    code = "evidence_unavailable"
+
+
+class EvidenceDamagedError(EvidenceUnavailableError):
+    code = "evidence_damaged"
+
+
+class SchemaMismatchError(ConflictError):
+    code = "schema_mismatch"
+
+
+class NoEvidenceError(NotFoundError):
+    code = "no_evidence"
+
+
+class QueryError(InputError):
+    code = "invalid_query"

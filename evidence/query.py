@@ -1,0 +1,70 @@
+"""Ask the evidence table in SQL: with DuckDB, in memory, from the table alone, reading and nothing else."""
+
+from __future__ import annotations
+
+import threading
+from typing import Final
+
+import duckdb
+import pyarrow as pa
+
+from evidence.errors import QueryError
+from evidence.table import open_dataset
+
+VIEW: Final = "evidence"
+
+
+def query(
+    path: str,
+    sql: str,
+    *,
+    max_rows: int = 100_000,
+    timeout_s: float = 60.0,
+    memory_limit_bytes: int = 2 * 2**30,
+) -> pa.Table:
+    """Run one SELECT over the table's rows as they are now; needs no control plane.
+
+    Args:
+        path: directory of the Delta table.
+        sql: DuckDB SQL over the view `evidence`; it can reach no file, network, extension or setting.
+    Returns: at most `max_rows` rows.
+    Raises:
+        QueryError: wrong SQL, not one SELECT, or beyond the given time, memory or rows.
+        NoEvidenceError, EvidenceUnavailableError: the table cannot be read.
+    """
+    dataset = open_dataset(path)
+    with duckdb.connect(":memory:") as connection:
+        connection.register(VIEW, dataset)
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute(f"SET memory_limit = '{memory_limit_bytes}B'")
+        connection.execute("SET max_temp_directory_size = '0B'")
+        # INVARIANT (read only): what follows is the operator's text. Nothing outside this memory can be
+        # reached any more, and the lock keeps the text from undoing that.
+        connection.execute("SET python_enable_replacements = false")
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
+        return _run(connection, sql, max_rows=max_rows, timeout_s=timeout_s)
+
+
+def _run(connection: duckdb.DuckDBPyConnection, sql: str, *, max_rows: int, timeout_s: float) -> pa.Table:
+    timer = threading.Timer(timeout_s, connection.interrupt)
+    timer.daemon = True
+    timer.start()
+    try:
+        statements = connection.extract_statements(sql)
+        if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+            raise QueryError(f"expected one SELECT over the view `{VIEW}`, found `{sql.strip()}`")
+        result = connection.sql(sql).limit(max_rows + 1).to_arrow_table()
+    except duckdb.InterruptException as error:
+        raise QueryError(f"the query took more than {timeout_s:g} s", code="query_too_slow") from error
+    except duckdb.OutOfMemoryException as error:
+        raise QueryError("the query needs more memory than it may use", code="query_too_large") from error
+    except duckdb.Error as error:
+        raise QueryError(f"the query failed: {error}") from error
+    finally:
+        timer.cancel()
+    if result.num_rows > max_rows:
+        raise QueryError(
+            f"the query has more than {max_rows} rows; add a limit or aggregate", code="query_too_large"
+        )
+    return result
