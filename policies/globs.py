@@ -1,0 +1,44 @@
+"""Names and globs: `*` stops at a dot, `**` does not; nothing else is special; case matters."""
+
+from __future__ import annotations
+
+import re
+
+MAX_WILDCARDS = 4  # a backtracking match costs O(length ** wildcards) in the worst case
+
+_WILDCARD = re.compile(r"\*+")
+
+
+def is_glob(text: str) -> bool:
+    return "*" in text
+
+
+class Glob:
+    """One pattern, compiled once.
+
+    Args:
+        pattern: a name; `*` stands for any run of characters without a dot, `**` for any run at all.
+    """
+
+    __slots__ = ("_fullmatch", "literal_length", "pattern")
+
+    def __init__(self, pattern: str) -> None:
+        self.pattern = pattern
+        self.literal_length = len(_WILDCARD.sub("", pattern))
+        translated = []
+        at = 0
+        for wildcard in _WILDCARD.finditer(pattern):
+            translated.append(re.escape(pattern[at : wildcard.start()]))
+            translated.append(r"[^.]*" if wildcard.group() == "*" else r".*")
+            at = wildcard.end()
+        translated.append(re.escape(pattern[at:]))
+        self._fullmatch = re.compile("".join(translated), re.DOTALL).fullmatch
+
+    def matches(self, name: str) -> bool:
+        """Whether the whole of `name` fits. Cost: O(length) for the usual one or two wildcards."""
+        return self._fullmatch(name) is not None
+
+
+def wildcards(pattern: str) -> int:
+    """How many wildcards the pattern holds; a run of stars is one."""
+    return len(_WILDCARD.findall(pattern))
