@@ -1,0 +1,97 @@
+"""A control plane of the demo's own: a free port, an empty data directory, and always shut down."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import socket
+import subprocess
+import sysconfig
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from controlplane_sdk import ControlPlane
+
+POLICIES = Path(__file__).parent / "policies"
+BUNDLE = ("bundle.yaml", "catalog.yaml", "policy.yaml")
+AGENTS = tuple(f"assistant-{number:02}" for number in range(1, 5))
+
+
+class ControlPlaneFailed(Exception):
+    """`controlplane up` or `down` did not succeed; carries what it printed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """A running control plane.
+
+    Args:
+        evidence: the Delta table.
+    """
+
+    url: str
+    operator_key: str
+    evidence: Path
+
+
+@contextmanager
+def running_control_plane(data: Path) -> Iterator[Instance]:
+    """Start a control plane on `data` and a free loopback port; shut it down whatever happens inside.
+
+    What an earlier, killed demo left in `data` is shut down and removed first.
+
+    Raises: ControlPlaneFailed: it did not start, or did not stop cleanly.
+    """
+    if (data / "instance.json").exists():
+        _controlplane("down", "--data", str(data))
+        shutil.rmtree(data)
+    port = _free_port()
+    try:
+        _controlplane("up", "--data", str(data), "--port", str(port))
+        yield Instance(
+            url=f"http://127.0.0.1:{port}",
+            operator_key=(data / "keys" / "operator.key").read_text().strip(),
+            evidence=data / "evidence" / "decisions",
+        )
+    finally:
+        # A second Ctrl-C must not leave a half-stopped cluster behind.
+        ignored = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            _controlplane("down", "--data", str(data))
+        finally:
+            signal.signal(signal.SIGINT, ignored)
+
+
+def prepare_fleet(operator: ControlPlane, *, tools: Sequence[str]) -> str:
+    """Activate the bank's bundle, register the agents, and make the key of the gateway that enforces.
+
+    Returns: the gateway's key, good for these agents only; it may open sessions (grant `workflows`).
+    Raises: ControlPlaneError: the control plane refused.
+    """
+    sources = [{"name": str(POLICIES / name), "text": (POLICIES / name).read_text()} for name in BUNDLE]
+    operator.request("POST", "/v1/bundles", {"sources": sources, "activate": True})
+    for agent in AGENTS:
+        # standing: false = no action outside a session that says what the customer asked for.
+        record = {"id": agent, "owner": "retail-banking", "labels": ["banking"], "tools": list(tools)}
+        operator.request("POST", "/v1/agents", {**record, "standing": False})
+    key = {"role": "gateway", "agents": ["assistant-*"], "grants": ["workflows"], "note": "banking demo"}
+    return str(operator.request("POST", "/v1/keys", key)["key"])
+
+
+def _controlplane(*arguments: str) -> None:
+    command = Path(sysconfig.get_path("scripts")) / "controlplane"
+    # A session of its own: Ctrl-C in the terminal is for the demo, which then shuts down in order.
+    done = subprocess.run(  # noqa: S603  our own command, fixed arguments
+        [str(command), *arguments], capture_output=True, text=True, start_new_session=True, check=False
+    )
+    if done.returncode != 0:
+        said = (done.stdout + done.stderr).strip()
+        raise ControlPlaneFailed(f"`controlplane {arguments[0]}` failed with {done.returncode}:\n{said}")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,109 @@
+"""The one screen: what was done, what was stopped, what it cost, and what this cannot do."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.markup import escape
+from rich.panel import Panel
+from rich.syntax import Syntax
+from rich.table import Table
+
+from examples.banking.figures import Figures
+
+
+def show(console: Console, figures: Figures) -> None:
+    """Print the screen."""
+    console.print(
+        Panel(
+            Group(_results(figures), "", _by_attack(figures), "", *_evidence(figures), "", _note(figures)),
+            title=f"AgentDojo banking {figures.benchmark}, governed",
+            box=box.ROUNDED,
+        )
+    )
+    for failure in figures.decisions.failures[:10]:
+        console.print(f"[red]did not go through:[/] {escape(failure)}")
+
+
+def _results(figures: Figures) -> Table:
+    table = _table()
+    table.add_column("")
+    table.add_column("governed", justify="right")
+    table.add_column("ungoverned", justify="right", style="dim")
+    good, bad = figures.benign, figures.hijacks
+    table.add_row(
+        "honest tasks completed (AgentDojo's checker)",
+        f"[green]{good.completed}[/] of {good.tasks}",
+        f"{good.ungoverned_completed} of {good.tasks}",
+    )
+    table.add_row("honest tasks stopped (a call denied)", f"{good.stopped} of {good.tasks}", "")
+    table.add_row("hijacks stopped (denied, and failed)", f"[green]{bad.stopped}[/] of {bad.runs}", "")
+    table.add_row(
+        "hijacks that succeeded (AgentDojo's checker)",
+        f"[red]{bad.succeeded}[/] of {bad.runs}",
+        f"{bad.ungoverned_succeeded} of {bad.runs}",
+    )
+    if bad.succeeded_though_denied or bad.failed_undenied:
+        table.add_row("  … succeeded although a call was denied", str(bad.succeeded_though_denied), "")
+        table.add_row("  … failed although nothing was denied", str(bad.failed_undenied), "")
+    effects = ", ".join(f"{count} {effect}" for effect, count in figures.decisions.by_effect.items())
+    table.add_section()
+    table.add_row("decisions, each before its call", f"{figures.decisions.made}", "")
+    table.add_row("  by effect", effects, "")
+    table.add_row("  p50 / p99 over HTTP", f"{figures.decisions.p50_ms} / {figures.decisions.p99_ms} ms", "")
+    table.add_row("  calls that did not go through", str(len(figures.decisions.failures)), "")
+    return table
+
+
+def _by_attack(figures: Figures) -> Table:
+    table = _table()
+    table.add_column("stopped, by attack")
+    for attack, _, _ in figures.hijacks.by_attack:
+        table.add_column(attack.removeprefix("injection_task_"), justify="right")
+    table.add_row(
+        f"of {figures.benign.tasks} runs each",
+        *(f"[{'green' if stopped else 'red'}]{stopped}[/]" for _, stopped, _ in figures.hijacks.by_attack),
+    )
+    return table
+
+
+def _evidence(figures: Figures) -> list[RenderableType]:
+    made, landed = figures.decisions, figures.landed
+    mark = "[green]equal, id by id[/]" if landed.agrees_with(made) else "[red]NOT equal[/]"
+    rows = _table()
+    for column in figures.columns:
+        rows.add_column(column, justify="left" if column in {"rule", "tool"} else "right")
+    for row in figures.rows:
+        rows.add_row(*row)
+    return [
+        f"evidence: {landed.decision_rows} decision rows for {made.made} decisions, "
+        f"{landed.outcome_rows} outcome rows for {made.outcomes} outcomes: {mark}",
+        *(
+            [f"[red]missing {landed.missing}, surplus {landed.surplus}, duplicates {landed.duplicates}[/]"]
+            if not landed.agrees_with(made)
+            else []
+        ),
+        "",
+        Syntax(figures.sql, "sql", background_color="default"),
+        rows,
+    ]
+
+
+def _note(figures: Figures) -> str:
+    bad = figures.hijacks
+    untouched = [
+        attack.removeprefix("injection_task_") for attack, stopped, _ in bad.by_attack if not stopped
+    ]
+    return (
+        f"[bold]What this cannot do.[/] Allow and deny see one call at a time, and {bad.succeeded} of "
+        f"{bad.runs} hijacks got through. Attacks {', '.join(untouched)} send 0.01 with a harmless reference "
+        "line to an account that is new to the customer. So does many an honest task, and a rule against the "
+        "one would stop the other. What differs is where the account came from and what was asked for, which "
+        f"no rule here can see yet. The same bluntness stopped {figures.benign.stopped} honest tasks, whose "
+        "users did ask for what the bank refuses. The rules were written from the tools, by people who know "
+        "this suite: the figures show the machinery, they do not measure how such rules fare elsewhere."
+    )
+
+
+def _table() -> Table:
+    return Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
