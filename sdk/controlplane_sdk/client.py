@@ -1,0 +1,278 @@
+"""The HTTP client of an enforcement point.
+
+`decide` never raises for trouble between here and the service: no answer, a strange answer and any status
+but 200 are denies. Everything else (`outcome`, sessions, management) raises ControlPlaneError, because a
+report that did not arrive must not look as if it had.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Literal, Self
+from urllib.parse import quote
+
+import httpx
+
+from controlplane_sdk.decision import Decision, arguments_digest, denied, read_answer
+
+MAX_DEADLINE_S = 30
+
+
+class ControlPlaneError(Exception):
+    """A call other than `decide` did not succeed.
+
+    Args:
+        status: HTTP status; 0 if there was no answer.
+        code: stable: the service's own, or `unreachable`, `malformed_answer`, `http_<status>`.
+        details: what else the service said, such as `errors` of a bundle.
+    """
+
+    def __init__(
+        self, status: int, code: str, message: str, details: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__(status, code, message, details)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.details = dict(details or {})
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.code})"
+
+
+class ControlPlane:
+    """A connection to one control plane; thread-safe, keeps its connections open, a context manager.
+
+    Args:
+        url: where the control plane listens, e.g. `http://127.0.0.1:8443`.
+        key: an API key (`cp_…`); what it may ask and do depends on its role.
+        timeout_s: how long to wait for an answer; the service denies what it could only answer later.
+        transport: another way to carry requests than the network, for tests.
+        now: the clock that allows expire by.
+
+    Proxies and other settings from the environment are not used: what decides must not depend on them.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        *,
+        timeout_s: float = 10,
+        transport: httpx.BaseTransport | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._now = now
+        self._http = httpx.Client(
+            base_url=url,
+            timeout=timeout_s,
+            transport=transport,
+            trust_env=False,
+            headers={
+                "Authorization": f"Bearer {key}",
+                "Accept": "application/json",
+                "X-Deadline-Ms": str(int(min(timeout_s, MAX_DEADLINE_S) * 1000)),
+            },
+        )
+
+    def close(self) -> None:
+        """Close the connections; the object is of no use afterwards."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def decide(
+        self,
+        *,
+        agent: str,
+        tool: str,
+        arguments: Mapping[str, Any] | None = None,
+        session: str | None = None,
+        action: str = "call",
+        idempotency_key: str | None = None,
+        subject_type: str = "agent",
+        resource_type: str = "tool",
+        properties: Mapping[str, Any] | None = None,
+        context: Mapping[str, Any] | None = None,
+        dry_run: bool = False,
+        tool_call_id: str | None = None,
+        trace_id: str | None = None,
+        span_id: str | None = None,
+    ) -> Decision:
+        """Ask whether an agent may do this now. Ask before each single execution, with the very arguments.
+
+        Args:
+            agent, tool: ids of the subject (`subject_type`) and the resource (`resource_type`).
+            arguments: what the tool will be called with, as JSON values. An allow is for these only.
+            session: from `open_session`; None = the agent's standing session.
+            idempotency_key: the same key with the same arguments gets the same decision again. Left out,
+                every call has its own, which makes the one retry after a dropped connection safe.
+            properties: what the caller knows of the resource; never overrides the catalog.
+            context: anything else that rules may look at.
+            dry_run: only ask what would be answered: leaves no trace, never allows (see `effect`).
+            tool_call_id, trace_id, span_id: to find the decision again in traces.
+        Returns: a Decision; every failure is one that denies.
+        """
+        ours = {
+            "session": session,
+            "idempotency_key": idempotency_key or str(uuid.uuid4()),
+            "dry_run": dry_run or None,
+            "tool_call_id": tool_call_id,
+            "trace_id": trace_id,
+            "span_id": span_id,
+        }
+        resource: dict[str, Any] = {"type": resource_type, "id": tool}
+        if properties:
+            resource["properties"] = dict(properties)
+        question = {
+            "subject": {"type": subject_type, "id": agent},
+            "action": {"name": action},
+            "resource": resource,
+            "context": {
+                **(context or {}),
+                **{name: value for name, value in ours.items() if value is not None},
+                "arguments": dict(arguments or {}),
+            },
+        }
+        try:
+            digest = arguments_digest(question["context"]["arguments"])
+            body = _encode(question)
+        except (ValueError, TypeError, RecursionError) as error:
+            return denied("invalid_arguments", f"the question has no exact json form: {error}")
+        try:
+            response = self._send_again_if_dropped("/access/v1/evaluation", body)
+        except httpx.HTTPError as error:
+            return denied("unreachable", f"no answer: {_describe(error)}", arguments_digest=digest)
+        try:
+            answer = response.json()
+        except (ValueError, RecursionError):
+            answer = None
+        if response.status_code != 200:
+            failure = _failure(response.status_code, answer)
+            return denied(
+                f"http_{failure.status}", str(failure), arguments_digest=digest, raw=_as_object(answer)
+            )
+        return read_answer(answer, asked_digest=digest, now=self._now())
+
+    def outcome(
+        self,
+        decision_id: str,
+        status: Literal["succeeded", "failed", "not_executed"],
+        *,
+        result: Any = None,
+        complete: bool = True,
+        labels: Iterable[str] = (),
+        executed_arguments: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Report what became of an allowed action; once per decision.
+
+        Args:
+            result: what the tool returned, as JSON values; later rules may ask where values came from.
+            complete: False if `result` was cut.
+            executed_arguments: what was really executed; a difference from what was allowed is a finding.
+        Raises: ControlPlaneError: not recorded; status 409: an outcome was reported before.
+            ValueError: `result` or `executed_arguments` has no exact JSON form; nothing was sent.
+        """
+        report: dict[str, Any] = {"status": status, "complete": complete}
+        if result is not None:
+            report["result"] = result
+        if labels := list(labels):
+            report["labels"] = labels
+        if executed_arguments is not None:
+            report["executed_digest"] = arguments_digest(executed_arguments)
+        return self.request("POST", f"/v1/decisions/{_segment(decision_id)}/outcome", report)
+
+    def decision(self, decision_id: str) -> dict[str, Any]:
+        """A past decision as it was answered, with its outcome if one was reported."""
+        return self.request("GET", f"/v1/decisions/{_segment(decision_id)}")
+
+    def open_session(self, agent: str, task: str | None = None, *, subject_type: str = "agent") -> str:
+        """Start a run of an agent; `task` is what its user asked for. Returns the session's id."""
+        body = {"agent": agent, "subject_type": subject_type} | ({"task": task} if task is not None else {})
+        session = self.request("POST", "/v1/sessions", body).get("session")
+        if not isinstance(session, str):
+            raise ControlPlaneError(201, "malformed_answer", "the answer names no session")
+        return session
+
+    def add_task(self, session: str, task: str) -> dict[str, Any]:
+        """Add the user's next turn to a session."""
+        return self.request("POST", f"/v1/sessions/{_segment(session)}/task", {"task": task})
+
+    def end_session(self, session: str) -> dict[str, Any]:
+        """End a session: nothing is allowed in it from then on."""
+        return self.request("POST", f"/v1/sessions/{_segment(session)}/end")
+
+    def request(self, method: str, path: str, json: Any = None) -> dict[str, Any]:
+        """Any call of the management API, e.g. `request("GET", "/v1/agents")`.
+
+        Raises: ControlPlaneError: no answer, or a status other than 2xx. ValueError: `json` is no JSON.
+        """
+        body = None if json is None else _encode(json)
+        try:
+            # Sent again only if the connection was never made: a second `POST` is not always harmless.
+            try:
+                response = self._send(method, path, body)
+            except httpx.ConnectError:
+                response = self._send(method, path, body)
+        except httpx.HTTPError as error:
+            raise ControlPlaneError(0, "unreachable", f"no answer: {_describe(error)}") from error
+        try:
+            answer = response.json() if response.content else {}
+        except (ValueError, RecursionError):
+            answer = None
+        if not response.is_success:
+            raise _failure(response.status_code, answer)
+        if not isinstance(answer, dict):
+            raise ControlPlaneError(response.status_code, "malformed_answer", "the answer is no json object")
+        return answer
+
+    def _send_again_if_dropped(self, path: str, body: bytes) -> httpx.Response:
+        """POST; once more with the same idempotency key if the connection failed or broke."""
+        try:
+            return self._send("POST", path, body)
+        except (httpx.NetworkError, httpx.RemoteProtocolError):
+            return self._send("POST", path, body)
+
+    def _send(self, method: str, path: str, body: bytes | None) -> httpx.Response:
+        headers = {"X-Request-ID": str(uuid.uuid4())}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        return self._http.request(method, path, content=body, headers=headers)
+
+
+def _encode(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+def _segment(identifier: str) -> str:
+    return quote(identifier, safe="")
+
+
+def _failure(status: int, answer: object) -> ControlPlaneError:
+    """Our errors are `{"error": {code, message, …}}`; what else answers (a proxy) is named by its status."""
+    error = _as_object(_as_object(answer).get("error"))
+    code, message = error.pop("code", None), error.pop("message", None)
+    return ControlPlaneError(
+        status,
+        code if isinstance(code, str) else f"http_{status}",
+        message if isinstance(message, str) else f"the service answered with status {status}",
+        error,
+    )
+
+
+def _as_object(value: object) -> dict[str, Any]:
+    return dict(value) if isinstance(value, dict) else {}
+
+
+def _describe(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -1,0 +1,248 @@
+"""The client asks once per action, repeats safely, and takes whatever is not a clean 200 for a deny."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+
+from controlplane_sdk import ControlPlane, ControlPlaneError
+from controlplane_sdk.decision import arguments_digest
+
+NOW = datetime(2026, 1, 11, 9, 30, tzinfo=UTC)
+Answering = Callable[[httpx.Request], httpx.Response]
+
+
+class Service:
+    """A service made of answers given in turn (the last one for ever), which remembers what it was asked."""
+
+    def __init__(self, *answers: Answering | httpx.Response | Exception) -> None:
+        self.answers = list(answers)
+        self.requests: list[httpx.Request] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer if isinstance(answer, httpx.Response) else answer(request)
+
+    def client(self, **options: Any) -> ControlPlane:
+        transport = httpx.MockTransport(self)
+        return ControlPlane("http://cp.example/", "cp_key", transport=transport, now=lambda: NOW, **options)
+
+    @property
+    def bodies(self) -> list[Any]:
+        return [json.loads(request.content) for request in self.requests]
+
+
+def allow(request: httpx.Request) -> httpx.Response:
+    context = {
+        "id": "0198",
+        "effect": "allow",
+        "reason_code": "rule_allow",
+        "arguments_digest": arguments_digest(json.loads(request.content)["context"]["arguments"]),
+        "expires_at": "2026-01-11T09:30:30Z",
+    }
+    return httpx.Response(200, json={"decision": True, "context": context})
+
+
+def test_the_question_is_authzen_with_ours_inside_context() -> None:
+    service = Service(allow)
+    decision = service.client(timeout_s=2.5).decide(
+        agent="treasury-bot",
+        tool="payments.transfer",
+        arguments={"to": "DE89", "amounts": (1, 2.5)},
+        session="ses_1",
+        idempotency_key="k-1",
+        properties={"owner": "x"},
+        context={"channel": "mail", "arguments": "not these"},
+        tool_call_id="call_7",
+    )
+    assert decision.allowed
+    [request] = service.requests
+    assert (request.method, str(request.url)) == ("POST", "http://cp.example/access/v1/evaluation")
+    assert request.headers["Authorization"] == "Bearer cp_key"
+    assert request.headers["X-Deadline-Ms"] == "2500"
+    assert request.headers["X-Request-ID"]
+    assert service.bodies == [
+        {
+            "subject": {"type": "agent", "id": "treasury-bot"},
+            "action": {"name": "call"},
+            "resource": {"type": "tool", "id": "payments.transfer", "properties": {"owner": "x"}},
+            "context": {
+                "channel": "mail",
+                "session": "ses_1",
+                "idempotency_key": "k-1",
+                "tool_call_id": "call_7",
+                "arguments": {"to": "DE89", "amounts": [1, 2.5]},
+            },
+        }
+    ]
+
+
+def test_every_question_has_an_idempotency_key_of_its_own() -> None:
+    service = Service(allow)
+    client = service.client()
+    for _ in range(2):
+        assert client.decide(agent="a", tool="t")
+    first, second = (body["context"]["idempotency_key"] for body in service.bodies)
+    assert first != second
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        httpx.ConnectError("refused"),
+        httpx.ReadError("reset"),
+        httpx.WriteError("broken pipe"),
+        httpx.RemoteProtocolError("server disconnected"),
+    ],
+)
+def test_a_dropped_connection_is_tried_once_more_with_the_same_key(failure: Exception) -> None:
+    service = Service(failure, allow)
+    assert service.client().decide(agent="a", tool="t")
+    first, second = (body["context"]["idempotency_key"] for body in service.bodies)
+    assert first == second
+
+    dead = Service(failure)
+    decision = dead.client().decide(agent="a", tool="t")
+    assert (decision.allowed, decision.effect, decision.reason_code) == (False, "deny", "unreachable")
+    assert len(dead.requests) == 2
+
+
+@pytest.mark.parametrize(
+    "failure", [httpx.ReadTimeout("slow"), httpx.ConnectTimeout("slow"), httpx.PoolTimeout("")]
+)
+def test_a_time_out_denies_at_once(failure: Exception) -> None:
+    service = Service(failure)
+    decision = service.client().decide(agent="a", tool="t")
+    assert (decision.allowed, decision.reason_code) == (False, "unreachable")
+    assert len(service.requests) == 1
+
+
+PERMIT = {"decision": True, "context": {"id": "1", "effect": "allow"}}
+NOT_OK = [
+    (
+        httpx.Response(503, json={"error": {"code": "unavailable", "message": "no lease"}}),
+        "http_503",
+        "no lease",
+    ),
+    (
+        httpx.Response(409, json={"error": {"code": "conflict", "message": "other digest"}}),
+        "http_409",
+        "other digest",
+    ),
+    (httpx.Response(403, text="<html>proxy</html>"), "http_403", "status 403"),
+    (httpx.Response(401, json="unauthorized"), "http_401", "status 401"),
+    (httpx.Response(201, json=PERMIT), "http_201", "status 201"),
+    (
+        httpx.Response(302, json=PERMIT, headers={"Location": "http://cp.example/else"}),
+        "http_302",
+        "status 302",
+    ),
+    (httpx.Response(200, text="OK"), "malformed_answer", "no authzen decision"),
+    (httpx.Response(200, content=b"[" * 100_000), "malformed_answer", "no authzen decision"),
+    (httpx.Response(200, content=b""), "malformed_answer", "no authzen decision"),
+    (httpx.Response(200, json=PERMIT), "digest_mismatch", "not `"),
+]
+
+
+@pytest.mark.parametrize(("response", "reason_code", "message"), NOT_OK)
+def test_whatever_is_not_a_clean_200_is_a_deny(
+    response: httpx.Response, reason_code: str, message: str
+) -> None:
+    service = Service(response)
+    decision = service.client().decide(agent="a", tool="t")
+    assert not decision
+    assert (decision.effect, decision.reason_code) == ("deny", reason_code)
+    assert message in decision.message
+    assert len(service.requests) == 1
+
+
+@pytest.mark.parametrize("value", [float("nan"), 2**53, "\ud800", object(), {1: 2}, {1, 2}])
+def test_arguments_without_an_exact_json_form_are_denied_unasked(value: object) -> None:
+    service = Service(allow)
+    decision = service.client().decide(agent="a", tool="t", arguments={"x": value})
+    assert (decision.allowed, decision.reason_code) == (False, "invalid_arguments")
+    assert service.requests == []
+
+
+def test_an_outcome_is_reported_with_the_digest_of_what_was_executed() -> None:
+    service = Service(httpx.Response(200, json={"recorded": True}))
+    client = service.client()
+    client.outcome("0198", "succeeded", result={"id": 7}, labels=["x"], executed_arguments={"a": 1})
+    client.outcome("0/1", "not_executed", complete=False)
+    assert [str(request.url.raw_path, "ascii") for request in service.requests] == [
+        "/v1/decisions/0198/outcome",
+        "/v1/decisions/0%2F1/outcome",
+    ]
+    assert service.bodies == [
+        {
+            "status": "succeeded",
+            "complete": True,
+            "result": {"id": 7},
+            "labels": ["x"],
+            "executed_digest": arguments_digest({"a": 1}),
+        },
+        {"status": "not_executed", "complete": False},
+    ]
+
+
+def test_sessions_are_opened_continued_and_ended() -> None:
+    service = Service(httpx.Response(201, json={"session": "ses_1"}), httpx.Response(200, json={}))
+    client = service.client()
+    assert client.open_session("treasury-bot", "pay the invoices") == "ses_1"
+    client.add_task("ses_1", "and the rent")
+    client.end_session("ses_1")
+    client.decision("0198")
+    assert [(request.method, request.url.path) for request in service.requests] == [
+        ("POST", "/v1/sessions"),
+        ("POST", "/v1/sessions/ses_1/task"),
+        ("POST", "/v1/sessions/ses_1/end"),
+        ("GET", "/v1/decisions/0198"),
+    ]
+    assert json.loads(service.requests[0].content) == {
+        "agent": "treasury-bot",
+        "subject_type": "agent",
+        "task": "pay the invoices",
+    }
+
+
+ERRORS = [
+    (
+        httpx.Response(
+            400, json={"error": {"code": "invalid_bundle", "message": "no", "errors": [{"line": 3}]}}
+        ),
+        (400, "invalid_bundle", "no", {"errors": [{"line": 3}]}),
+    ),
+    (httpx.Response(502, text="bad gateway"), (502, "http_502", "the service answered with status 502", {})),
+    (httpx.Response(200, text="OK"), (200, "malformed_answer", "the answer is no json object", {})),
+    (httpx.ReadError("reset"), (0, "unreachable", "no answer: ReadError: reset", {})),
+]
+
+
+@pytest.mark.parametrize(("answer", "expected"), ERRORS)
+def test_every_other_call_raises_what_went_wrong(
+    answer: httpx.Response | Exception, expected: tuple[int, str, str, dict[str, Any]]
+) -> None:
+    service = Service(answer)
+    with pytest.raises(ControlPlaneError) as caught:
+        service.client().request("POST", "/v1/bundles", {"sources": []})
+    error = caught.value
+    assert (error.status, error.code, error.message, error.details) == expected
+    assert len(service.requests) == 1, "a POST that may have arrived is not sent again"
+
+
+def test_a_call_that_never_left_is_tried_once_more() -> None:
+    service = Service(httpx.ConnectError("refused"), httpx.Response(200, json={"agents": []}))
+    assert service.client().request("GET", "/v1/agents") == {"agents": []}
+
+
+def test_a_session_answer_without_a_session_is_an_error() -> None:
+    with pytest.raises(ControlPlaneError, match="names no session"):
+        Service(httpx.Response(201, json={})).client().open_session("a")

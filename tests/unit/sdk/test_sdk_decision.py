@@ -1,0 +1,93 @@
+"""Only a clean allow for exactly the asked arguments lets an action through."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from controlplane_sdk.decision import Reason, arguments_digest, read_answer
+
+NOW = datetime(2026, 1, 11, 9, 30, tzinfo=UTC)
+DIGEST = arguments_digest({"amount": 12000})
+REMOVED = object()
+
+
+def answer(decision: object = True, **changes: Any) -> dict[str, Any]:
+    context = {
+        "id": "0198c0de",
+        "effect": "allow",
+        "reason_code": "rule_allow",
+        "arguments_digest": DIGEST,
+        "expires_at": "2026-01-11T09:30:30.000000Z",
+        "reasons": [{"rule": "treasury/everyday", "because": "it may", "controls": ["sox/1"]}],
+        "session": "ses_1",
+        **changes,
+    }
+    return {
+        "decision": decision,
+        "context": {key: value for key, value in context.items() if value is not REMOVED},
+    }
+
+
+def test_a_clean_allow_is_true_and_says_everything() -> None:
+    decision = read_answer(answer(), asked_digest=DIGEST, now=NOW)
+    assert decision
+    assert (decision.allowed, decision.effect, decision.reason_code) == (True, "allow", "rule_allow")
+    assert (decision.id, decision.session, decision.replayed) == ("0198c0de", "ses_1", False)
+    assert decision.reasons == (Reason(rule="treasury/everyday", because="it may", controls=("sox/1",)),)
+    assert decision.arguments_digest == DIGEST
+    assert decision.expires_at == datetime(2026, 1, 11, 9, 30, 30, tzinfo=UTC)
+    assert decision.raw == answer()
+
+
+def test_a_replay_is_marked() -> None:
+    decision = read_answer(answer(replayed=True), asked_digest=DIGEST, now=NOW)
+    assert decision.allowed
+    assert decision.replayed
+
+
+REFUSED = {
+    "a deny": (answer(False, effect="deny", reason_code="rule_deny"), "deny", "rule_deny"),
+    "an escalation": (
+        answer(False, effect="escalate", reason_code="rule_escalate"),
+        "escalate",
+        "rule_escalate",
+    ),
+    "a dry run": (answer(False, effect="allow", dry_run=True), "allow", "rule_allow"),
+    "a plain authzen deny": ({"decision": False}, "deny", "denied"),
+    "a plain authzen permit": ({"decision": True}, "deny", "malformed_answer"),
+    "a permit whose effect is deny": (answer(effect="deny"), "deny", "malformed_answer"),
+    "a permit with an effect of tomorrow": (answer(effect="permit"), "deny", "malformed_answer"),
+    "a permitting dry run": (answer(dry_run=True), "deny", "malformed_answer"),
+    "a permit without id": (answer(id=REMOVED), "deny", "malformed_answer"),
+    "another digest": (answer(arguments_digest="00" * 32), "deny", "digest_mismatch"),
+    "no digest": (answer(arguments_digest=REMOVED), "deny", "digest_mismatch"),
+    "an allow that ended": (answer(expires_at="2026-01-11T09:30:00Z"), "deny", "expired"),
+    "an end in another zone": (answer(expires_at="2026-01-11T10:29:59+01:00"), "deny", "expired"),
+    "an allow without end": (answer(expires_at=REMOVED), "deny", "expired"),
+    "an end that is no time": (answer(expires_at="soon"), "deny", "expired"),
+    "an end without zone": (answer(expires_at="2026-01-11T09:30:30"), "deny", "expired"),
+    "an unknown obligation": (answer(obligations=[{"type": "x"}]), "deny", "obligation_not_supported"),
+    "an obligation that is no list": (answer(obligations="x"), "deny", "obligation_not_supported"),
+    "a modification": (answer(effect="modify"), "deny", "obligation_not_supported"),
+    "a decision that is no boolean": (answer("true"), "deny", "malformed_answer"),
+    "a decision of one": (answer(1), "deny", "malformed_answer"),
+    "no decision": ({}, "deny", "malformed_answer"),
+    "a list": ([answer()], "deny", "malformed_answer"),
+    "nothing": (None, "deny", "malformed_answer"),
+    "a context that is no object": ({"decision": True, "context": [1]}, "deny", "malformed_answer"),
+}
+
+
+@pytest.mark.parametrize(("given", "effect", "reason_code"), REFUSED.values(), ids=REFUSED)
+def test_everything_else_denies(given: object, effect: str, reason_code: str) -> None:
+    decision = read_answer(given, asked_digest=DIGEST, now=NOW)
+    assert not decision
+    assert (decision.allowed, decision.effect, decision.reason_code) == (False, effect, reason_code)
+
+
+def test_the_digest_is_that_of_the_rfc_8785_form() -> None:
+    assert arguments_digest({"b": 1.0, "a": "é"}) == arguments_digest({"a": "é", "b": 1})
+    assert arguments_digest({}) == "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
