@@ -1,0 +1,123 @@
+"""What an owner of agents keeps in its journal, and how an agent wakes from it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from actors.journal import Journal, Transaction
+from actors.live_agent import LiveAgent, Seen, SeenKey, Session
+from actors.records import AgentRecord
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS agents (key TEXT PRIMARY KEY, record TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sessions (
+    agent TEXT, name TEXT, workflow TEXT NOT NULL, opened_us INTEGER, last_us INTEGER, ended_us INTEGER,
+    turns INTEGER, actions INTEGER, PRIMARY KEY (agent, name)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS seen (
+    agent TEXT, action TEXT, resource_type TEXT, resource_id TEXT, first_us INTEGER, last_us INTEGER, count INTEGER,
+    PRIMARY KEY (agent, action, resource_type, resource_id)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS decisions (
+    id TEXT PRIMARY KEY, agent TEXT NOT NULL, created_us INTEGER NOT NULL, digest BLOB NOT NULL,
+    answer TEXT NOT NULL, request TEXT NOT NULL, outcome TEXT) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS decisions_by_age ON decisions (created_us);
+CREATE TABLE IF NOT EXISTS idempotency (
+    agent TEXT, key TEXT, decision TEXT NOT NULL, created_us INTEGER NOT NULL, PRIMARY KEY (agent, key)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS idempotency_by_age ON idempotency (created_us);
+"""
+
+# How long a decision can be asked for, get its outcome, and keep its idempotency key.
+DECISION_MEMORY_US = 24 * 3_600_000_000
+
+
+def open_agent_journal(path: Path, *, new_log_id: str) -> Journal:
+    return Journal.open(path, new_log_id=new_log_id, schema=SCHEMA)
+
+
+def wake(journal: Journal, key: str) -> LiveAgent:
+    """Read an agent from the journal; one that was never registered has no record. Its sessions are read as used.
+
+    Cost: two index lookups, about 40 µs.
+    """
+    record = journal.read("SELECT record FROM agents WHERE key = ?", (key,))
+    seen = journal.read(
+        "SELECT action, resource_type, resource_id, first_us, last_us, count FROM seen WHERE agent = ?",
+        (key,),
+    )
+    return LiveAgent(
+        key=key,
+        record=AgentRecord.from_json(json.loads(record[0][0])) if record else None,
+        seen={
+            (a, t, i): Seen(first_us=first, last_us=last, count=count) for a, t, i, first, last, count in seen
+        },
+    )
+
+
+def find_session(journal: Journal, key: str, name: str) -> Session | None:
+    """One session of an agent, live or not. Cost: an index lookup."""
+    rows = journal.read(
+        "SELECT workflow, opened_us, last_us, ended_us, turns, actions FROM sessions WHERE agent = ? AND name = ?",
+        (key, name),
+    )
+    for workflow, opened, last, ended, turns, actions in rows:
+        return Session(
+            name=name,
+            workflow_id=workflow,
+            opened_us=opened,
+            last_us=last,
+            ended_us=ended,
+            turns=turns,
+            actions=actions,
+        )
+    return None
+
+
+def live_sessions(journal: Journal, key: str, *, limit: int) -> list[Session]:
+    """The agent's sessions that have not ended, last used first."""
+    names = journal.read(
+        "SELECT name FROM sessions WHERE agent = ? AND ended_us IS NULL ORDER BY last_us DESC LIMIT ?",
+        (key, limit),
+    )
+    return [session for (name,) in names if (session := find_session(journal, key, name)) is not None]
+
+
+def save_record(step: Transaction, key: str, record: AgentRecord) -> None:
+    step.execute("INSERT OR REPLACE INTO agents VALUES (?, ?)", (key, json.dumps(record.to_json())))
+
+
+def save_sessions(step: Transaction, sessions: Iterable[tuple[str, Session]]) -> None:
+    step.executemany(
+        "INSERT OR REPLACE INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            (agent, s.name, s.workflow_id, s.opened_us, s.last_us, s.ended_us, s.turns, s.actions)
+            for agent, s in sessions
+        ],
+    )
+
+
+def save_seen(step: Transaction, seen: Iterable[tuple[str, SeenKey, Seen]]) -> None:
+    step.executemany(
+        "INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [(agent, *key, s.first_us, s.last_us, s.count) for agent, key, s in seen],
+    )
+
+
+def save_decisions(step: Transaction, rows: list[tuple[Any, ...]], keys: list[tuple[Any, ...]]) -> None:
+    """`rows`: (id, agent, created_us, digest, answer, request); `keys`: (agent, key, decision, created_us)."""
+    if rows:
+        step.executemany("INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?, NULL)", rows)
+    if keys:
+        step.executemany("INSERT INTO idempotency VALUES (?, ?, ?, ?)", keys)
+
+
+def forget_old_decisions(step: Transaction, *, now_us: int) -> None:
+    """Keep the journal bounded: what is older than `DECISION_MEMORY_US` stands in the evidence table alone."""
+    before = now_us - DECISION_MEMORY_US
+    step.execute("DELETE FROM decisions WHERE created_us < ?", (before,))
+    step.execute("DELETE FROM idempotency WHERE created_us < ?", (before,))
+
+
+def registered(journal: Journal) -> list[str]:
+    return [key for (key,) in journal.read("SELECT key FROM agents ORDER BY key")]

@@ -1,0 +1,111 @@
+"""API keys: what they look like, how they are kept, and what they may do.
+
+A key is ``cp_<id>_<secret>``. The secret has 256 random bits, so a plain SHA-256 of it is what is kept: there is
+nothing to guess, and a slow hash would only slow every request down.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+ROLES = ("agent", "gateway", "operator", "approver", "auditor")
+GRANTS = ("workflows", "witness")
+_PREFIX = "cp_"
+
+
+def mint(random_bytes: Callable[[int], bytes]) -> tuple[str, str]:
+    """A new key: (id, the whole key, shown once)."""
+    identity = base64.b32encode(random_bytes(8)).decode().rstrip("=").lower()
+    secret = base64.urlsafe_b64encode(random_bytes(32)).decode().rstrip("=")
+    return identity, f"{_PREFIX}{identity}_{secret}"
+
+
+def split(key: str) -> tuple[str, str] | None:
+    """(id, hash of the whole key) of something that looks like a key, else None."""
+    parts = key.split("_", 2)
+    if len(parts) != 3 or parts[0] != "cp" or len(key) > 128 or not key.isascii():
+        return None
+    return parts[1], hash_of(key)
+
+
+def hash_of(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who holds a good key, and what the key may do.
+
+    Attributes:
+        agents: globs over ids of agents that it may speak for.
+        subjects: globs over ``type:id`` of other subjects that it may speak for.
+    """
+
+    key_id: str
+    tenant: str
+    role: str
+    agents: tuple[str, ...]
+    subjects: tuple[str, ...]
+    grants: frozenset[str]
+
+    @classmethod
+    def of(cls, identity: str, entry: dict[str, Any]) -> Caller:
+        return cls(
+            key_id=identity,
+            tenant=entry["tenant"],
+            role=entry["role"],
+            agents=tuple(entry["agents"]),
+            subjects=tuple(entry["subjects"]),
+            grants=frozenset(entry["grants"]),
+        )
+
+    def may_speak_for(self, subject_type: str, subject_id: str) -> bool:
+        """Whether this key may ask for decisions of this subject. Agent ids compare whole unless there is a `*`.
+
+        A `*` in a key's pattern matches any run of characters: whoever issues keys knows the names.
+        """
+        if self.role == "operator":
+            return True
+        if subject_type == "agent":
+            return any(_matches(pattern, subject_id) for pattern in self.agents)
+        return any(_matches(pattern, f"{subject_type}:{subject_id}") for pattern in self.subjects)
+
+    @property
+    def starts_workflows(self) -> bool:
+        return self.role == "operator" or "workflows" in self.grants
+
+    @property
+    def witnesses(self) -> bool:
+        """Whether what it reports counts as seen by a PEP that the agent cannot steer."""
+        return "witness" in self.grants
+
+
+def verify(entry: dict[str, Any], found_hash: str, *, now_us: int) -> str | None:
+    """None when the key is good, else why not: ``unknown``, ``revoked`` or ``expired``."""
+    if not hmac.compare_digest(entry["hash"], found_hash):
+        return "unknown"
+    if entry.get("revoked_us"):
+        return "revoked"
+    expires_us = entry.get("expires_us")
+    return "expired" if expires_us is not None and expires_us <= now_us else None
+
+
+def _matches(pattern: str, text: str) -> bool:
+    """Glob with `*` alone (no classes, no `?`): linear, never a regular expression from outside."""
+    if "*" not in pattern:
+        return pattern == text
+    head, *middle, tail = pattern.split("*")
+    if len(text) < len(head) + len(tail) or not text.startswith(head) or not text.endswith(tail):
+        return False
+    position, end = len(head), len(text) - len(tail)
+    for part in middle:
+        found = text.find(part, position, end)
+        if found < 0:
+            return False
+        position = found + len(part)
+    return True

@@ -1,0 +1,338 @@
+"""What is fleet-wide and versioned: keys, principals, the agents' index, bundles and which one is active. No Ray.
+
+Every entry carries the revision at which it last changed; `changes` hands out what is newer than a given revision,
+which is how the fleet keeps its leased copies (see `actors.directory`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from actors import api_keys, evidence_rows
+from actors.directory import Activation
+from actors.ids import agent_key, decision_id
+from actors.journal import Journal, Transaction
+from actors.owner import Surroundings
+from actors.owner_clock import OwnerClock
+from actors.placement import CONTROL_ORDINAL, FIRST_DEDICATED_ORDINAL, dedicated_name
+from controlplane.errors import ConflictError, NotFoundError
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS entries (
+    kind TEXT, id TEXT, value TEXT NOT NULL, revision INTEGER NOT NULL, PRIMARY KEY (kind, id)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS entries_by_revision ON entries (revision);
+CREATE TABLE IF NOT EXISTS bundles (
+    digest TEXT PRIMARY KEY, name TEXT NOT NULL, rules INTEGER NOT NULL, sources TEXT NOT NULL,
+    created_us INTEGER NOT NULL) WITHOUT ROWID;
+"""
+
+# What replicas and hosts hold a copy of. The index of agents is not among it: it is as large as the fleet.
+_LEASED = ("key", "principal", "dedicated")
+
+
+def open_control_journal(path: Path, *, new_log_id: str) -> Journal:
+    return Journal.open(path, new_log_id=new_log_id, schema=SCHEMA)
+
+
+class Control:
+    """The fleet's registry over one journal. Not thread-safe. Every change is durable when its method returns,
+    and leaves a row in the evidence log ``control``."""
+
+    def __init__(self, journal: Journal, world: Surroundings) -> None:
+        self.journal = journal
+        self.world = world
+        self.revision = int(journal.meta("revision", 0))
+        self.activation = Activation(journal.meta("active_digest", "") or None, journal.meta("activation", 0))
+        self._clock = OwnerClock(
+            last_us=journal.meta("event_time_us", 0),
+            wall_us=world.wall_us(),
+            monotonic_us=world.monotonic_us(),
+        )
+
+    # -- leases ------------------------------------------------------------------------------------------------
+
+    def changes(
+        self, since: int
+    ) -> tuple[int, tuple[str | None, int], list[tuple[str, str, dict[str, Any]]]]:
+        """(revision, active bundle, what changed since). Cost: an index range; nothing when nothing changed."""
+        if since >= self.revision:
+            return self.revision, (self.activation.digest, self.activation.number), []
+        rows = self.journal.read(
+            f"SELECT kind, id, value FROM entries WHERE revision > ? AND kind IN {_LEASED}",  # noqa: S608 - constant
+            (since,),
+        )
+        changes = [(kind, identity, json.loads(value)) for kind, identity, value in rows]
+        return self.revision, (self.activation.digest, self.activation.number), changes
+
+    # -- keys --------------------------------------------------------------------------------------------------
+
+    def create_key(
+        self,
+        *,
+        tenant: str,
+        role: str,
+        agents: list[str],
+        subjects: list[str],
+        grants: list[str],
+        note: str,
+        expires_in_s: int | None,
+        by: str,
+    ) -> dict[str, Any]:
+        """Create an API key. Returns the entry without its hash, and ``key``: the secret, which is kept nowhere."""
+        identity, key = api_keys.mint(self.world.random_bytes)
+        now_us = self._now_us()
+        entry = {
+            "tenant": tenant,
+            "role": role,
+            "agents": agents,
+            "subjects": subjects,
+            "grants": grants,
+            "note": note,
+            "hash": api_keys.hash_of(key),
+            "created_us": now_us,
+            "expires_us": None if expires_in_s is None else now_us + expires_in_s * 1_000_000,
+            "revoked_us": None,
+        }
+        details = {
+            "key": identity,
+            "role": role,
+            "agents": agents,
+            "subjects": subjects,
+            "grants": grants,
+            "by": by,
+        }
+        with self._change("key_created", tenant, details, now_us) as step:
+            self._put(step, "key", identity, entry)
+        return {"id": identity, "key": key, **_public_key(entry)}
+
+    def ensure_operator_key(self, key: str) -> None:
+        """Make `key`, which stands in the data directory, an operator's. Idempotent."""
+        parts = api_keys.split(key)
+        if parts is None:
+            raise ConflictError("the operator key in the data directory is not a key", code="invalid_key")
+        identity, key_hash = parts
+        known = self._get("key", identity)
+        if known is not None and known["hash"] == key_hash and not known["revoked_us"]:
+            return
+        now_us = self._now_us()
+        entry = {
+            "tenant": "default",
+            "role": "operator",
+            "agents": [],
+            "subjects": [],
+            "grants": ["workflows"],
+            "note": "written by `controlplane up`",
+            "hash": key_hash,
+            "created_us": now_us,
+            "expires_us": None,
+            "revoked_us": None,
+        }
+        details = {"key": identity, "role": "operator", "by": "data directory"}
+        with self._change("key_created", "default", details, now_us) as step:
+            self._put(step, "key", identity, entry)
+
+    def revoke_key(self, identity: str, *, tenant: str, by: str) -> dict[str, Any]:
+        """Revoke a key; the fleet has missed it by two seconds from now at the latest. Idempotent."""
+        entry = self._get("key", identity)
+        if entry is None or entry["tenant"] != tenant:
+            raise NotFoundError(f"no key `{identity}`", code="unknown_key")
+        if not entry["revoked_us"]:
+            now_us = self._now_us()
+            entry["revoked_us"] = now_us
+            with self._change("key_revoked", tenant, {"key": identity, "by": by}, now_us) as step:
+                self._put(step, "key", identity, entry)
+        return {"id": identity, **_public_key(entry)}
+
+    def keys(self, tenant: str) -> list[dict[str, Any]]:
+        return [
+            {"id": identity, **_public_key(entry)}
+            for identity, entry in self._all("key")
+            if entry["tenant"] == tenant
+        ]
+
+    # -- principals and agents ---------------------------------------------------------------------------------
+
+    def set_principal(
+        self,
+        *,
+        tenant: str,
+        subject_type: str,
+        subject_id: str,
+        roles: list[str],
+        groups: list[str],
+        attributes: dict[str, Any],
+        by: str,
+    ) -> dict[str, Any]:
+        """Create or replace a principal: somebody other than an agent whom policies may speak of."""
+        now_us = self._now_us()
+        entry: dict[str, Any] = {
+            "tenant": tenant,
+            "type": subject_type,
+            "id": subject_id,
+            "roles": roles,
+            "groups": groups,
+            "attributes": attributes,
+            "record_version": self.revision + 1,
+        }
+        details = {"principal": f"{subject_type}:{subject_id}", "roles": roles, "groups": groups, "by": by}
+        with self._change("principal_set", tenant, details, now_us) as step:
+            self._put(step, "principal", agent_key(tenant, subject_type, subject_id), entry)
+        return entry
+
+    def principals(self, tenant: str) -> list[dict[str, Any]]:
+        return [entry for _, entry in self._all("principal") if entry["tenant"] == tenant]
+
+    def claim_agent(
+        self, *, tenant: str, agent_id: str, isolation: str, owner: str | None, by: str
+    ) -> dict[str, Any]:
+        """Enter an agent into the index. Its isolation is fixed from now on, or its past would be left behind.
+
+        Returns: the index entry; for a dedicated agent with its actor's ``name`` and its log's ``ordinal``.
+        Raises: ConflictError: it was registered with another isolation.
+        """
+        key = agent_key(tenant, "agent", agent_id)
+        known = self._get("agent", key)
+        if known is not None and known["isolation"] != isolation:
+            raise ConflictError(
+                f"agent `{agent_id}` is registered with isolation `{known['isolation']}`, which cannot be changed: "
+                "its past lives there; register a new agent instead",
+                code="isolation_fixed",
+                expected=known["isolation"],
+                found=isolation,
+            )
+        if known is not None and known["owner"] == owner:
+            return known
+        entry: dict[str, Any] = {"tenant": tenant, "id": agent_id, "isolation": isolation, "owner": owner}
+        if isolation == "dedicated":
+            next_ordinal = int(self.journal.meta("next_ordinal", FIRST_DEDICATED_ORDINAL))
+            entry |= {"name": dedicated_name(key), "ordinal": known["ordinal"] if known else next_ordinal}
+        details = {"agent": agent_id, "isolation": isolation, "owner": owner, "by": by}
+        with self._change("agent_claimed", tenant, details, self._now_us()) as step:
+            self._put(step, "agent", key, entry)
+            if isolation == "dedicated":
+                self._put(step, "dedicated", key, entry)
+                step.set_meta("next_ordinal", max(entry["ordinal"] + 1, next_ordinal))
+        return entry
+
+    def agents(self, tenant: str, *, after: str, limit: int) -> list[dict[str, Any]]:
+        """The index of agents in the order of their ids, `limit` at a time, after the id `after`."""
+        rows = self.journal.read(
+            "SELECT value FROM entries WHERE kind = 'agent' AND id > ? AND id < ? ORDER BY id LIMIT ?",
+            (agent_key(tenant, "agent", after), agent_key(tenant, "agent", "\U0010ffff"), limit),
+        )
+        return [json.loads(value) for (value,) in rows]
+
+    def dedicated(self) -> list[dict[str, Any]]:
+        return [entry for _, entry in self._all("dedicated")]
+
+    # -- bundles -----------------------------------------------------------------------------------------------
+
+    def store_bundle(
+        self, *, digest: str, name: str, rules: int, sources: list[tuple[str, str]], tenant: str, by: str
+    ) -> None:
+        """Keep a validated bundle's sources under its digest. Immutable; idempotent."""
+        if self.journal.read("SELECT 1 FROM bundles WHERE digest = ?", (digest,)):
+            return
+        now_us = self._now_us()
+        with self._change(
+            "bundle_stored", tenant, {"name": name, "rules": rules, "by": by}, now_us, digest
+        ) as step:
+            step.execute(
+                "INSERT INTO bundles VALUES (?, ?, ?, ?, ?)",
+                (digest, name, rules, json.dumps(sources), now_us),
+            )
+
+    def bundle(self, digest: str) -> dict[str, Any]:
+        """A stored bundle with its sources. Raises: NotFoundError."""
+        rows = self.journal.read(
+            "SELECT digest, name, rules, sources, created_us FROM bundles WHERE digest = ?", (digest,)
+        )
+        if not rows:
+            raise NotFoundError(f"no bundle `{digest}`; upload it first", code="unknown_bundle")
+        found, name, rules, sources, created_us = rows[0]
+        return {
+            "digest": found,
+            "name": name,
+            "rules": rules,
+            "sources": json.loads(sources),
+            "created_us": created_us,
+        }
+
+    def bundles(self) -> list[dict[str, Any]]:
+        rows = self.journal.read("SELECT digest, name, rules, created_us FROM bundles ORDER BY created_us")
+        return [{"digest": d, "name": n, "rules": r, "created_us": c} for d, n, r, c in rows]
+
+    def activate(self, digest: str, *, tenant: str, by: str) -> Activation:
+        """Make a stored bundle the active one. Activating the active one again changes nothing.
+
+        Raises: NotFoundError: it is not stored.
+        """
+        name = self.bundle(digest)["name"]
+        if digest == self.activation.digest:
+            return self.activation
+        activation = Activation(digest, self.activation.number + 1)
+        details = {
+            "name": name,
+            "activation": activation.number,
+            "replaces": self.activation.digest,
+            "by": by,
+        }
+        with self._change("bundle_activated", tenant, details, self._now_us(), digest) as step:
+            step.set_meta("active_digest", digest)
+            step.set_meta("activation", activation.number)
+        self.activation = activation
+        return activation
+
+    # -- inside ------------------------------------------------------------------------------------------------
+
+    def _now_us(self) -> int:
+        return self._clock.read(wall_us=self.world.wall_us(), monotonic_us=self.world.monotonic_us()).us
+
+    @contextmanager
+    def _change(
+        self, event_type: str, tenant: str, details: dict[str, Any], now_us: int, bundle: str | None = None
+    ) -> Iterator[Transaction]:
+        """One transaction that raises the revision and leaves one evidence row."""
+        random = int.from_bytes(self.world.random_bytes(6), "big")
+        row = evidence_rows.event(
+            event_id=decision_id(now_us=now_us, ordinal=CONTROL_ORDINAL, random=random),
+            event_type=event_type,
+            time_us=now_us,
+            tenant=tenant,
+            details=details,
+        )
+        if bundle is not None:
+            row["bundle_hash"] = bundle
+        before = self.revision
+        try:
+            with self.journal.transaction() as step:
+                self.revision = before + 1
+                yield step
+                step.append(row)
+                step.set_meta("revision", self.revision)
+                step.set_meta("event_time_us", now_us)
+        except BaseException:
+            self.revision = before
+            raise
+
+    def _put(self, step: Transaction, kind: str, identity: str, value: dict[str, Any]) -> None:
+        step.execute(
+            "INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?)",
+            (kind, identity, json.dumps(value), self.revision),
+        )
+
+    def _get(self, kind: str, identity: str) -> dict[str, Any] | None:
+        rows = self.journal.read("SELECT value FROM entries WHERE kind = ? AND id = ?", (kind, identity))
+        return json.loads(rows[0][0]) if rows else None
+
+    def _all(self, kind: str) -> list[tuple[str, dict[str, Any]]]:
+        rows = self.journal.read("SELECT id, value FROM entries WHERE kind = ? ORDER BY id", (kind,))
+        return [(identity, json.loads(value)) for identity, value in rows]
+
+
+def _public_key(entry: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in entry.items() if name != "hash"}

@@ -1,0 +1,161 @@
+"""Ray shell of landing: the one writer of the evidence table.
+
+Every half second it asks each owner for what is not yet in the table, commits it all at once, and only then lets the
+owners forget it. Delta work runs in a thread of its own, so that `status` always answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import ray
+
+from actors.handles import actor_handle
+from actors.placement import CONTROL_STORE, host_name
+from actors.world import REAL
+from controlplane.errors import GovernanceError
+from evidence.landing import LogBatch
+from evidence.table import EvidenceTable
+
+log = logging.getLogger(__name__)
+
+LANDING_INTERVAL_S = 0.5
+BATCH_ROWS = 10_000
+ASK_TIMEOUT_S = 2.0
+
+
+class EvidenceWriter:
+    """Lands the evidence of every log.
+
+    Args:
+        table: folder of the Delta table; created when it does not exist.
+        hosts: how many hosts there are.
+    """
+
+    def __init__(self, table: str, hosts: int) -> None:
+        self._path = table
+        self._hosts = hosts
+        self._table: EvidenceTable | None = None
+        self._rows = 0
+        self._version = -1
+        self._last_landing_us = 0
+        self._trouble: dict[str, str] = {}
+        self._landed: dict[str, int] = {}
+        self._dedicated: list[str] = []
+        self._landing = asyncio.Lock()
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="landing")
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def status(self) -> dict[str, Any]:
+        """Rows landed since the start, the table's version, and per log what stands in the way of landing."""
+        return {
+            "ready": self._table is not None,
+            "landed_rows": self._rows,
+            "version": self._version,
+            "last_landing_us": self._last_landing_us,
+            "landed": dict(self._landed),
+            "trouble": dict(self._trouble),
+        }
+
+    async def flush(self) -> int:
+        """Land what is pending now, rather than in half a second. Returns how many rows that were."""
+        async with self._landing:
+            return await self._round()
+
+    async def _run(self) -> None:
+        while True:
+            full = False
+            try:
+                full = await self.flush() >= BATCH_ROWS
+            except GovernanceError as error:
+                self._trouble["table"] = error.message
+                log.error("landing failed, owners keep their evidence: %s", error.message)
+            except Exception as error:
+                # Nothing is lost: what did not land stays in the journals and is tried again.
+                self._trouble["table"] = f"{type(error).__name__}: {error}"
+                log.exception("landing failed, owners keep their evidence")
+                self._table = None
+            await asyncio.sleep(0 if full else LANDING_INTERVAL_S)
+
+    async def _round(self) -> int:
+        loop = asyncio.get_running_loop()
+        if self._table is None:
+            self._table = await loop.run_in_executor(self._thread, EvidenceTable.open_or_create, self._path)
+        table = self._table
+        names = [
+            CONTROL_STORE,
+            *(host_name(index) for index in range(self._hosts)),
+            *await self._dedicated_names(),
+        ]
+        answers = await asyncio.gather(*(self._ask(name) for name in names))
+        sources: dict[str, str] = {}
+        batches: list[LogBatch] = []
+        for name, answer in zip(names, answers, strict=True):
+            if answer is None:
+                continue
+            log_id, records = answer
+            sources[log_id] = name
+            if log_id not in self._landed:
+                self._landed[log_id] = await loop.run_in_executor(self._thread, table.landed, log_id)
+                # Tells an owner whose journal was restored from a backup that the table knows more than it does.
+                await self._trim(name, log_id, self._landed[log_id])
+            if records:
+                batches.append(
+                    LogBatch(
+                        log_id=log_id,
+                        first_seq=records[0][0],
+                        last_seq=records[-1][0],
+                        records=[(canonical, leaf) for _, canonical, leaf in records],
+                    )
+                )
+        if not batches:
+            self._trouble.pop("table", None)
+            return 0
+        landing = await loop.run_in_executor(
+            self._thread, lambda: table.land(batches, ingest_time_us=REAL.wall_us())
+        )
+        self._rows += landing.rows
+        self._version = landing.version
+        self._last_landing_us = REAL.wall_us()
+        self._trouble = dict(landing.refused)
+        for log_id, reason in landing.refused.items():
+            log.error("log `%s` does not land: %s", log_id, reason)
+        # INVARIANT (nothing lost): owners trim only here, after the commit was fsynced.
+        # A log that offered only what had landed before (its trim was lost on the way) is told again.
+        self._landed.update(landing.landed)
+        offered = [batch.log_id for batch in batches if batch.log_id not in landing.refused]
+        await asyncio.gather(*(self._trim(sources[name], name, self._landed[name]) for name in offered))
+        return landing.rows
+
+    async def _ask(self, name: str) -> tuple[str, list[tuple[int, bytes, bytes]]] | None:
+        try:
+            call = actor_handle(name).pending.remote(-1, BATCH_ROWS)
+            answer: tuple[str, list[tuple[int, bytes, bytes]]] | None = await asyncio.wait_for(
+                call, ASK_TIMEOUT_S
+            )
+            return answer
+        except (ray.exceptions.RayError, ValueError, TimeoutError) as error:
+            log.warning("`%s` does not hand out its evidence now: %s", name, type(error).__name__)
+            return None
+
+    async def _trim(self, name: str, log_id: str, landed_seq: int) -> None:
+        if landed_seq < 0:
+            return
+        try:
+            await asyncio.wait_for(actor_handle(name).trim.remote(log_id, landed_seq), ASK_TIMEOUT_S)
+        except (ray.exceptions.RayError, ValueError, TimeoutError) as error:
+            # It will hand the same rows out again; they are dropped because the table has them.
+            log.warning("`%s` has not trimmed its journal: %s", name, type(error).__name__)
+
+    async def _dedicated_names(self) -> list[str]:
+        try:
+            call = actor_handle(CONTROL_STORE).call.remote("dedicated", {})
+            entries = await asyncio.wait_for(call, ASK_TIMEOUT_S)
+            self._dedicated = [entry["name"] for entry in entries]
+        except (ray.exceptions.RayError, ValueError, TimeoutError):
+            # The ones known so far go on landing while the control store is away.
+            log.warning("the control store does not say which dedicated agents there are")
+        return self._dedicated

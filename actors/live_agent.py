@@ -1,0 +1,103 @@
+"""One agent while it is awake: its record, its sessions, what it has been seen to do, and its capability graph.
+
+Everything here is also in the owner's journal; a resting agent is nothing but its rows there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from actors.records import AgentRecord
+from graph.capability import Capability, CapabilityGraph, Observation
+
+DAY_US = 86_400_000_000
+IDLE_LIMIT_US = 7 * DAY_US
+SESSION_LIFETIME_US = 30 * DAY_US
+
+STANDING = "standing"
+MAX_SEEN = 2000
+
+
+@dataclass(slots=True, kw_only=True)
+class Session:
+    """One run of one agent. `name` is `STANDING` for the session that an agent has without opening one."""
+
+    name: str
+    workflow_id: str
+    opened_us: int
+    last_us: int
+    ended_us: int | None = None
+    turns: int = 0
+    actions: int = 0
+
+    def state(self, now_us: int) -> str:
+        """``live``, ``ended`` or ``expired`` (idle for more than seven days)."""
+        if self.ended_us is not None:
+            return "ended"
+        return "expired" if now_us - self.last_us > IDLE_LIMIT_US else "live"
+
+
+@dataclass(slots=True, kw_only=True)
+class Seen:
+    """How often, and when, the agent was permitted an action on a resource."""
+
+    first_us: int
+    last_us: int
+    count: int = 1
+
+
+SeenKey = tuple[str, str, str]  # action, resource type, resource id
+
+
+@dataclass(slots=True, kw_only=True)
+class LiveAgent:
+    """The state that exactly one owner holds. Not thread-safe: an owner has one thread."""
+
+    key: str
+    record: AgentRecord | None
+    sessions: dict[str, Session] = field(default_factory=dict)
+    seen: dict[SeenKey, Seen] = field(default_factory=dict)
+    _graph: CapabilityGraph | None = None
+    _graph_catalog: str | None = None
+
+    def see(self, key: SeenKey, capability: Capability, now_us: int) -> tuple[SeenKey, Seen]:
+        """Count a permitted action, in the graph too if it is materialised. Cost: a few microseconds.
+
+        Past `MAX_SEEN` distinct resources, further ones are counted together under the resource id ``*``.
+        """
+        seen = self.seen.get(key)
+        if seen is None and len(self.seen) >= MAX_SEEN:
+            key = (key[0], key[1], "*")
+            capability = replace(capability, resource_id="*")
+            seen = self.seen.get(key)
+        if seen is None:
+            seen = self.seen[key] = Seen(first_us=now_us, last_us=now_us)
+        else:
+            seen.count += 1
+            seen.last_us = now_us
+        if self._graph is not None:
+            self._graph.observe(capability, now_us)
+        return key, seen
+
+    def graph(self, bundle: str | None, capability: Callable[[str, str], Capability]) -> CapabilityGraph:
+        """The agent's live capability graph under the active catalog.
+
+        Built on first use and again when the catalog changed; never on the decision path, which only
+        counts. `capability` tells what a resource (type, id) reaches.
+        """
+        if self._graph is None or self._graph_catalog != bundle:
+            name = self.record.id if self.record else self.key
+            declared = [capability("tool", tool) for tool in (self.record.tools if self.record else ())]
+            observed = [
+                Observation(
+                    capability=capability(resource_type, resource_id),
+                    first_seen_us=seen.first_us,
+                    last_seen_us=seen.last_us,
+                    count=seen.count,
+                )
+                for (_, resource_type, resource_id), seen in self.seen.items()
+            ]
+            self._graph = CapabilityGraph.build(name, declared, observed)
+            self._graph_catalog = bundle
+        return self._graph

@@ -1,0 +1,102 @@
+"""What travels between a Serve replica and an owner: plain tuples, named here.
+
+A pickled frozen dataclass costs nine times a tuple, so a message is sent as ``tuple(message)`` and read back with
+``_make`` on the other side. Every field is a str, int, bool, bytes, None or a tuple of those.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class DecisionRequest(NamedTuple):
+    """One action, prepared by a replica, for its owner to decide."""
+
+    tenant: str
+    subject_type: str
+    subject_id: str
+    record_version: int  # of the subject's record that the atoms were prepared with
+    session: str | None
+    action: str
+    resource_type: str
+    resource_id: str
+    possibly: int  # bit i = atom i of the bundle is possibly true
+    certainly: int
+    refusal: str | None  # a reason code that denies whatever the rules say
+    detail: str
+    arguments_digest: bytes  # SHA-256 of the RFC 8785 form
+    evidence_digest: bytes  # HMAC of it under the deployment's key
+    masked_arguments: str  # JSON text
+    idempotency_key: str | None
+    deadline_us: int  # wall clock; what arrives later is denied
+    received_us: int  # wall clock
+    dry_run: bool
+    key_id: str
+    trace_id: str | None
+    span_id: str | None
+    tool_call_id: str | None
+    group: int  # items of one `evaluations` call share a number; 0 = alone
+    stop_on: str | None  # "deny" | "permit": nothing of the group is decided after such an answer
+
+
+class DecidedAction(NamedTuple):
+    """What an owner remembers of the action behind a decision."""
+
+    tenant: str
+    subject_type: str
+    subject_id: str
+    action: str
+    resource_type: str
+    resource_id: str
+    arguments_digest: str  # hexadecimal
+    evidence_digest: str  # hexadecimal
+    workflow_id: str | None
+
+
+class Decided(NamedTuple):
+    """An owner's answer: durable, unless `dry_run`."""
+
+    id: str
+    effect: str
+    reason_code: str
+    reasons: tuple[tuple[str, str, tuple[str, ...]], ...]  # rule, because, controls
+    detail: str
+    session: str | None
+    expires_us: int  # 0 unless permitted
+    bundle: str | None
+    replayed: bool
+
+
+class Outcome(NamedTuple):
+    """What became of a permitted action, as its PEP reports it."""
+
+    decision_id: str
+    status: str  # succeeded | failed | not_executed
+    complete: bool
+    labels: tuple[str, ...]
+    executed_digest: bytes | None
+    result_digest: bytes | None  # HMAC under the deployment's key; the text itself is not kept
+    key_id: str
+    witness: bool
+
+
+class SessionRequest(NamedTuple):
+    """Open a session for a subject."""
+
+    tenant: str
+    subject_type: str
+    subject_id: str
+    task_digest: bytes | None
+    new_workflow: bool
+    key_id: str
+
+
+# How an owner answers for one item of a batch: a tag and what belongs to it.
+DECIDED = "decided"  # + Decided fields
+STALE_RECORD = "stale_record"  # + version, record JSON or None: prepare again with this one
+CONFLICT = "conflict"  # + text: the idempotency key is bound to other arguments
+SKIPPED = "skipped"  # after a short circuit
+
+# How an owner answers for a whole batch.
+STALE_BUNDLE = "stale_bundle"  # + the owner's active digest or None
+BATCH = "batch"  # + one answer an item

@@ -1,0 +1,92 @@
+"""What became of a permitted action: reported once, by the PEP that executed it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from actors import evidence_rows
+from actors.messages import Decided, DecidedAction, Outcome
+from actors.owner import Owner, read_answer
+from controlplane.errors import ConflictError, NotFoundError
+from policies.effect import Effect
+
+
+def remembered(owner: Owner, decision_id: str) -> tuple[Decided, DecidedAction, dict[str, Any] | None]:
+    """A decision of the last 24 hours, the action behind it, and its outcome if one was reported.
+
+    Raises: NotFoundError: this owner does not hold it (any more).
+    """
+    rows = owner.journal.read("SELECT answer, request, outcome FROM decisions WHERE id = ?", (decision_id,))
+    if not rows:
+        raise NotFoundError(
+            f"no decision `{decision_id}` of the last 24 hours; older ones stand in the evidence table"
+        )
+    answer, request, outcome = rows[0]
+    return (
+        read_answer(answer),
+        DecidedAction._make(json.loads(request)),
+        json.loads(outcome) if outcome else None,
+    )
+
+
+def report_outcome(owner: Owner, outcome: Outcome) -> dict[str, Any]:
+    """Record what a permitted action came to. Durable when it returns.
+
+    Returns: ``{"decision", "outcome", "findings"}``; a finding `executed_digest_mismatch` says that what was
+        executed is not what was allowed.
+    Raises: NotFoundError; ConflictError: it was never permitted, or already has an outcome.
+    """
+    answer, action, previous = remembered(owner, outcome.decision_id)
+    if answer.effect not in (Effect.ALLOW, Effect.MODIFY):
+        raise ConflictError(
+            f"decision `{answer.id}` was `{answer.effect}`: there is no outcome to report",
+            code="not_permitted",
+        )
+    if previous is not None:
+        raise ConflictError(
+            f"decision `{answer.id}` already has the outcome `{previous['status']}`",
+            code="outcome_already_reported",
+            expected=previous["status"],
+            found=outcome.status,
+        )
+    time_us = owner.event_time().us
+    mismatch = (
+        outcome.executed_digest is not None and outcome.executed_digest.hex() != action.arguments_digest
+    )
+    with owner.journal.transaction() as step:
+        step.append(
+            evidence_rows.outcome_row(
+                outcome,
+                action,
+                event_id=owner.new_event_id(time_us),
+                time_us=time_us,
+                session=answer.session,
+                bundle=answer.bundle,
+            )
+        )
+        if mismatch:
+            step.append(
+                evidence_rows.finding_row(
+                    action,
+                    event_id=owner.new_event_id(time_us),
+                    time_us=time_us,
+                    session=answer.session,
+                    reason_code="executed_digest_mismatch",
+                    details={"decision": answer.id, "status": outcome.status},
+                )
+            )
+        recorded = {"status": outcome.status, "reported_at_us": time_us}
+        step.execute("UPDATE decisions SET outcome = ? WHERE id = ?", (json.dumps(recorded), answer.id))
+        step.set_meta("event_time_us", time_us)
+    return {
+        "decision": answer.id,
+        "outcome": outcome.status,
+        "findings": ["executed_digest_mismatch"] if mismatch else [],
+    }
+
+
+def describe_decision(owner: Owner, decision_id: str) -> dict[str, Any]:
+    """A decision as it was answered, and what it came to."""
+    answer, action, outcome = remembered(owner, decision_id)
+    return {"answer": list(answer), "action": action._asdict(), "outcome": outcome}

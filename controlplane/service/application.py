@@ -1,0 +1,98 @@
+"""One replica's application: the doors, and what they stand on, put together."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import orjson
+
+from controlplane.errors import GovernanceError
+from controlplane.service.actor_calls import call_actor
+from controlplane.service.authentication import Authenticator
+from controlplane.service.bundles import BundleCache
+from controlplane.service.decisions import DecisionDoor
+from controlplane.service.fleet import Fleet
+from controlplane.service.ingress import Ingress
+from controlplane.service.management.agents import AgentDoors
+from controlplane.service.management.bundles import BundleDoors
+from controlplane.service.management.keys import KeyDoors
+from controlplane.service.management.outcomes import OutcomeDoors
+from controlplane.service.management.sessions import SessionDoors
+from controlplane.service.management.status import StatusDoor
+from controlplane.service.owners import Owners
+from controlplane.service.routing import DECIDING, Call, Reply, Route, Router
+from controlplane.wire import authzen
+from controlplane.wire.authzen import EvaluationRequest
+
+
+class Application:
+    """Everything one replica holds. Stateless but for caches: any replica can answer any request."""
+
+    def __init__(self, owners: Owners, *, digest_key: bytes, base_url: str) -> None:
+        self._fleet = Fleet(owners.hosts)
+        self._bundles = BundleCache()
+        self._door = DecisionDoor(self._fleet, self._bundles, digest_key=digest_key)
+        self._base_url = base_url
+        self._background: list[asyncio.Task[Any]] = []
+        routes = [
+            Route(method="POST", path="/access/v1/evaluation", roles=DECIDING, door=self.evaluation),
+            Route(method="POST", path="/access/v1/evaluations", roles=DECIDING, door=self.evaluations),
+            *KeyDoors(self._fleet).routes(),
+            *AgentDoors(self._fleet, owners).routes(),
+            *SessionDoors(self._fleet, digest_key=digest_key).routes(),
+            *OutcomeDoors(self._fleet, digest_key=digest_key).routes(),
+            *BundleDoors(self._fleet, self._bundles).routes(),
+            *StatusDoor(self._fleet).routes(),
+        ]
+        self.ingress = Ingress(
+            Router(routes),
+            Authenticator(self._fleet),
+            {
+                "/healthz": self.health,
+                "/readyz": self.readiness,
+                "/.well-known/authzen-configuration": self.metadata,
+            },
+            self._start,
+        )
+
+    async def evaluation(self, call: Call) -> Reply:
+        request = authzen.parse_evaluation(call.body)
+        return Reply(body=await self._door.evaluation(call.caller, request, call.deadline_us))
+
+    async def evaluations(self, call: Call) -> Reply:
+        batch = authzen.parse_evaluations(call.body)
+        if isinstance(batch, EvaluationRequest):
+            return Reply(body=await self._door.evaluation(call.caller, batch, call.deadline_us))
+        return Reply(body=await self._door.evaluations(call.caller, batch, call.deadline_us))
+
+    async def health(self, _: dict[bytes, bytes]) -> Reply:
+        """Alive: this replica answers."""
+        return Reply(body=b'{"status":"alive"}')
+
+    async def readiness(self, _: dict[bytes, bytes]) -> Reply:
+        """Ready: the lease holds and every host decides. 503 otherwise, with which one does not and why."""
+        hosts = dict(await asyncio.gather(*(self._host_ready(name) for name in self._fleet.owner_names())))
+        reason = None if self._fleet.fresh() else "lease_expired"
+        ready = reason is None and all(state == "ready" for state in hosts.values())
+        body = {
+            "status": "ready" if ready else "starting",
+            "hosts": hosts,
+            "bundle": self._fleet.directory.activation.digest,
+            "reason": reason,
+        }
+        return Reply(body=orjson.dumps(body), status=200 if ready else 503)
+
+    async def metadata(self, headers: dict[bytes, bytes]) -> Reply:
+        return Reply(body=orjson.dumps(authzen.metadata(self._base_url)))
+
+    async def _host_ready(self, name: str) -> tuple[str, str]:
+        try:
+            status = await call_actor(name, "status", timeout_s=2.0)
+        except GovernanceError as error:
+            return name, error.code
+        return name, "ready" if status["ready"] else str(status["reason"])
+
+    async def _start(self) -> None:
+        await self._fleet.refresh()
+        self._background.append(asyncio.get_running_loop().create_task(self._fleet.run()))

@@ -1,0 +1,297 @@
+"""The decision door: prepare an action here, have its owner decide it, answer as AuthZEN says."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from policies.prepare import Preparer
+
+from actors import messages
+from actors.api_keys import Caller
+from actors.messages import Decided, DecisionRequest
+from controlplane.errors import ConflictError, ForbiddenError, GovernanceError, UnavailableError
+from controlplane.service.bundles import BundleCache
+from controlplane.service.fleet import Fleet
+from controlplane.service.lanes import Lanes
+from controlplane.service.problems import status_of
+from controlplane.service.subjects import KnownSubjects
+from controlplane.wire import authzen
+from controlplane.wire.authzen import BatchRequest, EvaluationRequest, ItemError, Semantic
+from controlplane.wire.digest import arguments_digest, keyed_digest, mask
+from policies.action import Action, Resource
+
+log = logging.getLogger(__name__)
+
+# An activation and a changed record can each cost one more attempt.
+_ATTEMPTS = 4
+
+
+class DecisionDoor:
+    """Evaluates requests. One a replica.
+
+    Args:
+        digest_key: under which evidence keeps digests of arguments.
+    """
+
+    def __init__(self, fleet: Fleet, bundles: BundleCache, *, digest_key: bytes) -> None:
+        self._fleet = fleet
+        self._bundles = bundles
+        self._lanes = Lanes()
+        self._subjects = KnownSubjects()
+        self._digest_key = digest_key
+        self._groups = itertools.count(1)
+
+    async def evaluation(self, caller: Caller, request: EvaluationRequest, deadline_us: int) -> bytes:
+        """Answer one evaluation.
+
+        Args:
+            deadline_us: wall clock after which nobody waits for the answer.
+        Raises: ForbiddenError, ConflictError, OverloadedError, UnavailableError; the caller is denied by each.
+        """
+        refuse_foreign(caller, request)
+        (answer,) = await self._decide(caller, [request], None, deadline_us)
+        if isinstance(answer, GovernanceError):
+            raise answer
+        return answer
+
+    async def evaluations(self, caller: Caller, batch: BatchRequest, deadline_us: int) -> bytes:
+        """Answer a batch. An item that cannot be evaluated is a deny that says why; the others go on."""
+        items = [self._checked(caller, item) for item in batch.items]
+        if batch.semantic is Semantic.EXECUTE_ALL:
+            answers = await self._all(caller, items, deadline_us)
+        else:
+            answers = await self._until(caller, items, batch.semantic, deadline_us)
+        return authzen.batch_answer(answers)
+
+    def _checked(self, caller: Caller, item: EvaluationRequest | ItemError) -> EvaluationRequest | ItemError:
+        if isinstance(item, EvaluationRequest):
+            try:
+                refuse_foreign(caller, item)
+            except ForbiddenError as error:
+                return ItemError(status=403, code=error.code, message=error.message)
+        return item
+
+    async def _all(
+        self, caller: Caller, items: Sequence[EvaluationRequest | ItemError], deadline_us: int
+    ) -> list[bytes]:
+        """Every item, those of one owner in one group, in order."""
+        answers: list[bytes] = [b""] * len(items)
+        by_owner: dict[str, list[int]] = {}
+        for position, item in enumerate(items):
+            if isinstance(item, ItemError):
+                answers[position] = authzen.error_answer(item)
+            else:
+                owner = self._fleet.owner_of(caller.tenant, item.subject_type, item.subject_id)
+                by_owner.setdefault(owner, []).append(position)
+
+        async def ask(positions: list[int]) -> None:
+            requests = [item for p in positions if isinstance(item := items[p], EvaluationRequest)]
+            for position, answer in zip(
+                positions, await self._decide_or_deny(caller, requests, None, deadline_us), strict=True
+            ):
+                answers[position] = answer
+
+        await asyncio.gather(*(ask(positions) for positions in by_owner.values()))
+        return answers
+
+    async def _until(
+        self,
+        caller: Caller,
+        items: Sequence[EvaluationRequest | ItemError],
+        semantic: Semantic,
+        deadline_us: int,
+    ) -> list[bytes]:
+        """Items in order until the first answer that stops; runs of items of one owner go together."""
+        stop_on = "permit" if semantic is Semantic.PERMIT_ON_FIRST_PERMIT else "deny"
+        answers: list[bytes] = []
+
+        def owner(item: EvaluationRequest | ItemError) -> str | None:
+            if isinstance(item, ItemError):
+                return None
+            return self._fleet.owner_of(caller.tenant, item.subject_type, item.subject_id)
+
+        for _, run in itertools.groupby(items, owner):
+            for_owner: list[EvaluationRequest] = []
+            for item in run:
+                if isinstance(item, ItemError):
+                    answers.append(authzen.error_answer(item))
+                    if stop_on == "deny":
+                        return answers
+                else:
+                    for_owner.append(item)
+            if not for_owner:
+                continue
+            found = await self._decide_or_deny(caller, for_owner, stop_on, deadline_us)
+            answers += found
+            if len(found) < len(for_owner) or _stops(found[-1], stop_on):
+                return answers
+        return answers
+
+    async def _decide_or_deny(
+        self, caller: Caller, requests: list[EvaluationRequest], stop_on: str | None, deadline_us: int
+    ) -> list[bytes]:
+        """Like `_decide`, but what fails becomes items that are denied and say why."""
+        try:
+            answers = await self._decide(caller, requests, stop_on, deadline_us)
+        except GovernanceError as error:
+            denied = authzen.error_answer(error, status=status_of(error))
+            return [denied] if stop_on == "deny" else [denied] * len(requests)
+        return [
+            authzen.error_answer(answer, status=status_of(answer))
+            if isinstance(answer, GovernanceError)
+            else answer
+            for answer in answers
+        ]
+
+    async def _decide(
+        self, caller: Caller, requests: list[EvaluationRequest], stop_on: str | None, deadline_us: int
+    ) -> list[bytes | GovernanceError]:
+        """Have requests of one owner decided, in order.
+
+        Returns: an answer a request; fewer when `stop_on` cut the rest.
+        Raises: UnavailableError, OverloadedError: nobody was permitted anything.
+        """
+        first = requests[0]
+        lane = self._lanes.to(self._fleet.owner_of(caller.tenant, first.subject_type, first.subject_id))
+        group = next(self._groups) if len(requests) > 1 else 0
+        received_us = time.time_ns() // 1000
+        digest = self._fleet.directory.activation.digest
+        answers: list[bytes | GovernanceError | None] = [None] * len(requests)
+        skipped = False
+        for _ in range(_ATTEMPTS):
+            waiting = [position for position, answer in enumerate(answers) if answer is None]
+            preparer = await self._bundles.get(digest) if digest is not None else None
+            prepared = [
+                self._prepare(caller, requests[position], preparer, received_us, deadline_us, group, stop_on)
+                for position in waiting
+            ]
+            timeout_s = max(0.001, (deadline_us - time.time_ns() // 1000) / 1e6)
+            tag, content = await lane.send(digest, prepared, timeout_s=timeout_s)
+            if tag == messages.STALE_BUNDLE:
+                digest = content
+                continue
+            assert tag == messages.BATCH, tag
+            for position, request, answer in zip(waiting, prepared, content, strict=True):
+                match answer[0]:
+                    case messages.DECIDED:
+                        answers[position] = _answer(Decided._make(answer[1:]), request)
+                    case messages.CONFLICT:
+                        answers[position] = ConflictError(answer[1], code="idempotency_conflict")
+                    case messages.SKIPPED:
+                        skipped = True
+                    case messages.STALE_RECORD:
+                        self._learn(request, answer)
+                    case other:
+                        raise UnavailableError(f"an owner answered `{other}`", code="protocol_error")
+            if skipped or None not in answers:
+                return [answer for answer in answers if answer is not None]
+        raise UnavailableError(
+            "the active bundle or the subject's record keeps changing; try again", code="bundle_changing"
+        )
+
+    def _prepare(
+        self,
+        caller: Caller,
+        request: EvaluationRequest,
+        preparer: Preparer | None,
+        received_us: int,
+        deadline_us: int,
+        group: int,
+        stop_on: str | None,
+    ) -> DecisionRequest:
+        """Stage one: everything that depends on this action alone."""
+        version, subject = self._subjects.get(caller.tenant, request.subject_type, request.subject_id)
+        digest = arguments_digest(request.arguments)
+        possibly = certainly = 0
+        refusal: str | None = None
+        detail = ""
+        if preparer is not None:
+            action = Action(
+                tenant=caller.tenant,
+                subject=subject,
+                name=request.action,
+                resource=Resource(
+                    type=request.resource_type, id=request.resource_id, properties=request.resource_properties
+                ),
+                arguments=request.arguments,
+                context=request.context,
+                now_us=received_us,
+            )
+            try:
+                prepared = preparer.prepare(action)
+                possibly, certainly = prepared.possibly, prepared.certainly
+                refusal, detail = prepared.refusal, prepared.detail
+            except Exception:
+                # INVARIANT (fail closed): an action that cannot be evaluated is denied, with evidence.
+                log.exception("preparing an action failed; it is denied")
+                refusal, detail = "evaluation_failed", "the action could not be evaluated"
+        return DecisionRequest(
+            tenant=caller.tenant,
+            subject_type=request.subject_type,
+            subject_id=request.subject_id,
+            record_version=version,
+            session=request.session,
+            action=request.action,
+            resource_type=request.resource_type,
+            resource_id=request.resource_id,
+            possibly=possibly,
+            certainly=certainly,
+            refusal=refusal,
+            detail=detail,
+            arguments_digest=digest,
+            evidence_digest=keyed_digest(self._digest_key, digest),
+            masked_arguments=mask(request.arguments),
+            idempotency_key=request.idempotency_key,
+            deadline_us=deadline_us,
+            received_us=received_us,
+            dry_run=request.dry_run,
+            key_id=caller.key_id,
+            trace_id=request.trace_id,
+            span_id=request.span_id,
+            tool_call_id=request.tool_call_id,
+            group=group,
+            stop_on=stop_on,
+        )
+
+    def _learn(self, request: DecisionRequest, answer: tuple[Any, ...]) -> None:
+        _, version, record = answer
+        if version == request.record_version:
+            return  # stale only because another item of its group is
+        self._subjects.learn(request.tenant, request.subject_type, request.subject_id, version, record)
+
+
+def refuse_foreign(caller: Caller, request: EvaluationRequest) -> None:
+    """Raises: ForbiddenError: this key may not speak for the request's subject."""
+    if caller.role not in ("agent", "gateway", "operator") or not caller.may_speak_for(
+        request.subject_type, request.subject_id
+    ):
+        raise ForbiddenError(
+            f"key `{caller.key_id}` ({caller.role}) may not speak for {request.subject_type} `{request.subject_id}`",
+            code="foreign_subject",
+        )
+
+
+def _answer(decided: Decided, request: DecisionRequest) -> bytes:
+    return authzen.answer(
+        decision_id=decided.id,
+        effect=decided.effect,
+        reason_code=decided.reason_code,
+        arguments_digest=request.arguments_digest,
+        bundle=decided.bundle,
+        session=decided.session,
+        reasons=decided.reasons,
+        detail=decided.detail,
+        expires_at_us=decided.expires_us,
+        replayed=decided.replayed,
+        dry_run=request.dry_run,
+    )
+
+
+def _stops(answer: bytes, stop_on: str) -> bool:
+    permitted = answer.startswith(b'{"decision":true')
+    return permitted == (stop_on == "permit")

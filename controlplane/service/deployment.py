@@ -1,0 +1,99 @@
+"""The Serve deployment, and how a driver brings the whole service up."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from typing import Any
+
+import ray
+from ray import serve
+from ray.serve.config import HTTPOptions
+
+from actors import api_keys
+from actors.placement import NAMESPACE
+from controlplane.errors import UnavailableError
+from controlplane.service.application import Application
+from controlplane.service.ingress import Ingress
+from controlplane.service.owners import Owners
+from controlplane.settings import Secrets, Settings, create_private
+
+log = logging.getLogger(__name__)
+
+APPLICATION = "controlplane"
+_READY_TIMEOUT_S = 90.0
+
+
+@serve.ingress()
+class DecisionService:
+    """A replica. Args: settings as JSON (see `Settings.to_json`)."""
+
+    def __init__(self, settings: str) -> None:
+        self._settings = Settings.from_json(settings)
+
+    def __serve_build_asgi_app__(self) -> Ingress:
+        settings = self._settings
+        application = Application(
+            owners_of(settings),
+            digest_key=Secrets.read(settings.secrets).digest_key,
+            base_url=settings.url,
+        )
+        return application.ingress
+
+
+def owners_of(settings: Settings) -> Owners:
+    return Owners(
+        journals=str(settings.journals),
+        evidence=str(settings.evidence_table),
+        hosts=settings.hosts,
+        secrets_file=str(settings.secrets),
+    )
+
+
+def start(settings: Settings, *, address: str | None = None) -> None:
+    """Bring the service up on a running Ray cluster and return when it is ready to decide. Idempotent.
+
+    Args:
+        address: of the Ray cluster; None = from the environment.
+    Raises: UnavailableError: it did not become ready in 90 s.
+    """
+    if not ray.is_initialized():
+        ray.init(address=address or "auto", namespace=NAMESPACE, log_to_driver=False, logging_level="warning")
+    # The first operator's key; an existing one stays as it is.
+    create_private(settings.operator_key, api_keys.mint(os.urandom)[1] + "\n")
+    owners = owners_of(settings)
+    store = owners.start_control_store()
+    owners.start_evidence_writer()
+    hosts = owners.start_hosts()
+    _wait("the control store", lambda: ray.get(store.ready.remote(), timeout=10))
+    ray.get(
+        store.call.remote("ensure_operator_key", {"key": settings.operator_key.read_text().strip()}),
+        timeout=10,
+    )
+    for entry in ray.get(store.call.remote("dedicated", {}), timeout=10):
+        hosts.append(owners.start_dedicated_again(entry["name"], entry["ordinal"]))
+    serve.start(http_options=HTTPOptions(host=settings.host, port=settings.port, location="HeadOnly"))
+    service: Any = serve.deployment(
+        name="DecisionService",
+        num_replicas=1,
+        max_ongoing_requests=2000,
+        max_queued_requests=2000,
+        ray_actor_options={"num_cpus": 0},
+        health_check_period_s=5,
+        health_check_timeout_s=10,
+        graceful_shutdown_timeout_s=5,
+    )(DecisionService)
+    serve.run(service.bind(settings.to_json()), name=APPLICATION, route_prefix="/", blocking=False)
+    for handle in hosts:
+        _wait("a host", lambda handle=handle: ray.get(handle.status.remote(), timeout=10)["ready"])
+
+
+def _wait(what: str, ready: Any) -> None:
+    deadline_s = time.monotonic() + _READY_TIMEOUT_S
+    while not ready():
+        if time.monotonic() > deadline_s:
+            raise UnavailableError(
+                f"{what} did not become ready in {_READY_TIMEOUT_S:g} s (pid {os.getpid()})"
+            )
+        time.sleep(0.05)

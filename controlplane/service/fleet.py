@@ -1,0 +1,82 @@
+"""A replica's view of the fleet: the leased directory, and which owner an agent or an id belongs to."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+from actors.directory import REFRESH_S, Directory
+from actors.ids import agent_key, ordinal_of_decision, session_ordinal
+from actors.placement import CONTROL_STORE, host_name, host_of
+from controlplane.errors import GovernanceError, NotFoundError
+from controlplane.service.actor_calls import call_actor
+
+log = logging.getLogger(__name__)
+
+_LEASE_TIMEOUT_S = 1.0
+_MINIMUM_GAP_S = 0.05
+
+
+class Fleet:
+    """Where everything is. One a replica; `run` keeps it fresh."""
+
+    def __init__(self, hosts: int) -> None:
+        self.hosts = hosts
+        self.directory = Directory()
+        self._refreshing = asyncio.Lock()
+        self._last_refresh_s = float("-inf")
+
+    def fresh(self) -> bool:
+        """Whether the lease on the control store holds."""
+        return self.directory.fresh(now_s=time.monotonic())
+
+    async def run(self) -> None:
+        """Renew the lease twice a second, for as long as the replica lives."""
+        while True:
+            await self.refresh()
+            await asyncio.sleep(REFRESH_S)
+
+    async def refresh(self) -> None:
+        """Renew the lease now. Callers share one renewal, and renewals are 50 ms apart at least, so that unknown keys
+        cannot be used to hammer the control store."""
+        asked_s = time.monotonic()
+        async with self._refreshing:
+            if self._last_refresh_s > asked_s - _MINIMUM_GAP_S:
+                return
+            sent_s = time.monotonic()
+            try:
+                lease = await call_actor(
+                    CONTROL_STORE, "lease", self.directory.revision, timeout_s=_LEASE_TIMEOUT_S
+                )
+                self.directory.apply(*lease, sent_s=sent_s)
+            except GovernanceError as error:
+                log.warning("the lease was not renewed: %s", error.message)
+            self._last_refresh_s = time.monotonic()
+
+    def owner_of(self, tenant: str, subject_type: str, subject_id: str) -> str:
+        """The actor that owns a subject."""
+        key = agent_key(tenant, subject_type, subject_id)
+        dedicated = self.directory.get("dedicated", key)
+        return dedicated["name"] if dedicated else host_name(host_of(key, self.hosts))
+
+    def owner_of_decision(self, decision_id: str) -> str:
+        """The actor that holds a decision. Raises: NotFoundError: no id of ours."""
+        return self._owner_of_ordinal(ordinal_of_decision(decision_id), f"no decision `{decision_id[:64]}`")
+
+    def owner_of_session(self, session: str) -> str:
+        """The actor that a session id points to. Raises: NotFoundError: no id of ours."""
+        return self._owner_of_ordinal(session_ordinal(session), f"no session `{session[:64]}`")
+
+    def owner_names(self) -> list[str]:
+        return [host_name(index) for index in range(self.hosts)] + [
+            entry["name"] for entry in self.directory.all("dedicated").values()
+        ]
+
+    def _owner_of_ordinal(self, ordinal: int | None, text: str) -> str:
+        if ordinal is not None and ordinal < self.hosts:
+            return host_name(ordinal)
+        for entry in self.directory.all("dedicated").values():
+            if entry["ordinal"] == ordinal:
+                return str(entry["name"])
+        raise NotFoundError(text)

@@ -1,0 +1,166 @@
+"""The HTTP door: a raw ASGI application, because a framework would cost more than the decision.
+
+Everything that reaches a door has been authenticated, is allowed for the caller's role, and has a body that follows
+the input rules. Whatever goes wrong inside is answered by a clear text and never by a stack trace.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+from urllib.parse import parse_qsl
+
+from controlplane.errors import GovernanceError, InputError, TooLargeError, UnavailableError
+from controlplane.service.authentication import Authenticator
+from controlplane.service.problems import problem, status_of
+from controlplane.service.routing import Call, Reply, Router, refuse_role
+from controlplane.wire import json_input
+
+log = logging.getLogger(__name__)
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+PublicDoor = Callable[[dict[bytes, bytes]], Awaitable[Reply]]
+
+DEFAULT_DEADLINE_MS = 5_000
+MAX_DEADLINE_MS = 30_000
+
+_REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
+
+
+class ClientGoneError(Exception):
+    """The caller closed the connection before its request was complete: nobody is there to answer."""
+
+
+class Ingress:
+    """The ASGI application of one replica.
+
+    Args:
+        router: the doors behind authentication.
+        public: doors without a key, by path (GET only): health, readiness, metadata.
+        startup: run once before the first request; background work is started here.
+    """
+
+    def __init__(
+        self,
+        router: Router,
+        authenticator: Authenticator,
+        public: dict[str, PublicDoor],
+        startup: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._router = router
+        self._authenticator = authenticator
+        self._public = public
+        self._startup = startup
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["type"] == "http":
+            await self._http(scope, receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1003})
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        try:
+            reply = await self._answer(scope, headers, receive)
+        except ClientGoneError:
+            return
+        except GovernanceError as error:
+            reply = Reply(body=problem(error), status=status_of(error))
+        except Exception:
+            # INVARIANT (fail closed): what nobody foresaw is a 503, which every client treats as a deny.
+            log.exception("a request failed")
+            failed = UnavailableError("the request could not be handled", code="internal_error")
+            reply = Reply(body=problem(failed), status=503)
+        answered = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(reply.body)).encode()),
+        ]
+        request_id = headers.get(b"x-request-id")
+        if request_id is not None and _REQUEST_ID.fullmatch(request_id):
+            answered.append((b"x-request-id", request_id))
+        if reply.status == 401:
+            answered.append((b"www-authenticate", b'Bearer realm="controlplane"'))
+        elif reply.status in (429, 503):
+            answered.append((b"retry-after", b"1"))
+        await send({"type": "http.response.start", "status": reply.status, "headers": answered})
+        await send({"type": "http.response.body", "body": reply.body})
+
+    async def _answer(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> Reply:
+        method, path = scope["method"], scope["path"]
+        public = self._public.get(path)
+        if public is not None and method in ("GET", "HEAD"):
+            return await public(headers)
+        # Nothing is said about which routes exist to somebody without a key.
+        authorization = headers.get(b"authorization")
+        caller = await self._authenticator.caller(authorization.decode("latin-1") if authorization else None)
+        route, matched = self._router.find(method, path)
+        refuse_role(route, caller)
+        deadline_us = _deadline_us(headers)
+        body: dict[str, Any] = {}
+        if method in ("POST", "PUT", "PATCH"):
+            raw = await _read(headers, receive, route.limit_bytes)
+            if raw or "{" not in route.path:
+                body = json_input.parse(raw, limit_bytes=route.limit_bytes)
+        query = dict(parse_qsl(scope["query_string"].decode("latin-1"), max_num_fields=20))
+        return await route.door(
+            Call(caller=caller, path=matched, body=body, query=query, deadline_us=deadline_us)
+        )
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await self._startup()
+                await send({"type": "lifespan.startup.complete"})
+            elif message["type"] == "lifespan.shutdown":
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+
+async def _read(headers: dict[bytes, bytes], receive: Receive, limit_bytes: int) -> bytes:
+    """The whole body, bounded: what is announced, or turns out, larger is refused without being kept."""
+    announced = headers.get(b"content-length", b"")
+    if announced.isdigit() and int(announced) > limit_bytes:
+        raise _too_large(limit_bytes)
+    message = await receive()
+    body = message.get("body", b"")
+    if message["type"] == "http.disconnect":
+        raise ClientGoneError
+    if not message.get("more_body", False):
+        whole: bytes = body
+        if len(whole) > limit_bytes:
+            raise _too_large(limit_bytes)
+        return whole
+    parts, size = [body], len(body)
+    while message.get("more_body", False):
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGoneError
+        part = message.get("body", b"")
+        size += len(part)
+        if size > limit_bytes:
+            raise _too_large(limit_bytes)
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _too_large(limit_bytes: int) -> TooLargeError:
+    return TooLargeError(f"the body is larger than the {limit_bytes} bytes that this door takes")
+
+
+def _deadline_us(headers: dict[bytes, bytes]) -> int:
+    """When the caller stops waiting, wall clock: `X-Deadline-Ms`, 5 s by default, 30 s at most."""
+    now_us = time.time_ns() // 1000
+    sent = headers.get(b"x-deadline-ms")
+    if sent is None:
+        return now_us + DEFAULT_DEADLINE_MS * 1000
+    if not sent.isdigit() or not 1 <= int(sent) <= MAX_DEADLINE_MS:
+        raise InputError(f"`X-Deadline-Ms` must be a whole number from 1 to {MAX_DEADLINE_MS}")
+    return now_us + int(sent) * 1000

@@ -1,0 +1,119 @@
+"""Natural batching: one call in flight per owner; what arrives meanwhile goes in the next.
+
+No timers, no linger: an idle lane sends at once, and under load one call and one fsync serve many decisions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from actors.messages import BATCH, DecisionRequest
+from controlplane.errors import GovernanceError, OverloadedError, UnavailableError
+from controlplane.service.actor_calls import call_actor
+
+MAX_BATCH = 512
+MAX_WAITING = 20_000
+
+
+class _Parcel:
+    """Requests that must travel together, and who waits for their answers."""
+
+    __slots__ = ("answered", "digest", "requests")
+
+    def __init__(self, digest: str | None, requests: Sequence[DecisionRequest]) -> None:
+        self.digest = digest
+        self.requests = [tuple(request) for request in requests]
+        self.answered: asyncio.Future[tuple[Any, ...]] = asyncio.get_running_loop().create_future()
+
+
+class Lane:
+    """The way to one owner.
+
+    Args:
+        owner: name of its actor.
+    """
+
+    def __init__(self, owner: str) -> None:
+        self._owner = owner
+        self._waiting: list[_Parcel] = []
+        self._size = 0
+        self._sender: asyncio.Task[None] | None = None
+
+    async def send(
+        self, digest: str | None, requests: Sequence[DecisionRequest], *, timeout_s: float
+    ) -> tuple[Any, ...]:
+        """Have requests decided, in order.
+
+        Args:
+            digest: of the bundle that they were prepared with.
+            timeout_s: how long the caller waits at most.
+        Returns: what `Owner.decide` returns for these requests.
+        Raises: OverloadedError: the lane is full. UnavailableError: the owner did not answer in time.
+        """
+        if self._size + len(requests) > MAX_WAITING:
+            raise OverloadedError(f"`{self._owner}` has {self._size} actions waiting; try again later")
+        parcel = _Parcel(digest, requests)
+        self._waiting.append(parcel)
+        self._size += len(requests)
+        if self._sender is None:
+            self._sender = asyncio.get_running_loop().create_task(self._run())
+        try:
+            return await asyncio.wait_for(parcel.answered, timeout_s)
+        except TimeoutError:
+            raise UnavailableError(
+                f"`{self._owner}` did not answer within {timeout_s:.3g} s", code="owner_timeout"
+            ) from None
+
+    async def _run(self) -> None:
+        while self._waiting:
+            batch = self._take()
+            # A waiter that went away is dropped before it is sent; once sent, it cannot break the others' batch.
+            batch = [parcel for parcel in batch if not parcel.answered.done()]
+            if batch:
+                await self._deliver(batch)
+        self._sender = None
+
+    def _take(self) -> list[_Parcel]:
+        """The parcels for the next call: as many as fit, all prepared with one bundle."""
+        digest, size, count = self._waiting[0].digest, 0, 0
+        for parcel in self._waiting:
+            if parcel.digest != digest or (count and size + len(parcel.requests) > MAX_BATCH):
+                break
+            size += len(parcel.requests)
+            count += 1
+        taken, self._waiting = self._waiting[:count], self._waiting[count:]
+        self._size -= size
+        return taken
+
+    async def _deliver(self, batch: list[_Parcel]) -> None:
+        requests = [request for parcel in batch for request in parcel.requests]
+        try:
+            tag, answers = await call_actor(self._owner, "decide", batch[0].digest, requests, timeout_s=30.0)
+        except GovernanceError as error:
+            for parcel in batch:
+                if not parcel.answered.done():
+                    parcel.answered.set_exception(error)
+                    # Retrieved here, so that a waiter that went away leaves no "never retrieved" warning.
+                    parcel.answered.exception()
+            return
+        position = 0
+        for parcel in batch:
+            own = answers[position : position + len(parcel.requests)] if tag == BATCH else answers
+            position += len(parcel.requests)
+            if not parcel.answered.done():
+                parcel.answered.set_result((tag, own))
+
+
+class Lanes:
+    """One lane an owner."""
+
+    def __init__(self) -> None:
+        self._lanes: dict[str, Lane] = {}
+
+    def to(self, owner: str) -> Lane:
+        lane = self._lanes.get(owner)
+        if lane is None:
+            lane = self._lanes[owner] = Lane(owner)
+        return lane

@@ -1,0 +1,80 @@
+"""/v1/agents: registering agents and looking at one: record, sessions, capability graph."""
+
+from __future__ import annotations
+
+from actors.ids import agent_key
+from actors.records import AgentRecord
+from controlplane.service.actor_calls import call_actor, call_control
+from controlplane.service.fleet import Fleet
+from controlplane.service.management import bodies
+from controlplane.service.management.replies import json_reply, refuse_foreign_subject
+from controlplane.service.owners import Owners
+from controlplane.service.routing import DECIDING, OPERATING, READING, Call, Reply, Route
+from controlplane.wire.authzen import rfc3339
+
+_PAGE = 1000
+
+
+class AgentDoors:
+    """The index of agents is the control store's; an agent's record and past are its owner's."""
+
+    def __init__(self, fleet: Fleet, owners: Owners) -> None:
+        self._fleet = fleet
+        self._owners = owners
+
+    def routes(self) -> list[Route]:
+        return [
+            Route(method="POST", path="/v1/agents", roles=OPERATING, door=self.register_agent),
+            Route(method="GET", path="/v1/agents", roles=READING, door=self.list_agents),
+            Route(method="GET", path="/v1/agents/{id}", roles=READING | DECIDING, door=self.show_agent),
+        ]
+
+    async def register_agent(self, call: Call) -> Reply:
+        body = bodies.read_body(bodies.NewAgent, call.body)
+        tenant = call.caller.tenant
+        claimed = await call_control(
+            "claim_agent",
+            tenant=tenant,
+            agent_id=body.id,
+            isolation=body.isolation,
+            owner=body.owner,
+            by=call.caller.key_id,
+        )
+        if body.isolation == "dedicated":
+            await self._owners.start_dedicated(claimed["name"], claimed["ordinal"])
+            await self._fleet.refresh()
+            owner = claimed["name"]
+        else:
+            owner = self._fleet.owner_of(tenant, "agent", body.id)
+        record = AgentRecord(
+            tenant=tenant,
+            id=body.id,
+            owner=body.owner,
+            labels=tuple(body.labels),
+            attributes=body.attributes,
+            tools=tuple(body.tools),
+            isolation=body.isolation,
+            standing=body.standing,
+            version=body.version,
+        )
+        registered = await call_actor(owner, "register_agent", record.to_json(), call.caller.key_id)
+        return json_reply(registered | {"lives_with": owner}, 201)
+
+    async def list_agents(self, call: Call) -> Reply:
+        """A page of the index, in the order of ids; `?after=ID` asks for the next one."""
+        entries = await call_control(
+            "agents", tenant=call.caller.tenant, after=call.query.get("after", ""), limit=_PAGE
+        )
+        agents = [{k: entry[k] for k in ("id", "owner", "isolation")} for entry in entries]
+        return json_reply({"agents": agents, "next": agents[-1]["id"] if len(agents) == _PAGE else None})
+
+    async def show_agent(self, call: Call) -> Reply:
+        tenant, agent = call.caller.tenant, call.path[0]
+        if call.caller.role not in READING:
+            refuse_foreign_subject(call.caller, "agent", agent)
+        key = agent_key(tenant, "agent", agent)
+        described = await call_actor(self._fleet.owner_of(tenant, "agent", agent), "describe_agent", key)
+        for session in described["sessions"]:
+            session["opened_at"] = rfc3339(session.pop("opened_us"))
+            session["last_at"] = rfc3339(session.pop("last_us"))
+        return json_reply(described)

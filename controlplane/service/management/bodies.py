@@ -1,0 +1,101 @@
+"""The bodies of the management API, validated at the edge. Unknown fields are ignored, as AuthZEN does."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+
+from controlplane.errors import InputError
+from controlplane.wire.authzen import ID_PATTERN
+
+Id = Annotated[str, StringConstraints(pattern=f"^{ID_PATTERN}$")]
+Pattern = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9*][A-Za-z0-9._:/@*-]{0,255}$")]
+Text = Annotated[str, StringConstraints(max_length=512)]
+Label = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+
+_ATTRIBUTES_BYTES = 16_384
+
+Body = TypeVar("Body", bound=BaseModel)
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
+
+
+class NewKey(_Body):
+    role: Literal["agent", "gateway", "operator", "approver", "auditor"]
+    agents: list[Pattern] = Field(default_factory=list, max_length=100)
+    subjects: list[Pattern] = Field(default_factory=list, max_length=100)
+    grants: list[Literal["workflows", "witness"]] = Field(default_factory=list)
+    note: Text = ""
+    expires_in_s: int | None = Field(default=None, ge=1, le=10 * 366 * 86_400)
+
+
+class _Attributed(_Body):
+    attributes: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("attributes")
+    @classmethod
+    def _small(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if len(json.dumps(value)) > _ATTRIBUTES_BYTES:
+            raise ValueError(f"more than {_ATTRIBUTES_BYTES} bytes")
+        return value
+
+
+class NewPrincipal(_Attributed):
+    type: Id = "user"
+    id: Id
+    roles: list[Label] = Field(default_factory=list, max_length=100)
+    groups: list[Label] = Field(default_factory=list, max_length=100)
+
+
+class NewAgent(_Attributed):
+    id: Id
+    owner: Text | None = None
+    labels: list[Label] = Field(default_factory=list, max_length=100)
+    tools: list[Id] = Field(default_factory=list, max_length=1000)
+    isolation: Literal["hosted", "dedicated"] = "hosted"
+    standing: bool = True
+    version: Annotated[str, StringConstraints(max_length=128)] = ""
+
+
+class NewSession(_Body):
+    agent: Id
+    subject_type: Id = "agent"
+    task: Annotated[str, StringConstraints(min_length=1, max_length=65_536)] | None = None
+
+
+class NewTask(_Body):
+    task: Annotated[str, StringConstraints(min_length=1, max_length=65_536)]
+
+
+class NewOutcome(_Body):
+    status: Literal["succeeded", "failed", "not_executed"]
+    result: Any = None
+    complete: bool = True
+    labels: list[Label] = Field(default_factory=list, max_length=100)
+    executed_digest: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
+
+
+class SourceText(_Body):
+    name: Annotated[str, StringConstraints(min_length=1, max_length=512)]
+    text: str
+
+
+class NewBundle(_Body):
+    sources: list[SourceText] = Field(min_length=1, max_length=1000)
+    activate: bool = False
+
+
+def read_body(model: type[Body], value: dict[str, Any]) -> Body:
+    """Validate a body. Raises: InputError that names every wrong field."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"`{'.'.join(str(part) for part in item['loc']) or '$'}`: {item['msg'][:1].lower()}{item['msg'][1:]}"
+            for item in error.errors(include_url=False, include_input=False)[:10]
+        )
+        raise InputError(problems) from None

@@ -1,0 +1,93 @@
+"""/v1/decisions: what was decided, and what became of it."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import orjson
+
+from actors.messages import Decided, DecidedAction, Outcome
+from controlplane.errors import NotFoundError
+from controlplane.service.actor_calls import call_actor
+from controlplane.service.fleet import Fleet
+from controlplane.service.management import bodies
+from controlplane.service.management.replies import json_reply
+from controlplane.service.routing import DECIDING, READING, Call, Reply, Route
+from controlplane.wire.authzen import rfc3339
+from controlplane.wire.digest import keyed_digest
+
+
+class OutcomeDoors:
+    """A decision id says which owner holds it."""
+
+    def __init__(self, fleet: Fleet, *, digest_key: bytes) -> None:
+        self._fleet = fleet
+        self._digest_key = digest_key
+
+    def routes(self) -> list[Route]:
+        return [
+            Route(method="POST", path="/v1/decisions/{id}/outcome", roles=DECIDING, door=self.report_outcome),
+            Route(method="GET", path="/v1/decisions/{id}", roles=READING | DECIDING, door=self.show_decision),
+        ]
+
+    async def report_outcome(self, call: Call) -> Reply:
+        body = bodies.read_body(bodies.NewOutcome, call.body)
+        decision_id = call.path[0]
+        owner = self._fleet.owner_of_decision(decision_id)
+        await self._own_decision(call, owner, decision_id)
+        result = None if body.result is None else orjson.dumps(body.result)
+        outcome = Outcome(
+            decision_id=decision_id,
+            status=body.status,
+            complete=body.complete,
+            labels=tuple(body.labels),
+            executed_digest=bytes.fromhex(body.executed_digest) if body.executed_digest else None,
+            result_digest=None
+            if result is None
+            else keyed_digest(self._digest_key, hashlib.sha256(result).digest()),
+            key_id=call.caller.key_id,
+            witness=call.caller.witnesses,
+        )
+        return json_reply(await call_actor(owner, "report_outcome", tuple(outcome)))
+
+    async def show_decision(self, call: Call) -> Reply:
+        decision_id = call.path[0]
+        owner = self._fleet.owner_of_decision(decision_id)
+        described, action = await self._own_decision(call, owner, decision_id)
+        answer = Decided._make(described["answer"])
+        permitted = answer.effect in ("allow", "modify")
+        shown: dict[str, Any] = {
+            "id": answer.id,
+            "decision": permitted,
+            "effect": answer.effect,
+            "reason_code": answer.reason_code,
+            "reasons": [{"rule": r, "because": b, "controls": c} for r, b, c in answer.reasons],
+            "bundle": answer.bundle,
+            "session": answer.session,
+            "workflow": action.workflow_id,
+            "subject": {"type": action.subject_type, "id": action.subject_id},
+            "action": {"name": action.action},
+            "resource": {"type": action.resource_type, "id": action.resource_id},
+            "arguments_digest": action.arguments_digest,
+            "outcome": described["outcome"],
+        }
+        if answer.detail:
+            shown["detail"] = answer.detail
+        if permitted:
+            shown["expires_at"] = rfc3339(answer.expires_us)
+        return json_reply(shown)
+
+    async def _own_decision(
+        self, call: Call, owner: str, decision_id: str
+    ) -> tuple[dict[str, Any], DecidedAction]:
+        """The decision, if it is the caller's business; for anybody else there is no such decision."""
+        described = await call_actor(owner, "describe_decision", decision_id)
+        action = DecidedAction(**described["action"])
+        caller = call.caller
+        reads_all = caller.role in READING
+        if action.tenant != caller.tenant or not (
+            reads_all or caller.may_speak_for(action.subject_type, action.subject_id)
+        ):
+            raise NotFoundError(f"no decision `{decision_id}`")
+        return described, action

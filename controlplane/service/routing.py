@@ -1,0 +1,110 @@
+"""Which door a request is for, and which roles may open it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from actors.api_keys import Caller
+from controlplane.errors import ForbiddenError, NotFoundError
+from controlplane.wire.json_input import LIMIT_BYTES
+
+DECIDING = frozenset({"agent", "gateway", "operator"})
+OPERATING = frozenset({"operator"})
+READING = frozenset({"operator", "auditor"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One authenticated request.
+
+    Attributes:
+        path: what the route's ``{…}`` segments matched, in order.
+        body: the JSON object that was sent; empty for GET and DELETE.
+        query: the query string's parameters, each its last value.
+        deadline_us: wall clock after which the caller no longer waits.
+    """
+
+    caller: Caller
+    path: tuple[str, ...]
+    body: dict[str, Any]
+    query: dict[str, str] = field(default_factory=dict)
+    deadline_us: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """An answer: a JSON body, already encoded."""
+
+    body: bytes
+    status: int = 200
+
+
+Door = Callable[[Call], Awaitable[Reply]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One method on one path. `roles` must name who may use it: a route without roles cannot be made."""
+
+    method: str
+    path: str
+    roles: frozenset[str]
+    door: Door
+    limit_bytes: int = LIMIT_BYTES
+
+
+class Router:
+    """Finds routes; exact paths by one dictionary lookup, those with ``{…}`` segments by their shape."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self.routes = tuple(routes)
+        self._exact: dict[str, dict[str, Route]] = {}
+        self._shaped: list[tuple[list[str], dict[str, Route]]] = []
+        shapes: dict[str, dict[str, Route]] = {}
+        for route in self.routes:
+            assert route.roles, route
+            if "{" not in route.path:
+                self._exact.setdefault(route.path, {})[route.method] = route
+            else:
+                shapes.setdefault(route.path, {})[route.method] = route
+        self._shaped = [(path.split("/"), methods) for path, methods in shapes.items()]
+
+    def find(self, method: str, path: str) -> tuple[Route, tuple[str, ...]]:
+        """The route, and what its ``{…}`` segments matched. Raises: NotFoundError (also for a wrong method)."""
+        methods = self._exact.get(path)
+        matched: tuple[str, ...] = ()
+        if methods is None:
+            methods, matched = self._by_shape(path)
+        route = methods.get(method)
+        if route is None:
+            known = ", ".join(sorted(methods)) or "nothing"
+            raise NotFoundError(
+                f"`{path[:200]}` does not answer {method[:16]}; it answers {known}", code="no_route"
+            )
+        return route, matched
+
+    def _by_shape(self, path: str) -> tuple[dict[str, Route], tuple[str, ...]]:
+        parts = path.split("/")
+        for shape, methods in self._shaped:
+            # The last segment takes the rest, because ids may contain slashes; a fixed tail is matched first.
+            if shape[-1].startswith("{"):
+                head = shape[:-1]
+                if len(parts) > len(head) and parts[: len(head)] == head and all(parts[len(head) :]):
+                    return methods, ("/".join(parts[len(head) :]),)
+            else:
+                head, tail = shape[:-2], shape[-1]
+                if len(parts) > len(head) + 1 and parts[: len(head)] == head and parts[-1] == tail:
+                    return methods, ("/".join(parts[len(head) : -1]),)
+        return {}, ()
+
+
+def refuse_role(route: Route, caller: Caller) -> None:
+    """Raises: ForbiddenError: the caller's role may not use this route."""
+    if caller.role not in route.roles:
+        raise ForbiddenError(
+            f"a key with the role `{caller.role}` may not {route.method} `{route.path}`; "
+            f"it takes {' or '.join(f'`{role}`' for role in sorted(route.roles))}",
+            code="role_not_permitted",
+        )
