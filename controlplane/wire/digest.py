@@ -26,7 +26,7 @@ def arguments_digest(arguments: Mapping[str, Json]) -> bytes:
     """SHA-256 of the RFC 8785 form of `arguments`; 32 bytes.
 
     Raises: InputError: a value that RFC 8785 has no form for (the door refuses those earlier).
-    Cost: 2 µs for five short arguments.
+    Cost: 2 µs for five short arguments, 25 µs for a 12 kB body with a 20-line invoice.
     """
     return hashlib.sha256(canonical_json(arguments)).digest()
 
@@ -39,32 +39,41 @@ def canonical_json(value: Mapping[str, Json] | Json) -> bytes:
     `rfc8785`, which is the truth. A property test holds the two together.
     """
     try:
-        if _same_in_orjson(value):
-            return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
-        return rfc8785.dumps(value)
+        try:
+            return orjson.dumps(_orjson_form(value), option=orjson.OPT_SORT_KEYS)
+        except _NoOrjsonForm:
+            return rfc8785.dumps(value)
     except (orjson.JSONEncodeError, rfc8785.CanonicalizationError, UnicodeEncodeError) as error:
         raise InputError(f"the value has no canonical json form: {error}") from None
 
 
-def _same_in_orjson(value: object) -> bool:
+class _NoOrjsonForm(Exception):
+    """orjson would write the value differently from JCS, or not at all."""
+
+
+def _orjson_form(value: object) -> object:
+    """The value with whole floats as integers: JCS writes 12000.0 as 12000, orjson does not."""
     kind = type(value)
     if kind is str or value is None or kind is bool:
-        return True
-    if kind is int:
-        return -MAX_INTEGER <= value <= MAX_INTEGER  # type: ignore[operator]
+        return value
+    if kind is int and -MAX_INTEGER <= value <= MAX_INTEGER:  # type: ignore[operator]
+        return value
     if kind is float:
-        # JCS writes 12000.0 as 12000, and the two switch to exponents at different sizes.
-        return not value.is_integer() and 1e-4 <= abs(value) < 1e15  # type: ignore[attr-defined, arg-type]
+        if value.is_integer() and -MAX_INTEGER <= value <= MAX_INTEGER:  # type: ignore[attr-defined, operator]
+            return int(value)  # type: ignore[call-overload]
+        # Outside of this the two switch to exponents at different sizes.
+        if 1e-4 <= abs(value) < 1e15:  # type: ignore[arg-type]
+            return value
     if kind is dict:
+        form: dict[str, object] = {}
         for key, child in value.items():  # type: ignore[attr-defined]
             if type(key) is not str or not key.isascii():
-                return False
-            if type(child) is not str and not _same_in_orjson(child):
-                return False
-        return True
+                raise _NoOrjsonForm
+            form[key] = child if type(child) is str else _orjson_form(child)
+        return form
     if kind is list:
-        return all(_same_in_orjson(child) for child in value)  # type: ignore[attr-defined]
-    return False
+        return [_orjson_form(child) for child in value]  # type: ignore[attr-defined]
+    raise _NoOrjsonForm
 
 
 def keyed_digest(key: bytes, digest: bytes) -> bytes:

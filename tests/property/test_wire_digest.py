@@ -32,6 +32,7 @@ _ARGUMENTS = st.dictionaries(_TEXT, _JSON, max_size=6)
 @example({"~": 1, "\x7f": 2, "": 3})
 @example({"\ue000": 1, "\U00010000": 2})
 @example({"n": [1e-4, 9.999e-5, 1.5e-5, 1e15, 999999999999999.9, 0.5, 5e-324]})
+@example({"n": [9007199254740991.0, 9007199254740992.0, -9007199254740993.0, -0.0, 12000.0]})
 def test_the_fast_canonical_form_equals_rfc8785(arguments: dict[str, Any]) -> None:
     assert canonical_json(arguments) == rfc8785.dumps(arguments)
 
