@@ -18,7 +18,6 @@ import json
 import os
 import secrets
 import stat
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -154,8 +153,11 @@ class Settings:
 
     @property
     def ray_temp(self) -> Path:
-        """Ray's session files. Short and outside DATA, because Unix socket paths end at 107 bytes."""
-        return Path(tempfile.gettempdir()) / f"cp-{self.tag.replace(':', '-')}"
+        """Ray's session files. Short and outside DATA, because Unix socket paths end at 107 bytes.
+
+        Always /tmp: TMPDIR differs between shells, and `down` must find what `up` made.
+        """
+        return Path("/tmp") / f"cp-{self.tag[:15].replace(':', '-')}"  # noqa: S108
 
     @property
     def journals(self) -> Path:

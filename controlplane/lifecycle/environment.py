@@ -1,0 +1,85 @@
+"""The environment that every process of one instance runs in: Ray's knobs, and the mark that it is ours.
+
+Ray and Serve read these once, at import; so they stand in the environment before the first process starts and
+each descendant inherits them. Why each is set is said in docs/operations.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from controlplane.lifecycle.ports import INGRESS_PORTS, Ports
+from controlplane.settings import SETTINGS_VARIABLE, Settings
+
+INSTANCE_VARIABLE = "CONTROLPLANE_INSTANCE"
+"""Marks a process as ours: `down` signals only processes that carry our tag in this variable."""
+
+NODE_IP = "127.0.0.1"
+
+
+def supervisor_environment(settings: Settings, base: Mapping[str, str]) -> dict[str, str]:
+    """For the supervisor: the caller's environment without any other cluster's Ray settings, and our mark."""
+    kept = {name: value for name, value in base.items() if not name.startswith(("RAY_", "CONTROLPLANE_"))}
+    return {
+        **kept,
+        INSTANCE_VARIABLE: settings.tag,
+        SETTINGS_VARIABLE: settings.to_json(),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def cluster_environment(
+    settings: Settings, ports: Ports, base: Mapping[str, str], *, haproxy: str
+) -> dict[str, str]:
+    """For everything inside the cluster, the driver included.
+
+    Args:
+        haproxy: path of the executable that starts HAProxy (our shim, `loopback_haproxy`).
+    """
+    # HAProxyManager adds a directory named after the node id (56 bytes), HAProxy a suffix of 12 while it
+    # binds: only a path right below the short directory stays within a socket address's 107 bytes.
+    sockets = settings.ray_temp
+    state = settings.run / "haproxy"
+    return {
+        **supervisor_environment(settings, base),
+        "RAY_ADDRESS": ray_address(ports),
+        # The one switch that makes Ray take 127.0.0.1 for the node's address and bind its servers there only.
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        "AUTOSCALER_METRIC_PORT": str(ports.autoscaler_metrics),
+        "DASHBOARD_METRIC_PORT": str(ports.dashboard_metrics),
+        # Ray's own RPC asks for a token of ours: whoever holds it runs code in the cluster.
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(settings.ray_token),
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_ROTATION_MAX_BYTES": str(16 * 1024 * 1024),
+        "RAY_ROTATION_BACKUP_COUNT": "2",
+        "RAY_memory_monitor_refresh_ms": "0",
+        "RAY_SERVE_ENABLE_HA_PROXY": "1",
+        "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(ports.fallback_http),
+        "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(ports.fallback_grpc),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
+        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(ports.ingress_http),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(ports.ingress_http + INGRESS_PORTS),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": str(ports.ingress_grpc),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": str(ports.ingress_grpc + INGRESS_PORTS),
+        # A released replica port rests this long; the default (150 s) would use up our range in a crash loop.
+        "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "20",
+        "RAY_SERVE_PORT_QUARANTINE_S": "30",
+        "RAY_SERVE_HAPROXY_BINARY_PATH": haproxy,
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(state / "haproxy.cfg"),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(state),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(state / "server-state"),
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(sockets / "a"),
+        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(sockets / "m"),
+        "RAY_SERVE_HAPROXY_STATS_PORT": str(ports.haproxy_stats),
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(ports.haproxy_metrics),
+        # Per-request metrics cost a log line and a datagram each; what was decided stands in evidence.
+        "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
+        "RAY_SERVE_HAPROXY_NBTHREAD": "1",
+        "RAY_SERVE_REQUEST_LATENCY_BUCKETS_MS": "0.25,0.5,1,2,3,5,7.5,10,15,25,50,100,250,1000,5000,30000",
+    }
+
+
+def ray_address(ports: Ports) -> str:
+    return f"{NODE_IP}:{ports.gcs}"
