@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import orjson
 
 from controlplane.errors import GovernanceError
-from controlplane.wire.authzen import ItemError
+from controlplane.wire.authzen_request import ItemError
 from policies.action import Json
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
