@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from policies.globs import Glob, is_glob
@@ -58,7 +58,7 @@ class ResourceFacts:
     boundary: str | None = None
     jurisdiction: str | None = None
     trust: str | None = None
-    returns: Mapping[str, str] = MappingProxyType({})
+    returns: Mapping[str, str] = field(default_factory=dict)
     actions: tuple[str, ...] | None = None
     arguments: Mapping[str, ArgumentType] | None = None
 

@@ -1,0 +1,23 @@
+"""The names, ids and texts that documents are made of, and what every part of a document shares."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, StringConstraints
+
+Name: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+DefineName: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+Id: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,255}$")]
+ControlId: TypeAlias = Id
+Pattern: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9*][A-Za-z0-9._:/@*-]{0,255}$")]
+Text: TypeAlias = Annotated[str, StringConstraints(max_length=4096)]
+Condition: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=16_384)]
+DURATION = r"^[0-9]{1,6}(s|m|h|d)$"
+Duration: TypeAlias = Annotated[str, StringConstraints(pattern=DURATION)]
+
+
+class Strict(BaseModel):
+    """What every part of a document shares: no extra keys, no coercion, never changed."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
