@@ -1,0 +1,155 @@
+"""One running cluster, from nothing to ready and back: what the supervisor starts, watches and ends."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from controlplane.errors import GovernanceError
+from controlplane.lifecycle import orphans, ray_head
+from controlplane.lifecycle.bounded_log import open_bounded, tail
+from controlplane.lifecycle.environment import cluster_environment
+from controlplane.lifecycle.ports import Ports, draw, is_free
+from controlplane.lifecycle.processes import Identity, end_all, ours
+from controlplane.lifecycle.readiness import Readiness, ask
+from controlplane.lifecycle.run_state import Stage
+from controlplane.settings import Settings
+
+HEAD_TIMEOUT_S = 60.0
+STARTER_TIMEOUT_S = 180.0
+DOOR_TIMEOUT_S = 60.0
+GRACE_S = 8.0
+
+
+class StartError(GovernanceError):
+    """A cluster did not come up; `stage` says how far it came."""
+
+    code = "start_failed"
+
+
+class StoppedError(Exception):
+    """We were asked to stop while waiting."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Cluster:
+    """Args:
+    stop: set when the supervisor is to end; every wait here looks at it.
+    report: told each stage and what is done in it.
+    """
+
+    settings: Settings
+    stop: threading.Event
+    report: Callable[[Stage, str], None]
+    ports: Ports | None = None
+    head: Identity | None = None
+    _head_process: subprocess.Popen[bytes] | None = None
+    _starter: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """From nothing to ready. Raises: StartError, StoppedError."""
+        settings = self.settings
+        self.report(Stage.PREPARING, "ending what an earlier run left")
+        self.end()
+        if not is_free(settings.port, settings.host):
+            raise StartError(
+                f"port {settings.port} on {settings.host} is taken; choose another with --port",
+                code="port_taken",
+                stage=Stage.PREPARING,
+            )
+        self.ports = draw(random.SystemRandom())
+        environment = ray_head.prepare(settings, self.ports, os.environ)
+        self.report(Stage.RAY, "starting Ray")
+        process = self._head_process = ray_head.start(settings, self.ports, environment)
+        self.head = Identity.of(process.pid)
+        ports = self.ports
+        self._wait(lambda: ray_head.accepts(ports), HEAD_TIMEOUT_S, process, "ray.log", Stage.RAY)
+        self.start_service()
+
+    def start_service(self) -> None:
+        """Run the starter on the running cluster, then wait for the door. Raises: StartError, StoppedError."""
+        assert self.ports is not None
+        settings = self.settings
+        self.report(Stage.SERVICE, "starting the actors and the decision service")
+        shim = str(settings.run / "haproxy-on-loopback")
+        environment = cluster_environment(settings, self.ports, os.environ, haproxy=shim)
+        with open_bounded(settings.logs / "starter.log") as log:
+            starter = self._starter = subprocess.Popen(
+                [sys.executable, "-m", "controlplane.lifecycle.starter"],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=settings.run,
+                start_new_session=True,
+            )
+        try:
+            self._wait(lambda: starter.poll() == 0, STARTER_TIMEOUT_S, starter, "starter.log", Stage.SERVICE)
+        finally:
+            if starter.poll() is None:
+                starter.kill()
+                starter.wait()
+        self.report(Stage.DOOR, f"waiting for {settings.url}")
+        self._wait(
+            lambda: ask(settings.url).readiness is Readiness.READY,
+            DOOR_TIMEOUT_S,
+            None,
+            "starter.log",
+            Stage.DOOR,
+        )
+
+    def adopt(self, ports: Ports, head: Identity) -> None:
+        """Take over a cluster whose supervisor died; it goes on serving."""
+        self.ports, self.head = ports, head
+
+    @property
+    def lives(self) -> bool:
+        """Whether the head runs; it ends when any of Ray's parts does."""
+        if self._head_process is not None:
+            return self._head_process.poll() is None
+        return self.head is not None and self.head.process() is not None
+
+    def end(self) -> int:
+        """End every process of this instance but the caller, and remove Ray's files. Returns: how many."""
+        ended = end_all(lambda: ours(self.settings), grace_s=GRACE_S, reap=self.reap)
+        for child in (self._head_process, self._starter):
+            if child is not None:
+                child.wait()
+        self.reap()
+        self.head = self._head_process = self._starter = None
+        ray_head.remove_temp(self.settings)
+        return ended
+
+    def reap(self) -> None:
+        children = [child for child in (self._head_process, self._starter) if child is not None]
+        for child in children:
+            child.poll()
+        orphans.reap(but=[child.pid for child in children])
+
+    def _wait(
+        self,
+        reached: Callable[[], bool],
+        timeout_s: float,
+        process: subprocess.Popen[bytes] | None,
+        log: str,
+        stage: Stage,
+    ) -> None:
+        deadline = time.monotonic() + timeout_s
+        path = self.settings.logs / log
+        while not reached():
+            if self.stop.wait(0.1):
+                raise StoppedError
+            ended = process is not None and process.poll() not in (None, 0)
+            if ended or not self.lives or time.monotonic() > deadline:
+                why = "ended" if ended or not self.lives else f"took more than {timeout_s:.0f} s"
+                last = tail(path, lines=1)
+                raise StartError(
+                    f"{stage} {why}; see {path}" + (f" (last line: {last[:300]})" if last else ""),
+                    stage=stage,
+                )

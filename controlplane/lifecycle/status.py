@@ -1,0 +1,95 @@
+"""`status`: what runs, whether it is ready, and what it says of itself."""
+
+from __future__ import annotations
+
+import http.client
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import psutil
+
+from controlplane.lifecycle.processes import ours
+from controlplane.lifecycle.readiness import Readiness, ask, get_json
+from controlplane.lifecycle.run_state import RunState
+from controlplane.settings import Settings
+
+
+class Health(StrEnum):
+    READY = "ready"
+    UNHEALTHY = "unhealthy"
+    NOT_RUNNING = "not_running"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """Args:
+    memory_bytes: resident; shared pages count in each process.
+    """
+
+    pid: int
+    name: str
+    memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """Args:
+    reason: why it is unhealthy, in words.
+    readyz, service: the bodies of /readyz and /v1/status, empty when they did not answer.
+    """
+
+    health: Health
+    reason: str
+    state: RunState | None
+    processes: tuple[Process, ...]
+    readyz: dict[str, Any] = field(default_factory=dict)
+    service: dict[str, Any] = field(default_factory=dict)
+
+
+def look(settings: Settings, *, key: str | None) -> Status:
+    """Never raises for what it finds. Args: key: an operator's, for /v1/status; None = without it."""
+    state = RunState.read(settings.run_state)
+    processes = tuple(found for process in ours(settings) if (found := _describe(process)) is not None)
+    if not processes:
+        return Status(health=Health.NOT_RUNNING, reason="nothing runs", state=None, processes=())
+    if state is None:
+        reason = "processes without a supervisor; run `controlplane up` or `controlplane down`"
+        return Status(health=Health.UNHEALTHY, reason=reason, state=None, processes=processes)
+    answer = ask(state.url)
+    reasons = []
+    if answer.readiness is not Readiness.READY:
+        reasons.append(f"{state.stage}: {state.message or answer.reason}")
+    if not state.supervised:
+        reasons.append("the supervisor is gone; `controlplane up` brings it back")
+    service: dict[str, Any] = {}
+    if key is not None and answer.readiness is not Readiness.SILENT:
+        service = _service(state.url, key)
+    return Status(
+        health=Health.UNHEALTHY if reasons else Health.READY,
+        reason="; ".join(reasons),
+        state=state,
+        processes=tuple(sorted(processes, key=lambda process: -process.memory_bytes)),
+        readyz=answer.body,
+        service=service,
+    )
+
+
+def _service(url: str, key: str) -> dict[str, Any]:
+    try:
+        status, body = get_json(url, "/v1/status", timeout_s=5.0, key=key)
+    except (OSError, ValueError, http.client.HTTPException):
+        return {}
+    return body if status == 200 else {}
+
+
+def _describe(process: psutil.Process) -> Process | None:
+    try:
+        words = process.cmdline() or [process.name()]
+        name = words[0] if words[0].startswith("ray::") else process.name()
+        if name.startswith("python"):
+            scripts = [word for word in words[1:] if word[:1] != "-"]
+            name = scripts[0].rpartition("/")[2] if scripts else name
+        return Process(pid=process.pid, name=name, memory_bytes=process.memory_info().rss)
+    except psutil.Error:
+        return None

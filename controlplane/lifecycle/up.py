@@ -1,0 +1,158 @@
+"""`up`: make sure that the control plane of one data directory runs, and say where things are."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from controlplane.errors import ConflictError
+from controlplane.lifecycle.bounded_log import tail
+from controlplane.lifecycle.cluster import StartError
+from controlplane.lifecycle.environment import supervisor_environment
+from controlplane.lifecycle.ports import any_free
+from controlplane.lifecycle.run_state import RunState, Stage
+from controlplane.lifecycle.supervisor_lock import hold
+from controlplane.settings import DEFAULT_HOST, DEFAULT_PORT, Settings
+
+UP_TIMEOUT_S = 300.0
+POLL_S = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What the operator asked for; None = whatever is there, else the default.
+
+    Args:
+        port: 0 = any free one.
+        hosts: only when the data directory is new.
+    """
+
+    data: Path
+    host: str | None = None
+    port: int | None = None
+    hosts: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """Args:
+    already: it ran before we were called; nothing was started.
+    """
+
+    settings: Settings
+    state: RunState
+    already: bool
+
+
+def settle(request: Request) -> Settings:
+    """Create or open the data directory and fix the address.
+
+    What runs keeps its address, also after its supervisor died; asking for another is refused.
+
+    Raises: DataDirectoryError; ConflictError: it runs at another address.
+    """
+    settings = Settings.create_or_open(request.data, hosts=request.hosts)
+    running = RunState.read(settings.run_state)
+    if (
+        running is not None
+        and not running.supervised
+        and (running.head is None or not running.head.process())
+    ):
+        running = None
+    if running is not None:
+        asked = (request.host or running.host, request.port or running.port)
+        if asked != (running.host, running.port):
+            raise ConflictError(
+                f"the control plane of `{settings.data}` already runs at {running.url}; "
+                f"to move it run `controlplane down --data {settings.data}` first",
+                code="runs_elsewhere",
+                expected=running.url,
+            )
+        return replace(settings, host=running.host, port=running.port)
+    host = request.host or DEFAULT_HOST
+    port = request.port if request.port is not None else DEFAULT_PORT
+    return replace(settings, host=host, port=port or any_free(host))
+
+
+def bring_up(request: Request, *, progress: Callable[[RunState], None]) -> Running:
+    """Start a supervisor unless one runs, and wait until the control plane is ready. Idempotent.
+
+    Args:
+        progress: told each state that the supervisor reports.
+    Raises: DataDirectoryError, ConflictError, StartError.
+    """
+    settings = settle(request)
+    before = RunState.read(settings.run_state)
+    if before is not None and before.supervised and before.stage is Stage.READY:
+        return Running(settings=settings, state=before, already=True)
+    with hold(settings.lock) as free:
+        pass  # our own hold ends at once: the supervisor takes the lock, and only one can
+    child = _spawn(settings) if free else None
+    return _follow(settings, child, progress)
+
+
+def run_in_foreground(request: Request) -> None:
+    """Become the supervisor: this process is replaced and ends on SIGINT or SIGTERM. Does not return.
+
+    Raises: DataDirectoryError; ConflictError: another supervisor runs.
+    """
+    settings = settle(request)
+    with hold(settings.lock) as free:
+        pass
+    if not free:
+        raise ConflictError(
+            f"the control plane of `{settings.data}` is already supervised; "
+            f"run `controlplane down --data {settings.data}` first",
+            code="already_supervised",
+        )
+    # Replaced, not called: only what stands in a process's environment at exec marks it as ours.
+    os.execve(  # noqa: S606
+        sys.executable,
+        [sys.executable, "-m", "controlplane.lifecycle.supervisor", "--foreground"],
+        supervisor_environment(settings, os.environ),
+    )
+
+
+def _spawn(settings: Settings) -> subprocess.Popen[bytes]:
+    with (settings.logs / "supervisor.out").open("wb") as out:
+        return subprocess.Popen(
+            [sys.executable, "-m", "controlplane.lifecycle.supervisor"],
+            env=supervisor_environment(settings, os.environ),
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            cwd=settings.run,
+        )
+
+
+def _follow(
+    settings: Settings, child: subprocess.Popen[bytes] | None, progress: Callable[[RunState], None]
+) -> Running:
+    deadline = time.monotonic() + UP_TIMEOUT_S
+    while time.monotonic() < deadline:
+        ended = child is not None and child.poll() is not None
+        state = RunState.read(settings.run_state)
+        fresh = state is not None and (
+            state.supervised or (ended and child and state.supervisor.pid == child.pid)
+        )
+        if state is not None and fresh:
+            progress(state)
+            match state.stage:
+                case Stage.READY:
+                    return Running(settings=settings, state=state, already=False)
+                case Stage.FAILED:
+                    raise StartError(state.message)
+                case _:
+                    pass
+        # A supervisor that found the lock taken ends with 0: then we follow the one that holds it.
+        if ended and child is not None and child.returncode != 0:
+            why = tail(settings.logs / "supervisor.out", lines=3) or f"exit status {child.returncode}"
+            raise StartError(f"the supervisor ended: {why}; see {settings.logs / 'supervisor.log'}")
+        time.sleep(POLL_S)
+    raise StartError(f"not ready after {UP_TIMEOUT_S:.0f} s; see {settings.logs / 'supervisor.log'}")
