@@ -9,11 +9,13 @@ from typing import Any
 
 import ray
 from ray import serve
-from ray.serve.config import HTTPOptions
+from ray.serve.config import HTTPOptions, ProxyLocation
+from ray.serve.schema import LoggingConfig
 
 from actors import api_keys
 from actors.placement import NAMESPACE
 from controlplane.errors import UnavailableError
+from controlplane.lifecycle.loopback_replica import keep_on_loopback
 from controlplane.service.application import Application
 from controlplane.service.ingress import Ingress
 from controlplane.service.owners import Owners
@@ -23,6 +25,8 @@ log = logging.getLogger(__name__)
 
 APPLICATION = "controlplane"
 _READY_TIMEOUT_S = 90.0
+# Beyond the longest deadline that a caller may set, so that our own answer always comes first.
+_REQUEST_TIMEOUT_S = 35.0
 
 
 @serve.ingress()
@@ -31,6 +35,7 @@ class DecisionService:
 
     def __init__(self, settings: str) -> None:
         self._settings = Settings.from_json(settings)
+        keep_on_loopback(self._settings.host)
 
     def __serve_build_asgi_app__(self) -> Ingress:
         settings = self._settings
@@ -73,16 +78,21 @@ def start(settings: Settings, *, address: str | None = None) -> None:
     )
     for entry in ray.get(store.call.remote("dedicated", {}), timeout=10):
         hosts.append(owners.start_dedicated_again(entry["name"], entry["ordinal"]))
-    serve.start(http_options=HTTPOptions(host=settings.host, port=settings.port, location="HeadOnly"))
+    serve.start(
+        proxy_location=ProxyLocation.HeadOnly,
+        http_options=HTTPOptions(
+            host=settings.host, port=settings.port, request_timeout_s=_REQUEST_TIMEOUT_S, keep_alive_timeout_s=60
+        ),
+    )
     service: Any = serve.deployment(
         name="DecisionService",
         num_replicas=1,
         max_ongoing_requests=2000,
         max_queued_requests=2000,
         ray_actor_options={"num_cpus": 0},
-        health_check_period_s=5,
-        health_check_timeout_s=10,
-        graceful_shutdown_timeout_s=5,
+        health_check_period_s=2,
+        graceful_shutdown_timeout_s=2,
+        logging_config=LoggingConfig(enable_access_log=False, log_level="WARNING"),
     )(DecisionService)
     serve.run(service.bind(settings.to_json()), name=APPLICATION, route_prefix="/", blocking=False)
     for handle in hosts:

@@ -1,0 +1,80 @@
+"""Ids say where to look, and nobody but us can make a session id."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.ids import (
+    MAX_ORDINAL,
+    decision_id,
+    ordinal_of_decision,
+    read_session_id,
+    session_id,
+    session_ordinal,
+)
+
+KEY = b"k" * 32
+SUBJECT = "default/agent/treasury-bot"
+
+
+def make(subject: str = SUBJECT, *, key: bytes = KEY, ordinal: int = 3, expires_us: int = 9_000_000) -> str:
+    return session_id(key=key, subject=subject, ordinal=ordinal, expires_us=expires_us, random=b"123456789")
+
+
+@given(
+    now_us=st.integers(0, (1 << 48) * 1000 - 1),
+    ordinal=st.integers(0, MAX_ORDINAL),
+    random=st.integers(0, 1 << 48),
+)
+def test_a_decision_id_is_a_uuid7_that_carries_its_logs_ordinal(
+    now_us: int, ordinal: int, random: int
+) -> None:
+    text = decision_id(now_us=now_us, ordinal=ordinal, random=random)
+    assert UUID(text).version == 7
+    assert UUID(text).int >> 80 == now_us // 1000
+    assert ordinal_of_decision(text) == ordinal
+
+
+def test_decision_ids_of_later_events_sort_later() -> None:
+    ids = [
+        decision_id(now_us=us, ordinal=1, random=5)
+        for us in range(1_700_000_000_000_000, 1_700_000_000_010_000, 97)
+    ]
+    assert ids == sorted(ids)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x", "0190", "0190A000-0000-7000-8000-000000000000", "{" + "0" * 36 + "}"]
+)
+def test_what_is_no_decision_id_has_no_ordinal(text: str) -> None:
+    assert ordinal_of_decision(text) is None
+
+
+def test_a_session_id_is_read_back_by_whom_it_was_minted_for() -> None:
+    found = read_session_id(make(), key=KEY, subject=SUBJECT)
+    assert found is not None
+    assert (found.ordinal, found.expires_us) == (3, 9_000_000)
+    assert session_ordinal(make()) == 3
+
+
+def test_a_session_id_works_for_nobody_else() -> None:
+    assert read_session_id(make(), key=KEY, subject="default/agent/other") is None
+    assert read_session_id(make(), key=b"x" * 32, subject=SUBJECT) is None
+    assert read_session_id(make(), key=KEY, subject="other/agent/treasury-bot") is None
+
+
+@given(position=st.integers(4, 46), letter=st.sampled_from("ABCxyz019-_"))
+def test_a_session_id_with_one_other_character_is_forged(position: int, letter: str) -> None:
+    genuine = make()
+    forged = genuine[:position] + letter + genuine[position + 1 :]
+    if forged != genuine:
+        assert read_session_id(forged, key=KEY, subject=SUBJECT) is None
+
+
+@given(st.text(max_size=60))
+def test_reading_any_text_as_a_session_id_never_fails(text: str) -> None:
+    assert read_session_id("ses_" + text, key=KEY, subject=SUBJECT) is None
