@@ -24,7 +24,7 @@ from controlplane.settings import Settings
 HEAD_TIMEOUT_S = 60.0
 STARTER_TIMEOUT_S = 180.0
 DOOR_TIMEOUT_S = 60.0
-GRACE_S = 8.0
+GRACE_S = 4.0
 
 
 class StartError(GovernanceError):
