@@ -81,7 +81,10 @@ def start(settings: Settings, *, address: str | None = None) -> None:
     serve.start(
         proxy_location=ProxyLocation.HeadOnly,
         http_options=HTTPOptions(
-            host=settings.host, port=settings.port, request_timeout_s=_REQUEST_TIMEOUT_S, keep_alive_timeout_s=60
+            host=settings.host,
+            port=settings.port,
+            request_timeout_s=_REQUEST_TIMEOUT_S,
+            keep_alive_timeout_s=60,
         ),
     )
     service: Any = serve.deployment(

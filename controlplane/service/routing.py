@@ -73,31 +73,32 @@ class Router:
 
     def find(self, method: str, path: str) -> tuple[Route, tuple[str, ...]]:
         """The route, and what its ``{…}`` segments matched. Raises: NotFoundError (also for a wrong method)."""
-        methods = self._exact.get(path)
-        matched: tuple[str, ...] = ()
-        if methods is None:
-            methods, matched = self._by_shape(path)
-        route = methods.get(method)
-        if route is None:
-            known = ", ".join(sorted(methods)) or "nothing"
-            raise NotFoundError(
-                f"`{path[:200]}` does not answer {method[:16]}; it answers {known}", code="no_route"
-            )
-        return route, matched
+        answers: set[str] = set()
+        exact = self._exact.get(path)
+        candidates = [(exact, ())] if exact is not None else self._by_shape(path)
+        for methods, matched in candidates:
+            if method in methods:
+                return methods[method], matched
+            answers |= methods.keys()
+        known = ", ".join(sorted(answers)) or "nothing"
+        raise NotFoundError(
+            f"`{path[:200]}` does not answer {method[:16]}; it answers {known}", code="no_route"
+        )
 
-    def _by_shape(self, path: str) -> tuple[dict[str, Route], tuple[str, ...]]:
+    def _by_shape(self, path: str) -> list[tuple[dict[str, Route], tuple[str, ...]]]:
+        """Every shape that fits, those with a fixed tail first. An id may contain slashes, so it takes the rest."""
         parts = path.split("/")
+        fitting: list[tuple[dict[str, Route], tuple[str, ...]]] = []
         for shape, methods in self._shaped:
-            # The last segment takes the rest, because ids may contain slashes; a fixed tail is matched first.
             if shape[-1].startswith("{"):
-                head = shape[:-1]
-                if len(parts) > len(head) and parts[: len(head)] == head and all(parts[len(head) :]):
-                    return methods, ("/".join(parts[len(head) :]),)
+                head, rest = shape[:-1], parts[len(shape) - 1 :]
+                fits = parts[: len(head)] == head
             else:
-                head, tail = shape[:-2], shape[-1]
-                if len(parts) > len(head) + 1 and parts[: len(head)] == head and parts[-1] == tail:
-                    return methods, ("/".join(parts[len(head) : -1]),)
-        return {}, ()
+                head, rest = shape[:-2], parts[len(shape) - 2 : -1]
+                fits = parts[: len(head)] == head and parts[-1] == shape[-1]
+            if fits and rest and all(rest):
+                fitting.append((methods, ("/".join(rest),)))
+        return sorted(fitting, key=lambda found: len(found[1][0]))
 
 
 def refuse_role(route: Route, caller: Caller) -> None:

@@ -1,0 +1,137 @@
+"""The HTTP door without Ray: what reaches a door, and what never does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import MutableMapping
+from typing import Any
+
+import pytest
+
+from actors.api_keys import Caller
+from controlplane.errors import ConflictError, UnauthenticatedError
+from controlplane.service.ingress import Ingress
+from controlplane.service.routing import Call, Reply, Route, Router
+
+
+class FixedCaller:
+    """Stands for the authenticator: one key is good."""
+
+    async def caller(self, authorization: str | None) -> Caller:
+        if authorization != "Bearer good":
+            raise UnauthenticatedError("this key is unknown")
+        return Caller(
+            key_id="k", tenant="default", role="gateway", agents=("a",), subjects=(), grants=frozenset()
+        )
+
+
+async def echo(call: Call) -> Reply:
+    return Reply(body=json.dumps({"path": call.path, "body": call.body, "query": call.query}).encode())
+
+
+async def conflict(_: Call) -> Reply:
+    raise ConflictError("taken already", expected=1, found=2)
+
+
+async def broken(_: Call) -> Reply:
+    raise ZeroDivisionError("secret detail")
+
+
+ROUTES = [
+    Route(method="POST", path="/echo", roles=frozenset({"gateway"}), door=echo, limit_bytes=100),
+    Route(method="GET", path="/things/{id}", roles=frozenset({"gateway"}), door=echo),
+    Route(method="POST", path="/things/{id}/end", roles=frozenset({"gateway"}), door=echo),
+    Route(method="GET", path="/conflict", roles=frozenset({"gateway"}), door=conflict),
+    Route(method="GET", path="/broken", roles=frozenset({"gateway"}), door=broken),
+    Route(method="GET", path="/operators", roles=frozenset({"operator"}), door=echo),
+]
+
+
+def call(
+    method: str,
+    path: str,
+    body: bytes = b"",
+    *,
+    key: str | None = "good",
+    headers: dict[str, str] | None = None,
+) -> tuple[int, dict[str, Any], dict[str, str]]:
+    """Send one request through the ASGI application: (status, body, headers)."""
+    sent: list[MutableMapping[str, Any]] = []
+    path, _, query = path.partition("?")
+    given = {**({"authorization": f"Bearer {key}"} if key else {}), **(headers or {})}
+    chunks = [body[at : at + 40] for at in range(0, len(body), 40)] or [b""]
+
+    async def receive() -> MutableMapping[str, Any]:
+        return {"type": "http.request", "body": chunks.pop(0), "more_body": bool(chunks)}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message)
+
+    async def startup() -> None: ...
+
+    application = Ingress(Router(ROUTES), FixedCaller(), {}, startup)  # type: ignore[arg-type]
+    scope = {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "query_string": query.encode(),
+        "headers": [(name.encode(), value.encode()) for name, value in given.items()],
+    }
+    asyncio.run(application(scope, receive, send))
+    answered = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+    return sent[0]["status"], json.loads(sent[1]["body"]), answered
+
+
+def test_a_body_in_many_parts_reaches_its_door_whole() -> None:
+    status, body, _ = call("POST", "/echo", json.dumps({"text": "x" * 80}).encode())
+    assert (status, body["body"]) == (200, {"text": "x" * 80})
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "key", "status", "code"),
+    [
+        ("POST", "/echo", b"{}", None, 401, "unauthenticated"),
+        ("POST", "/echo", b"{}", "bad", 401, "unauthenticated"),
+        ("POST", "/nowhere", b"{}", "bad", 401, "unauthenticated"),
+        ("POST", "/nowhere", b"{}", "good", 404, "no_route"),
+        ("DELETE", "/echo", b"", "good", 404, "no_route"),
+        ("GET", "/operators", b"", "good", 403, "role_not_permitted"),
+        ("POST", "/echo", b"x" * 101, "good", 413, "too_large"),
+        ("POST", "/echo", b'{"a":1,"a":2}', "good", 400, "invalid_request"),
+        ("POST", "/echo", b"", "good", 400, "invalid_request"),
+        ("GET", "/conflict", b"", "good", 409, "conflict"),
+    ],
+)
+def test_what_may_not_pass_is_answered_with_a_clear_code(
+    method: str, path: str, body: bytes, key: str | None, status: int, code: str
+) -> None:
+    found, answer, _ = call(method, path, body, key=key)
+    assert (found, answer["error"]["code"]) == (status, code)
+
+
+def test_a_body_announced_too_large_is_refused_before_it_is_read() -> None:
+    status, _, _ = call("POST", "/echo", b"{}", headers={"content-length": "101"})
+    assert status == 413
+
+
+def test_what_nobody_foresaw_is_a_503_that_tells_nothing() -> None:
+    status, answer, headers = call("GET", "/broken")
+    assert (status, answer["error"]["code"]) == (503, "internal_error")
+    assert "secret" not in json.dumps(answer)
+    assert headers["retry-after"] == "1"
+
+
+def test_ids_in_paths_may_contain_slashes() -> None:
+    assert call("GET", "/things/a/b")[1]["path"] == ["a/b"]
+    assert call("POST", "/things/a/b/end")[1]["path"] == ["a/b"]
+
+
+@pytest.mark.parametrize(("sent", "echoed"), [("abc-1", "abc-1"), ("x" * 129, None), ("a b", None)])
+def test_a_request_id_is_echoed_when_it_is_printable_and_short(sent: str, echoed: str | None) -> None:
+    assert call("GET", "/things/a", headers={"x-request-id": sent})[2].get("x-request-id") == echoed
+
+
+@pytest.mark.parametrize("deadline", ["0", "-1", "30001", "soon", ""])
+def test_a_deadline_that_is_none_is_refused(deadline: str) -> None:
+    assert call("GET", "/things/a", headers={"x-deadline-ms": deadline})[0] == 400

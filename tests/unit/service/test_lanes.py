@@ -1,0 +1,138 @@
+"""Natural batching: one call in flight, order kept, and nobody's disconnect breaks the batch of the others."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from actors.messages import BATCH, STALE_BUNDLE
+from controlplane.errors import OverloadedError, UnavailableError
+from controlplane.service import lanes
+from controlplane.service.lanes import Lane
+
+
+class SlowOwner:
+    """Stands for the actor: records what comes in one call and answers when it is let go."""
+
+    def __init__(self) -> None:
+        self.calls: list[list[Any]] = []
+        self.gate = asyncio.Event()
+        self.running = 0
+        self.error: Exception | None = None
+
+    async def __call__(
+        self, name: str, method: str, digest: str | None, requests: list[Any], **_: Any
+    ) -> Any:
+        self.calls.append(requests)
+        self.running += 1
+        assert self.running == 1, "more than one call in flight"
+        await self.gate.wait()
+        self.running -= 1
+        if self.error is not None:
+            raise self.error
+        if digest == "old":
+            return (STALE_BUNDLE, "new")
+        return (BATCH, [("decided", *request) for request in requests])
+
+
+@pytest.fixture
+def owner(monkeypatch: pytest.MonkeyPatch) -> SlowOwner:
+    owner = SlowOwner()
+    monkeypatch.setattr(lanes, "call_actor", owner)
+    return owner
+
+
+async def settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+def test_what_arrives_during_a_call_goes_in_the_next_one_in_order(owner: SlowOwner) -> None:
+    async def scenario() -> None:
+        lane = Lane("host-000")
+        waiting = [asyncio.create_task(lane.send("d", [(n,)], timeout_s=5)) for n in range(4)]  # type: ignore[list-item]
+        await settle()
+        assert owner.calls == [[(0,)]] or len(owner.calls[0]) == 4
+        late = asyncio.create_task(lane.send("d", [(9,)], timeout_s=5))  # type: ignore[list-item]
+        await settle()
+        owner.gate.set()
+        answers = await asyncio.gather(*waiting, late)
+        assert [answer[1][0][1] for answer in answers] == [0, 1, 2, 3, 9]
+        assert [request for call in owner.calls for request in call] == [(0,), (1,), (2,), (3,), (9,)]
+
+    asyncio.run(scenario())
+
+
+def test_a_waiter_that_goes_away_does_not_disturb_the_others(owner: SlowOwner) -> None:
+    async def scenario() -> None:
+        lane = Lane("host-000")
+        first = asyncio.create_task(lane.send("d", [(1,)], timeout_s=5))  # type: ignore[list-item]
+        await settle()
+        gone = asyncio.create_task(lane.send("d", [(2,)], timeout_s=5))  # type: ignore[list-item]
+        stays = asyncio.create_task(lane.send("d", [(3,)], timeout_s=5))  # type: ignore[list-item]
+        await settle()
+        first.cancel()  # its request is on the way already
+        gone.cancel()  # its request is not
+        await settle()
+        owner.gate.set()
+        assert await stays == (BATCH, [("decided", 3)])
+        assert owner.calls[1:] == [[(3,)]]
+
+    asyncio.run(scenario())
+
+
+def test_actions_prepared_with_different_bundles_never_share_a_call(owner: SlowOwner) -> None:
+    async def scenario() -> None:
+        lane = Lane("host-000")
+        owner.gate.set()
+        stale, fine = await asyncio.gather(
+            lane.send("old", [(1,)], timeout_s=5),  # type: ignore[list-item]
+            lane.send("d", [(2,)], timeout_s=5),  # type: ignore[list-item]
+        )
+        assert stale == (STALE_BUNDLE, "new")
+        assert fine == (BATCH, [("decided", 2)])
+
+    asyncio.run(scenario())
+
+
+def test_an_owner_that_fails_fails_every_waiter_and_the_lane_goes_on(owner: SlowOwner) -> None:
+    async def scenario() -> None:
+        lane = Lane("host-000")
+        owner.gate.set()
+        owner.error = UnavailableError("gone")
+        results = await asyncio.gather(
+            *(lane.send("d", [(n,)], timeout_s=5) for n in range(3)),  # type: ignore[list-item]
+            return_exceptions=True,
+        )
+        assert all(isinstance(result, UnavailableError) for result in results)
+        owner.error = None
+        assert await lane.send("d", [(7,)], timeout_s=5) == (BATCH, [("decided", 7)])  # type: ignore[list-item]
+
+    asyncio.run(scenario())
+
+
+def test_a_waiter_waits_no_longer_than_its_deadline(owner: SlowOwner) -> None:
+    async def scenario() -> None:
+        with pytest.raises(UnavailableError, match="did not answer within"):
+            await Lane("host-000").send("d", [(1,)], timeout_s=0.01)  # type: ignore[list-item]
+
+    asyncio.run(scenario())
+
+
+def test_a_full_lane_refuses_instead_of_growing(owner: SlowOwner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes, "MAX_WAITING", 2)
+
+    async def scenario() -> None:
+        lane = Lane("host-000")
+        held = asyncio.create_task(lane.send("d", [(0,)], timeout_s=5))  # type: ignore[list-item]
+        await settle()
+        waiting = [asyncio.create_task(lane.send("d", [(n,)], timeout_s=5)) for n in (1, 2)]  # type: ignore[list-item]
+        await settle()
+        with pytest.raises(OverloadedError):
+            await lane.send("d", [(3,)], timeout_s=5)  # type: ignore[list-item]
+        owner.gate.set()
+        await asyncio.gather(held, *waiting)
+
+    asyncio.run(scenario())
