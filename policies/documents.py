@@ -203,7 +203,7 @@ LATER_KEYS: Mapping[type[Strict], frozenset[str]] = MappingProxyType(
                 "stop",
                 "witness",
             )
-        ),  # fmt: skip
+        ),
         PolicyDocument: frozenset(("mode", "hazards")),
         BundleDocument: frozenset(("mode", "shadow")),
         StorySessionDocument: frozenset(("parent", "scope")),
