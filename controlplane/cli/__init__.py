@@ -1,0 +1,1 @@
+"""The `controlplane` command: one file per group of commands."""

@@ -11,7 +11,7 @@ import psutil
 
 from controlplane.lifecycle.processes import ours
 from controlplane.lifecycle.readiness import Readiness, ask, get_json
-from controlplane.lifecycle.run_state import RunState
+from controlplane.lifecycle.run_state import RunState, Stage
 from controlplane.settings import Settings
 
 
@@ -52,7 +52,9 @@ def look(settings: Settings, *, key: str | None) -> Status:
     state = RunState.read(settings.run_state)
     processes = tuple(found for process in ours(settings) if (found := _describe(process)) is not None)
     if not processes:
-        return Status(health=Health.NOT_RUNNING, reason="nothing runs", state=None, processes=())
+        failed = state is not None and state.stage is Stage.FAILED
+        reason = f"the last start failed: {state.message}" if state and failed else "nothing runs"
+        return Status(health=Health.NOT_RUNNING, reason=reason, state=None, processes=())
     if state is None:
         reason = "processes without a supervisor; run `controlplane up` or `controlplane down`"
         return Status(health=Health.UNHEALTHY, reason=reason, state=None, processes=processes)

@@ -1,0 +1,123 @@
+"""`controlplane agent`: which agents there are, and what each can touch."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from controlplane.cli.connection import DataOption, KeyOption, UrlOption, connect
+from controlplane.cli.json_values import JsonObject
+from controlplane.cli.output import JsonOption, pairs, reported, show, table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+app = typer.Typer(no_args_is_help=True, help="Register, list and show agents.")
+
+
+class Isolation(StrEnum):
+    HOSTED = "hosted"
+    DEDICATED = "dedicated"
+
+
+@app.command("register")
+@reported
+def register(
+    id: Annotated[str, typer.Argument(help="The agent's id, e.g. `treasury-bot`.")],
+    owner: Annotated[str | None, typer.Option(help="Who answers for it.")] = None,
+    tool: Annotated[
+        list[str] | None, typer.Option(help="A tool it declares to call. Repeat for more.")
+    ] = None,
+    label: Annotated[
+        list[str] | None, typer.Option(help="A label that rules may match. Repeat for more.")
+    ] = None,
+    attributes: Annotated[
+        JsonObject | None,
+        typer.Option(parser=JsonObject.parse, metavar="JSON", help="Other registered facts."),
+    ] = None,
+    isolation: Annotated[
+        Isolation,
+        typer.Option(help="hosted: shares a host; dedicated: a process of its own. Fixed from then on."),
+    ] = Isolation.HOSTED,
+    standing: Annotated[
+        bool, typer.Option(help="Whether it may act without naming a session; if not, that is denied.")
+    ] = True,
+    version: Annotated[str | None, typer.Option(help="The agent's own version.")] = None,
+    data: DataOption = None,
+    url: UrlOption = None,
+    key: KeyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Register an agent, or change what is registered of it.
+
+    Example: controlplane agent register treasury-bot --owner ada --tool 'payments.transfer' --label finance
+    """
+    body: dict[str, Any] = {"id": id, "isolation": isolation.value, "standing": standing}
+    optional = {
+        "owner": owner,
+        "tools": tool,
+        "labels": label,
+        "version": version,
+        "attributes": None if attributes is None else attributes.value,
+    }
+    body |= {name: value for name, value in optional.items() if value}
+    with connect(data, url, key) as client:
+        answer = client.request("POST", "/v1/agents", body)
+    show(as_json, answer, lambda console: console.print(f"registered {id}"))
+
+
+@app.command("list")
+@reported
+def list_agents(
+    data: DataOption = None, url: UrlOption = None, key: KeyOption = None, as_json: JsonOption = False
+) -> None:
+    """List all agents."""
+    agents: list[dict[str, Any]] = []
+    with connect(data, url, key) as client:
+        after = ""
+        while True:
+            page = client.request(
+                "GET", f"/v1/agents?after={quote(after, safe='')}" if after else "/v1/agents"
+            )
+            agents += page["agents"]
+            after = page.get("next") or ""
+            if not after:
+                break
+    rows = [(entry["id"], entry.get("owner"), entry.get("isolation")) for entry in agents]
+    show(
+        as_json,
+        {"agents": agents},
+        lambda console: table(console, ("id", "owner", "isolation"), rows, empty="no agents"),
+    )
+
+
+@app.command("show")
+@reported
+def show_agent(
+    id: Annotated[str, typer.Argument(help="The agent's id.")],
+    data: DataOption = None,
+    url: UrlOption = None,
+    key: KeyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show an agent: what is registered, its sessions, and its capability graph."""
+    with connect(data, url, key) as client:
+        answer = client.request("GET", f"/v1/agents/{quote(id, safe='')}")
+    show(as_json, answer, lambda console: _print(console, answer))
+
+
+def _print(console: Console, answer: dict[str, Any]) -> None:
+    pairs(console, {name: value for name, value in answer.items() if name not in ("graph", "sessions")})
+    sessions = answer.get("sessions") or []
+    console.print(f"\n{len(sessions)} sessions", style="bold")
+    if sessions:
+        columns = list(sessions[0])
+        table(console, columns, [[entry.get(name) for name in columns] for entry in sessions], empty="")
+    edges = (answer.get("graph") or {}).get("edges") or []
+    console.print(f"\n{len(edges)} edges in the capability graph", style="bold")
+    if edges:
+        columns = list(edges[0])
+        table(console, columns, [[edge.get(name) for name in columns] for edge in edges], empty="")

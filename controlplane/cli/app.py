@@ -1,0 +1,49 @@
+"""The `controlplane` command. Heavy modules load in the command that needs them: `--help` is quick."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from controlplane.cli import agent, bundle, evidence, keys, policy, principal, running
+from controlplane.cli.decide import decide
+from controlplane.cli.output import FAILED, USAGE, complain
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=True,
+    help="The runtime control plane for fleets of AI agents: every action decided before it takes effect.\n\n"
+    "Start with `controlplane up`, then `controlplane bundle activate FILES…`, "
+    "`controlplane agent register ID`, `controlplane decide --agent ID --tool TOOL`.",
+)
+app.command("up")(running.up)
+app.command("down")(running.down)
+app.command("status")(running.status)
+app.command("decide")(decide)
+app.add_typer(bundle.app, name="bundle")
+app.add_typer(policy.app, name="policy")
+app.add_typer(agent.app, name="agent")
+app.add_typer(keys.app, name="keys")
+app.add_typer(principal.app, name="principal")
+app.add_typer(evidence.app, name="evidence")
+
+
+def main() -> None:
+    """Entry point. With --json even a wrong option is reported as JSON."""
+    if "--json" not in sys.argv:
+        app()
+        return
+    try:
+        status = app(standalone_mode=False)
+    except typer.Abort:
+        sys.exit(FAILED)
+    except Exception as error:
+        text = getattr(error, "format_message", None)  # what typer raises for wrong use; its class is private
+        if text is None:
+            raise
+        complain(True, "usage", text())
+        sys.exit(USAGE)
+    sys.exit(status if isinstance(status, int) else 0)

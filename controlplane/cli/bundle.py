@@ -1,0 +1,151 @@
+"""`controlplane bundle`: check policies, activate them, look at what is active."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from controlplane.cli.connection import DataOption, KeyOption, UrlOption, connect
+from controlplane.cli.output import JsonOption, cell, pairs, reported, show, table
+from controlplane.cli.policy_files import FilesArgument, read_sources
+from controlplane.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from controlplane_sdk.client import ControlPlane
+
+app = typer.Typer(no_args_is_help=True, help="Check, activate and show bundles of policies.")
+
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+@app.command("check")
+@reported
+def check(files: FilesArgument, as_json: JsonOption = False) -> None:
+    """Compile documents without a control plane: every error with file, line, column and a hint.
+
+    Example: controlplane bundle check policies/ catalog.yaml
+    """
+    from policies.compile import compile_bundle
+    from policies.loader import load_documents
+
+    bundle = compile_bundle(load_documents(read_sources(files)))
+    checked = {
+        "digest": bundle.digest,
+        "name": bundle.name,
+        "rules": len(bundle.rules),
+        "warnings": list(bundle.warnings),
+    }
+    show(as_json, checked, lambda console: _print_uploaded(console, checked))
+
+
+@app.command("activate")
+@reported
+def activate(
+    what: Annotated[
+        list[str],
+        typer.Argument(metavar="FILES…|DIGEST", help="Documents to upload, or a stored bundle's digest."),
+    ],
+    data: DataOption = None,
+    url: UrlOption = None,
+    key: KeyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Put a bundle in force on every host; uploads it first when given as files.
+
+    Returns when every host has acknowledged. Lagging hosts deny until they have it; they get it by themselves.
+
+    Example: controlplane bundle activate policies/
+    """
+    with connect(data, url, key) as client:
+        answer = _activate(client, what)
+    show(as_json, answer, lambda console: _print_activated(console, answer))
+
+
+@app.command("list")
+@reported
+def list_bundles(
+    data: DataOption = None, url: UrlOption = None, key: KeyOption = None, as_json: JsonOption = False
+) -> None:
+    """List the stored bundles, and which one is active."""
+    with connect(data, url, key) as client:
+        answer = client.request("GET", "/v1/bundles")
+    rows = [
+        (
+            "*" if entry["digest"] == answer.get("active") else "",
+            entry["digest"],
+            entry.get("name"),
+            entry.get("rules"),
+            entry.get("created_at"),
+        )
+        for entry in answer["bundles"]
+    ]
+    columns = ("active", "digest", "name", "rules", "created")
+    show(
+        as_json,
+        answer,
+        lambda console: table(console, columns, rows, empty="no bundles: everything is denied"),
+    )
+
+
+@app.command("show")
+@reported
+def show_bundle(
+    digest: Annotated[str | None, typer.Argument(help="A stored bundle. [default: the active one]")] = None,
+    data: DataOption = None,
+    url: UrlOption = None,
+    key: KeyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show a bundle with the documents it was compiled from."""
+    with connect(data, url, key) as client:
+        wanted = digest or client.request("GET", "/v1/bundles").get("active")
+        if not wanted:
+            raise InputError(
+                "no bundle is active: everything is denied; activate one with `controlplane bundle activate FILES…`",
+                code="no_active_bundle",
+            )
+        answer = client.request("GET", f"/v1/bundles/{wanted}")
+    show(as_json, answer, lambda console: _print_bundle(console, answer))
+
+
+def _activate(client: ControlPlane, what: list[str]) -> dict[str, Any]:
+    if len(what) == 1 and DIGEST.fullmatch(what[0]):
+        return client.request("POST", f"/v1/bundles/{what[0]}/activate")
+    sources = [
+        {"name": source.name, "text": source.text} for source in read_sources([Path(name) for name in what])
+    ]
+    return client.request("POST", "/v1/bundles", {"sources": sources, "activate": True})
+
+
+def _print_uploaded(console: Console, bundle: dict[str, Any]) -> None:
+    pairs(console, {name: bundle.get(name) for name in ("digest", "name", "rules")})
+    for warning in bundle.get("warnings") or ():
+        console.print(f"warning: {cell(warning if isinstance(warning, str) else _located(warning))}")
+
+
+def _located(warning: object) -> str:
+    if isinstance(warning, dict):
+        return (
+            f"{warning.get('file')}:{warning.get('line')}:{warning.get('column')}: {warning.get('message')}"
+        )
+    return str(warning)
+
+
+def _print_activated(console: Console, answer: dict[str, Any]) -> None:
+    _print_uploaded(console, answer)
+    lagging = answer.get("lagging") or []
+    console.print(f"active; acknowledged by {cell(answer.get('acknowledged') or 'nobody')}")
+    if lagging:
+        console.print(f"lagging, denying until they have it: {cell(lagging)}", style="yellow")
+
+
+def _print_bundle(console: Console, answer: dict[str, Any]) -> None:
+    pairs(console, {name: value for name, value in answer.items() if name != "sources"})
+    for source in answer.get("sources") or ():
+        console.print(f"\n# {cell(source['name'])}", style="bold")
+        console.print(cell(source["text"]))

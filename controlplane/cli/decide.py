@@ -1,0 +1,95 @@
+"""`controlplane decide`: ask for one decision, as an enforcement point would."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from controlplane.cli.connection import DataOption, KeyOption, UrlOption, connect
+from controlplane.cli.json_values import JsonObject
+from controlplane.cli.output import JsonOption, pairs, reported, show
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from controlplane_sdk.decision import Decision
+
+NOT_ALLOWED = 4
+
+
+@reported
+def decide(
+    agent: Annotated[str, typer.Option(help="Who acts.")],
+    tool: Annotated[str, typer.Option(help="What it would call.")],
+    args: Annotated[
+        JsonObject | None,
+        typer.Option(parser=JsonObject.parse, metavar="JSON", help="The arguments: an object, @FILE or @-."),
+    ] = None,
+    session: Annotated[str | None, typer.Option(help="Its session. [default: its standing one]")] = None,
+    action: Annotated[str, typer.Option(help="The action's name.")] = "call",
+    idempotency_key: Annotated[
+        str | None, typer.Option(help="The same key with the same arguments gets the same decision.")
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Only ask what would be answered; recorded nowhere.", show_default=False
+        ),
+    ] = False,
+    data: DataOption = None,
+    url: UrlOption = None,
+    key: KeyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Decide one action, with reasons. Exit status: 0 allowed, 4 not allowed (a dry run: by its effect).
+
+    Example: controlplane decide --agent treasury-bot --tool payments.transfer --args '{"amount": 12000}'
+    """
+    with connect(data, url, key) as client:
+        decision = client.decide(
+            agent=agent,
+            tool=tool,
+            arguments={} if args is None else args.value,
+            session=session,
+            action=action,
+            idempotency_key=idempotency_key,
+            dry_run=dry_run,
+        )
+    shown = {
+        "allowed": decision.allowed,
+        "effect": decision.effect,
+        "reason_code": decision.reason_code,
+        "message": decision.message,
+        "id": decision.id,
+        "reasons": [
+            {"rule": reason.rule, "because": reason.because, "controls": list(reason.controls)}
+            for reason in decision.reasons
+        ],
+        "arguments_digest": decision.arguments_digest,
+        "expires_at": decision.expires_at.isoformat() if decision.expires_at else None,
+        "session": decision.session,
+        "replayed": decision.replayed,
+        "dry_run": dry_run,
+    }
+    show(as_json, shown, lambda console: _print(console, decision, dry_run=dry_run))
+    if not (decision.allowed or (dry_run and decision.effect == "allow")):
+        raise typer.Exit(NOT_ALLOWED)
+
+
+def _print(console: Console, decision: Decision, *, dry_run: bool) -> None:
+    style = "bold green" if decision.effect == "allow" else "bold red"
+    console.print(f"{decision.effect}{' (dry run)' if dry_run else ''}", style=style)
+    for reason in decision.reasons:
+        controls = f"  [{', '.join(reason.controls)}]" if reason.controls else ""
+        console.print(f"  {reason.rule}: {reason.because or 'no reason given'}{controls}")
+    pairs(
+        console,
+        {
+            "why": decision.reason_code + (f": {decision.message}" if decision.message else ""),
+            "decision": decision.id,
+            "session": decision.session,
+            "expires": decision.expires_at,
+            "replayed": decision.replayed or None,
+        },
+    )

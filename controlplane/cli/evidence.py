@@ -1,0 +1,58 @@
+"""`controlplane evidence`: ask the record, with or without a running control plane."""
+
+from __future__ import annotations
+
+import csv
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from controlplane.cli.connection import DataOption
+from controlplane.cli.output import JsonOption, cell, reported, show, table
+from controlplane.settings import Settings, default_data
+
+app = typer.Typer(no_args_is_help=True, help="Ask the evidence table.")
+
+
+@app.callback()
+def evidence() -> None:
+    """Ask the evidence table."""
+
+
+@app.command("query")
+@reported
+def query(
+    sql: Annotated[str, typer.Argument(help="DuckDB SQL, reading only; the table is the view `evidence`.")],
+    data: DataOption = None,
+    path: Annotated[
+        Path | None, typer.Option("--table", help="The Delta table itself. [default: the one in --data]")
+    ] = None,
+    max_rows: Annotated[int, typer.Option(min=1, help="Refuse an answer of more rows.")] = 100_000,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.", show_default=False)] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask in SQL. Needs the table alone: no control plane has to run.
+
+    Example: controlplane evidence query "select decision, count(*) from evidence group by 1"
+    """
+    if as_csv and as_json:
+        raise typer.BadParameter("--csv and --json exclude each other")
+    from evidence.query import query as ask
+
+    where = path if path is not None else Settings.open(data or default_data(os.environ)).evidence_table
+    answer = ask(str(where), sql, max_rows=max_rows)
+    columns: list[str] = answer.column_names
+    rows = [list(row.values()) for row in answer.to_pylist()] if columns else []
+    if as_csv:
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows([[cell(value) for value in row] for row in rows])
+        return
+    show(
+        as_json,
+        [dict(zip(columns, row, strict=True)) for row in rows],
+        lambda console: table(console, columns, rows, empty="no rows"),
+    )

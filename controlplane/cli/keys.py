@@ -1,0 +1,121 @@
+"""`controlplane keys`: who may ask, and as whom."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from controlplane.cli.connection import DataOption, KeyOption, UrlOption, connect
+from controlplane.cli.output import JsonOption, reported, show, table
+
+app = typer.Typer(no_args_is_help=True, help="Create, list and revoke API keys.")
+
+
+class Role(StrEnum):
+    AGENT = "agent"
+    GATEWAY = "gateway"
+    OPERATOR = "operator"
+    APPROVER = "approver"
+    AUDITOR = "auditor"
+
+
+class Grant(StrEnum):
+    WORKFLOWS = "workflows"
+    WITNESS = "witness"
+
+
+@app.command("create")
+@reported
+def create(
+    role: Annotated[Role, typer.Option(help="What the key may do.")],
+    agent: Annotated[
+        list[str] | None,
+        typer.Option(help="An agent it speaks for; a gateway's may be a glob. Repeat for more."),
+    ] = None,
+    subject: Annotated[
+        list[str] | None, typer.Option(help="Another subject it speaks for, like `user:*`. Repeat for more.")
+    ] = None,
+    grant: Annotated[
+        list[Grant] | None,
+        typer.Option(
+            help="workflows: may start and end workflows; witness: its outcome reports are believed."
+        ),
+    ] = None,
+    note: Annotated[str | None, typer.Option(help="What the key is for.")] = None,
+    expires: Annotated[
+        str | None,
+        typer.Option(metavar="DURATION", help="How long it is good: 30m, 12h, 90d. [default: for ever]"),
+    ] = None,
+    data: DataOption = None,
+    url: UrlOption = None,
+    key: KeyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Create a key. It is shown once: only its hash is kept.
+
+    Example: controlplane keys create --role gateway --agent 'treasury-*' --grant workflows
+    """
+    body: dict[str, Any] = {"role": role.value}
+    optional = {
+        "agents": agent,
+        "subjects": subject,
+        "grants": [each.value for each in grant or ()],
+        "note": note,
+        "expires_in_s": None if expires is None else _seconds(expires),
+    }
+    body |= {name: value for name, value in optional.items() if value}
+    with connect(data, url, key) as client:
+        created = client.request("POST", "/v1/keys", body)
+    # The key alone on stdout, so that KEY=$(controlplane keys create …) works; what it is on stderr.
+    if not as_json:
+        typer.echo(f"{created['role']} key {created['id']}, shown once:", err=True)
+    show(as_json, created, lambda console: typer.echo(created["key"]))
+
+
+@app.command("list")
+@reported
+def list_keys(
+    data: DataOption = None, url: UrlOption = None, key: KeyOption = None, as_json: JsonOption = False
+) -> None:
+    """List all keys: what they may do, never the keys themselves."""
+    with connect(data, url, key) as client:
+        answer = client.request("GET", "/v1/keys")
+    rows = [
+        (
+            entry["id"],
+            entry["role"],
+            [*entry.get("agents", []), *entry.get("subjects", [])],
+            entry.get("grants"),
+            entry.get("created_at"),
+            "revoked" if entry.get("revoked_at") else entry.get("expires_at") or "never",
+            entry.get("note"),
+        )
+        for entry in answer["keys"]
+    ]
+    columns = ("id", "role", "speaks for", "grants", "created", "ends", "note")
+    show(as_json, answer, lambda console: table(console, columns, rows, empty="no keys"))
+
+
+@app.command("revoke")
+@reported
+def revoke(
+    id: Annotated[str, typer.Argument(help="The key's id, as `keys list` shows it.")],
+    data: DataOption = None,
+    url: UrlOption = None,
+    key: KeyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Revoke a key. Within two seconds nobody accepts it any more."""
+    with connect(data, url, key) as client:
+        answer = client.request("DELETE", f"/v1/keys/{id}")
+    show(as_json, answer, lambda console: console.print(f"revoked {id}"))
+
+
+def _seconds(text: str) -> int:
+    number, unit = text[:-1], text[-1:]
+    seconds = {"s": 1, "m": 60, "h": 3600, "d": 86_400}.get(unit)
+    if seconds is None or not (number.isascii() and number.isdigit()) or int(number) == 0:
+        raise typer.BadParameter(f"`{text}` is no duration: a number and s, m, h or d, like 90d")
+    return int(number) * seconds

@@ -1,0 +1,54 @@
+"""Policy documents from files and folders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from controlplane.errors import InputError
+
+if TYPE_CHECKING:
+    from policies.error import Source
+
+FilesArgument = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="FILES…", help="Policy documents; of a folder, every .yaml and .yml file below it."
+    ),
+]
+
+
+def read_sources(paths: Sequence[Path]) -> list[Source]:
+    """Each file once, folders in the order of their paths; names are as the user gave them.
+
+    Raises: InputError: missing, unreadable, not UTF-8, or a folder without documents.
+    """
+    from policies.error import Source
+
+    sources: dict[Path, Source] = {}
+    for path in paths:
+        found = 0
+        for file in _files(path):
+            found += 1
+            try:
+                text = file.read_text(encoding="utf-8")
+            except UnicodeDecodeError as error:
+                raise InputError(f"`{file}` is not utf-8: byte {error.start}") from None
+            except OSError as error:
+                raise InputError(f"cannot read `{file}`: {(error.strerror or str(error)).lower()}") from None
+            sources.setdefault(file.resolve(), Source(name=str(file), text=text))
+        if not found:
+            raise InputError(f"no .yaml or .yml file below `{path}`")
+    return list(sources.values())
+
+
+def _files(path: Path) -> Iterator[Path]:
+    if path.is_dir():
+        yield from sorted(
+            file for file in path.rglob("*") if file.suffix in (".yaml", ".yml") and file.is_file()
+        )
+    else:
+        yield path

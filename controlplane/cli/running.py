@@ -1,0 +1,177 @@
+"""`controlplane up`, `down`, `status`."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from controlplane.cli.connection import DataOption
+from controlplane.cli.output import FAILED, JsonOption, pairs, reported, screen, show, table
+from controlplane.settings import MAX_HOSTS, DataDirectoryError, Settings, default_data
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from controlplane.lifecycle.run_state import RunState
+    from controlplane.lifecycle.status import Status
+
+NOT_RUNNING = 3
+
+
+@reported
+def up(
+    data: DataOption = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Its port; 0 = any free one. [default: 8470]")
+    ] = None,
+    host: Annotated[
+        str | None,
+        typer.Option(
+            help="The address it listens on. Others than loopback let others in. [default: 127.0.0.1]"
+        ),
+    ] = None,
+    hosts: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=MAX_HOSTS, help="How many actors share the agents; fixed once created. [default: 2]"
+        ),
+    ] = None,
+    foreground: Annotated[
+        bool, typer.Option("--foreground", help="Stay, log here, and end all on Ctrl-C.", show_default=False)
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Start the control plane and wait until it is ready; if it is up, say where things are.
+
+    A supervisor stays behind that starts it again from the data directory when it dies.
+
+    Example: controlplane up --data ./cp --port 8470
+    """
+    from controlplane.lifecycle.up import Request, bring_up, run_in_foreground
+
+    request = Request(data=data or default_data(os.environ), host=host, port=port, hosts=hosts)
+    if foreground:
+        run_in_foreground(request)
+        return
+    console = screen(stderr=True)
+    with console.status("starting") as spinner:
+
+        def progress(state: RunState) -> None:
+            spinner.update(f"{state.stage.value}: {state.message}")
+
+        running = bring_up(request, progress=progress)
+    where = {**_where(running.settings, running.state), "already": running.already}
+
+    def human(console: Console) -> None:
+        console.print("already up" if running.already else "up", style="bold green")
+        pairs(console, {name: value for name, value in where.items() if name != "already"})
+        console.print(f"\nTry: controlplane status --data {running.settings.data}")
+
+    show(as_json, where, human)
+
+
+@reported
+def down(data: DataOption = None, as_json: JsonOption = False) -> None:
+    """End the control plane: every process of this data directory, and no other. The data stays.
+
+    Example: controlplane down --data ./cp
+    """
+    from controlplane.lifecycle.down import bring_down
+
+    folder = data or default_data(os.environ)
+    try:
+        settings = Settings.open(folder)
+    except DataDirectoryError as error:
+        if error.code != "no_data_directory":
+            raise
+        ended = 0
+    else:
+        with screen(stderr=True).status("stopping") as spinner:
+            ended = bring_down(settings, progress=spinner.update).processes
+    text = f"down; ended {ended} processes" if ended else f"nothing runs in {folder}"
+    show(as_json, {"data": str(folder), "ended": ended}, lambda console: console.print(text))
+
+
+@reported
+def status(data: DataOption = None, as_json: JsonOption = False) -> None:
+    """Say how the control plane is. Exit status: 0 ready, 1 unhealthy, 3 not running."""
+    from controlplane.lifecycle.status import Health, look
+
+    folder = data or default_data(os.environ)
+    try:
+        settings = Settings.open(folder)
+    except DataDirectoryError as error:
+        if error.code != "no_data_directory":
+            raise
+        show(
+            as_json,
+            {"health": Health.NOT_RUNNING.value, "data": str(folder)},
+            _say(f"nothing runs in {folder}"),
+        )
+        raise typer.Exit(NOT_RUNNING) from None
+    key = settings.operator_key.read_text().strip() if settings.operator_key.exists() else None
+    found = look(settings, key=key)
+    show(as_json, _as_json(settings, found), lambda console: _print(console, settings, found))
+    match found.health:
+        case Health.READY:
+            return
+        case Health.UNHEALTHY:
+            raise typer.Exit(FAILED)
+        case Health.NOT_RUNNING:
+            raise typer.Exit(NOT_RUNNING)
+
+
+def _where(settings: Settings, state: RunState | None) -> dict[str, Any]:
+    return {
+        "url": state.url if state else None,
+        "data": str(settings.data),
+        "operator_key": str(settings.operator_key),
+        "evidence": str(settings.evidence_table),
+        "logs": str(settings.logs),
+        "instance": settings.instance,
+        "hosts": settings.hosts,
+        "supervisor_pid": state.supervisor.pid if state else None,
+    }
+
+
+def _as_json(settings: Settings, found: Status) -> dict[str, Any]:
+    return {
+        "health": found.health.value,
+        "reason": found.reason,
+        **_where(settings, found.state),
+        "stage": found.state.stage.value if found.state else None,
+        "restarts": found.state.restarts if found.state else 0,
+        "ready_at": found.state.ready_at if found.state else None,
+        "readyz": found.readyz,
+        "service": found.service,
+        "processes": list(found.processes),
+    }
+
+
+def _print(console: Console, settings: Settings, found: Status) -> None:
+    style = "bold green" if found.health.value == "ready" else "bold red"
+    console.print(
+        found.health.value.replace("_", " ") + (f": {found.reason}" if found.reason else ""), style=style
+    )
+    where = {name: value for name, value in _where(settings, found.state).items() if name != "hosts"}
+    restarts = found.state.restarts if found.state else 0
+    pairs(console, {**where, "restarts": restarts or None, "bundle": found.service.get("bundle")})
+    for title, parts in (
+        ("hosts", found.service.get("hosts")),
+        ("evidence", [found.service.get("evidence")]),
+    ):
+        known = [part for part in parts or () if isinstance(part, dict)]
+        if known:
+            columns = list(dict.fromkeys(name for part in known for name in part))
+            console.print(f"\n{title}", style="bold")
+            table(console, columns, [[part.get(name) for name in columns] for part in known], empty="")
+    if found.processes:
+        console.print(f"\n{len(found.processes)} processes", style="bold")
+        rows = [(each.pid, each.name, f"{each.memory_bytes / 2**20:.0f} MiB") for each in found.processes]
+        table(console, ("pid", "name", "memory"), rows, empty="")
+
+
+def _say(text: str) -> Any:
+    return lambda console: console.print(text)
