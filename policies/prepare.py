@@ -1,0 +1,242 @@
+"""Stage one: from an action to atom bits, in whichever process; it keeps no past and asks nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from policies import cel
+from policies.action import Action, Resource, Subject
+from policies.bundle import Bundle
+from policies.catalog import TOOL, ArgumentType, ResourceFacts
+from policies.effect import Effect
+from policies.index import OnIndex, set_bits
+
+UNCATALOGUED_RESOURCE = "uncatalogued_resource"
+UNLISTED_ACTION = "unlisted_action"
+UNLISTED_ARGUMENT = "unlisted_argument"
+
+_MEMO_LIMIT = 10_000  # ids come from callers: an unbounded memo would be theirs to fill
+_UNKNOWN = ResourceFacts()
+_NUMERIC = frozenset(("decimal", "integer", "number"))
+_DECIMAL_CHARACTERS = frozenset("0123456789+-.eE")
+
+Masks: TypeAlias = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """What depends on this action alone.
+
+    Args:
+        possibly, certainly: bit i = atom i of the bundle; they differ where a fact is unknown or a condition
+            failed. `certainly` is a subset of `possibly`.
+        refusal: reason code when the action is denied whatever the rules say: "uncatalogued_resource",
+            "unlisted_action", "unlisted_argument".
+        detail: the refusal in words.
+    """
+
+    possibly: int
+    certainly: int
+    refusal: str | None = None
+    detail: str = ""
+
+
+class Preparer:
+    """Prepares actions for one bundle; owns its compiled conditions and memos. One per process and bundle.
+
+    Cost: about 80 µs per distinct condition to build.
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._bundle = bundle
+        self._index = OnIndex(bundle.atoms)
+        bits_of: dict[str, int] = {}
+        for number, atom in enumerate(bundle.atoms):
+            if atom.when is not None:
+                bits_of[atom.when] = bits_of.get(atom.when, 0) | 1 << number
+        # Equal conditions are one entry, evaluated once per action for all of their atoms.
+        conditions = [(cel.Condition(text), bits) for text, bits in bits_of.items()]
+        self._conditioned = 0
+        self._condition_of: dict[int, tuple[cel.Condition, int]] = {}
+        for condition, bits in conditions:
+            self._conditioned |= bits
+            self._condition_of.update(dict.fromkeys(set_bits(bits), (condition, bits)))
+        names = frozenset[str]().union(*(condition.names for condition, _ in conditions))
+        self._readers = [(name, read) for name, read in _READERS.items() if name in names]
+        self._reads_arguments = "args" in names
+        self._subjects: dict[tuple[str, str, str, tuple[str, ...]], Masks] = {}
+        self._resources: dict[tuple[str, str], tuple[ResourceFacts | None, int, int]] = {}
+
+    def prepare(self, action: Action) -> Prepared:
+        """Match the index, check the catalog, evaluate the conditions that can matter.
+
+        Args:
+            action: already past the door: bounded, no NUL, no NaN, no lone surrogates.
+        Cost: three lookups for ids seen before, then about 2 µs for what conditions read and about 1 µs for
+            each distinct condition whose `on` matches; independent of the number of other rules.
+        """
+        facts, possibly, certainly = self._resource_masks(action.resource)
+        subject_possibly, subject_certainly = self._subject_masks(action.tenant, action.subject)
+        named = self._index.keys["action"].of(action.name)
+        possibly &= subject_possibly & named
+        certainly &= subject_certainly & named
+        refusal, detail = self._refusal(action, facts)
+        asked = possibly & self._conditioned
+        if asked:
+            possibly, certainly = self._evaluate(action, facts or _UNKNOWN, asked, possibly, certainly)
+        return Prepared(possibly=possibly, certainly=certainly, refusal=refusal, detail=detail)
+
+    def _evaluate(
+        self, action: Action, facts: ResourceFacts, asked: int, possibly: int, certainly: int
+    ) -> Masks:
+        activation = self._activation(action, facts)
+        while asked:
+            condition, bits = self._condition_of[(asked & -asked).bit_length() - 1]
+            asked &= ~bits
+            truth = True if activation is None else condition.holds(activation)
+            if activation is None or truth is None:
+                certainly &= ~bits
+            elif not truth:
+                possibly &= ~bits
+                certainly &= ~bits
+        return possibly, certainly
+
+    def _activation(self, action: Action, facts: ResourceFacts) -> cel.Activation | None:
+        """What conditions read of this action, or None when it cannot be given to them (all of them fail)."""
+        values: dict[str, object] = {}
+        for name, read in self._readers:
+            value = read(action, facts)
+            if value is not None:  # an unknown fact is left out: whatever reads it fails
+                values[name] = value
+        if self._reads_arguments:
+            values["args"] = _converted(action.arguments, facts.arguments)
+        try:
+            return cel.activation(values)
+        except Exception:  # a value that CEL cannot hold; the conditions count as failed
+            return None
+
+    def _refusal(self, action: Action, facts: ResourceFacts | None) -> tuple[str | None, str]:
+        resource = action.resource
+        if facts is None:
+            if self._bundle.uncatalogued is Effect.ALLOW:
+                return None, ""
+            return UNCATALOGUED_RESOURCE, f"the catalog does not know {resource.type} `{resource.id}`"
+        if facts.actions is not None and action.name not in facts.actions:
+            return (
+                UNLISTED_ACTION,
+                f"{resource.type} `{resource.id}` does not list the action `{action.name}`",
+            )
+        if facts.arguments is not None and not action.arguments.keys() <= facts.arguments.keys():
+            unlisted = min(action.arguments.keys() - facts.arguments.keys())
+            return (
+                UNLISTED_ARGUMENT,
+                f"{resource.type} `{resource.id}` does not list the argument `{unlisted}`",
+            )
+        return None, ""
+
+    def _subject_masks(self, tenant: str, subject: Subject) -> Masks:
+        key = (tenant, subject.type, subject.id, subject.labels)
+        found = self._subjects.get(key)
+        if found is None:
+            keys = self._index.keys
+            bits = keys["tenant"].of(tenant) & keys["agent"].of(subject.id)
+            bits &= keys["subject_type"].of(subject.type) & keys["agent_label"].of_any(subject.labels)
+            found = (bits, bits)
+            if len(self._subjects) >= _MEMO_LIMIT:
+                self._subjects.clear()
+            self._subjects[key] = found
+        return found
+
+    def _resource_masks(self, resource: Resource) -> tuple[ResourceFacts | None, int, int]:
+        key = (resource.type, resource.id)
+        found = self._resources.get(key)
+        if found is None:
+            facts = self._bundle.catalog.facts(*key)
+            found = (facts, *resource_masks(self._index, *key, facts or _UNKNOWN))
+            if len(self._resources) >= _MEMO_LIMIT:
+                self._resources.clear()
+            self._resources[key] = found
+        return found
+
+
+def resource_masks(index: OnIndex, resource_type: str, resource_id: str, facts: ResourceFacts) -> Masks:
+    """(possibly, certainly) over all keys that speak of the resource."""
+    possibly = certainly = index.all
+    for key, value in (
+        ("tool", resource_id if resource_type == TOOL else ()),
+        ("resource", resource_id),
+        ("resource_type", resource_type),
+        ("system", facts.system),
+        ("effect", facts.effects),
+        ("data", facts.data),
+        ("boundary", facts.boundary),
+        ("jurisdiction", facts.jurisdiction),
+        ("trust", facts.trust),
+    ):
+        may, must = index.masks(key, value)
+        possibly &= may
+        certainly &= must
+    return possibly, certainly
+
+
+def _converted(
+    arguments: Mapping[str, object], types: Mapping[str, ArgumentType] | None
+) -> dict[str, object]:
+    """Arguments as CEL sees them: numbers are doubles, and so are catalogued numbers that came as strings."""
+    converted: dict[str, object] = {}
+    for name, value in arguments.items():
+        kind = type(value)
+        if kind is str:
+            if types is not None and (listed := types.get(name)) is not None and listed.type in _NUMERIC:
+                value = _number(value)
+        elif kind is int:
+            value = float(value)  # type: ignore[arg-type]
+        elif kind is dict or kind is list:
+            value = cel.as_doubles(value)
+        converted[name] = value
+    return converted
+
+
+def _number(text: object) -> object:
+    """The double that a decimal's text stands for; the text itself where it does not (comparing it fails)."""
+    assert isinstance(text, str)
+    # `float` reads more than decimals (`nan`, `1_0`, other scripts' digits): what the tool reads may differ.
+    if not _DECIMAL_CHARACTERS.issuperset(text):
+        return text
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return number if abs(number) != float("inf") else text
+
+
+def _names(values: tuple[str, ...] | None) -> list[str] | None:
+    return None if values is None else list(values)
+
+
+def _json_object(value: Mapping[str, object]) -> object:
+    return cel.as_doubles(dict(value))
+
+
+_READERS: dict[str, Callable[[Action, ResourceFacts], object]] = {
+    "subject.id": lambda action, facts: action.subject.id,
+    "subject.type": lambda action, facts: action.subject.type,
+    "subject.labels": lambda action, facts: list(action.subject.labels),
+    "subject.roles": lambda action, facts: list(action.subject.roles),
+    "subject.groups": lambda action, facts: list(action.subject.groups),
+    "subject.owner": lambda action, facts: action.subject.owner,
+    "subject.attributes": lambda action, facts: _json_object(action.subject.attributes),
+    "action.name": lambda action, facts: action.name,
+    "resource.id": lambda action, facts: action.resource.id,
+    "resource.type": lambda action, facts: action.resource.type,
+    "resource.system": lambda action, facts: facts.system,
+    "resource.effects": lambda action, facts: _names(facts.effects),
+    "resource.data": lambda action, facts: _names(facts.data),
+    "resource.boundary": lambda action, facts: facts.boundary,
+    "resource.jurisdiction": lambda action, facts: facts.jurisdiction,
+    "resource.properties": lambda action, facts: _json_object(action.resource.properties),
+    "context": lambda action, facts: _json_object(action.context),
+    "now": lambda action, facts: cel.timestamp(action.now_us),
+}
