@@ -68,9 +68,18 @@ class Catalog:
 
     Args:
         entries: (resource type, id or glob) → facts.
+        systems, data_classes: what the documents declare by name.
     """
 
-    def __init__(self, entries: Mapping[tuple[str, str], ResourceFacts]) -> None:
+    def __init__(
+        self,
+        entries: Mapping[tuple[str, str], ResourceFacts],
+        *,
+        systems: frozenset[str] = frozenset(),
+        data_classes: frozenset[str] = frozenset(),
+    ) -> None:
+        self.systems = systems
+        self.data_classes = data_classes
         self.entries = MappingProxyType(dict(entries))
         globs = [(type_, Glob(id_), facts) for (type_, id_), facts in entries.items() if is_glob(id_)]
         # Longest literal text first; the pattern breaks ties, so that the order of files never matters.

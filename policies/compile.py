@@ -1,0 +1,232 @@
+"""From documents to a bundle: names resolved, conditions type-checked, atoms numbered, hashed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from policies import cel
+from policies.bundle import Atom, Bundle, Rule
+from policies.catalog_build import build_catalog
+from policies.cel_types import Arguments, check_condition
+from policies.documents import DefineDocument, PolicyDocument, RuleDocument
+from policies.effect import Effect
+from policies.error import PolicyError, PolicyErrors, did_you_mean
+from policies.loader import DocumentSet
+from policies.located import Located
+from policies.normal_form import atom_of, digest_of
+from policies.vocabulary import Vocabulary
+
+_DEFAULT_NAME = "bundle"
+
+Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Placed:
+    """A rule or a define, and where it stands."""
+
+    policy: Located[PolicyDocument]
+    path: Path
+    document: RuleDocument | DefineDocument
+
+    @property
+    def atom(self) -> Atom:
+        return atom_of(self.document.on, self.document.when)
+
+
+def compile_bundle(documents: DocumentSet) -> Bundle:
+    """Check everything that can be checked before an action comes, and number the atoms.
+
+    Raises: PolicyErrors: all errors at once, each with file, line and column.
+    Cost: about 0.1 ms per distinct condition; O(rules and catalog entries) otherwise.
+    """
+    errors: list[PolicyError] = []
+    warnings: list[PolicyError] = []
+    settings = documents.bundle.document if documents.bundle is not None else None
+    uncatalogued = Effect(settings.uncatalogued) if settings is not None else Effect.DENY
+    catalog = build_catalog(documents.catalogs, errors, warnings)
+    rules = _unique_rules(documents, errors)
+    defines = _unique_defines(documents, errors)
+    vocabulary = Vocabulary(catalog, closed=uncatalogued is Effect.DENY)
+    _check_controls(documents, rules, errors, warnings)
+    conditions: dict[str, cel.Condition | cel.ConditionError] = {}
+    for placed in (*rules.values(), *defines.values()):
+        _check_on(placed, vocabulary, errors, warnings)
+        _check_when(placed, vocabulary.arguments(placed.atom), conditions, errors)
+    if errors:
+        raise PolicyErrors(errors)
+    atoms: dict[Atom, int] = {}
+    compiled = [
+        _rule(name, placed, atoms.setdefault(placed.atom, len(atoms)))
+        for name, placed in sorted(rules.items())
+    ]
+    named = {name: atoms.setdefault(placed.atom, len(atoms)) for name, placed in sorted(defines.items())}
+    first = documents.policies[0].document.name if documents.policies else _DEFAULT_NAME
+    return Bundle(
+        digest=digest_of(documents),
+        name=settings.name if settings is not None else first,
+        default=Effect(settings.default) if settings is not None else Effect.DENY,
+        uncatalogued=uncatalogued,
+        rules=compiled,
+        atoms=tuple(atoms),
+        defines=named,
+        catalog=catalog,
+        sources=documents.sources,
+        warnings=warnings,
+    )
+
+
+def _unique_rules(documents: DocumentSet, errors: list[PolicyError]) -> dict[tuple[str, str], _Placed]:
+    rules: dict[tuple[str, str], _Placed] = {}
+    for policy in documents.policies:
+        for index, rule in enumerate(policy.document.rules):
+            placed = _Placed(policy=policy, path=("rules", index), document=rule)
+            _put(rules, (policy.document.name, rule.id), placed, "rule", ("rules", index, "id"), errors)
+    return rules
+
+
+def _unique_defines(documents: DocumentSet, errors: list[PolicyError]) -> dict[tuple[str, str], _Placed]:
+    defines: dict[tuple[str, str], _Placed] = {}
+    for policy in documents.policies:
+        for name, define in policy.document.define.items():
+            placed = _Placed(policy=policy, path=("define", name), document=define)
+            _put(defines, (policy.document.name, name), placed, "define", placed.path, errors)
+    return defines
+
+
+def _put(
+    table: dict[tuple[str, str], _Placed],
+    name: tuple[str, str],
+    placed: _Placed,
+    what: str,
+    path: Path,
+    errors: list[PolicyError],
+) -> None:
+    earlier = table.setdefault(name, placed)
+    if earlier is not placed:
+        where = earlier.policy.error(earlier.path, "", "")
+        message = f"{what} `{'/'.join(name)}` is already defined at {where.file}:{where.line}"
+        errors.append(placed.policy.error(path, "duplicate_id", message, at_key=what == "define"))
+
+
+def _rule(name: tuple[str, str], placed: _Placed, atom: int) -> Rule:
+    document = placed.document
+    assert isinstance(document, RuleDocument)
+    return Rule(
+        policy=name[0],
+        id=name[1],
+        effect=Effect(document.then),
+        atom=atom,
+        because=document.because,
+        controls=tuple(document.controls),
+    )
+
+
+def _check_on(
+    placed: _Placed, vocabulary: Vocabulary, errors: list[PolicyError], warnings: list[PolicyError]
+) -> None:
+    for key, patterns in placed.atom.on:
+        for pattern in patterns:
+            strange = vocabulary.strange(key, pattern)
+            if strange is None:
+                continue
+            is_error, message, hint = strange
+            path = _value_path(placed, key, pattern)
+            code = f"unknown_{key}" if is_error else "matches_nothing"
+            finding = placed.policy.error(path, code, f"{message} in {_shown(placed)}", hint)
+            (errors if is_error else warnings).append(finding)
+
+
+def _value_path(placed: _Placed, key: str, pattern: str) -> Path:
+    """To the very item of a list, where the value is written as a list."""
+    path = (*placed.path, "on", key)
+    written = placed.policy.root.find(path).value
+    if isinstance(written, list):
+        return (*path, next(index for index, node in enumerate(written) if node.value == pattern))
+    return path
+
+
+def _check_when(
+    placed: _Placed,
+    arguments: Arguments,
+    conditions: dict[str, cel.Condition | cel.ConditionError],
+    errors: list[PolicyError],
+) -> None:
+    text = placed.document.when
+    if text is None:
+        return
+    condition = conditions.get(text)
+    if condition is None:
+        try:
+            condition = cel.Condition(text)
+        except cel.ConditionError as refused:
+            condition = refused
+        conditions[text] = condition
+    if isinstance(condition, cel.ConditionError):
+        found = [(condition.line, condition.column, "invalid_condition", condition.message, condition.hint)]
+    else:
+        found = [
+            (*_line_and_column(text, finding.offset), finding.code, finding.message, finding.hint)
+            for finding in check_condition(condition.ast(), arguments, cel.regex_error)
+        ]
+    path = (*placed.path, "when")
+    for line, column, code, message, hint in found:
+        offset = _offset_in_file(placed, path, line, column)
+        message = f"{message} in {_shown(placed)}"
+        errors.append(placed.policy.error(path, code, message, hint, offset=offset))
+
+
+def _line_and_column(text: str, offset: int) -> tuple[int, int]:
+    before = text[:offset]
+    return before.count("\n") + 1, offset - before.rfind("\n")
+
+
+def _offset_in_file(placed: _Placed, path: Path, line: int, column: int) -> tuple[int, int]:
+    """How far the place in a condition's text lies from where its YAML value begins, where that is certain."""
+    node = placed.policy.root.find(path)
+    if node.style == "|":
+        lines = placed.policy.source.text.splitlines()
+        at = node.line + line - 1
+        indent = len(lines[at]) - len(lines[at].lstrip(" ")) if at < len(lines) else 0
+        return line, indent + column - 1
+    if node.style == ">" or line > 1:
+        return 0, 0
+    return 0, column - 1 + (1 if node.style else 0)
+
+
+def _check_controls(
+    documents: DocumentSet,
+    rules: Mapping[tuple[str, str], _Placed],
+    errors: list[PolicyError],
+    warnings: list[PolicyError],
+) -> None:
+    known: dict[str, Located[object]] = {}
+    names: set[str] = set()
+    for located in documents.controls:
+        if located.document.name in names:
+            message = f"a second `kind: Controls` named `{located.document.name}`"
+            errors.append(located.error(("name",), "duplicate_id", message))
+        names.add(located.document.name)
+        for control in located.document.controls:
+            if control in known:
+                message = f"control `{control}` is already listed in {known[control].source.name}"
+                errors.append(located.error(("controls", control), "duplicate_id", message, at_key=True))
+            known[control] = located
+    if not documents.controls:
+        return
+    for placed in rules.values():
+        assert isinstance(placed.document, RuleDocument)
+        for control in placed.document.controls:
+            if control not in known:
+                message = f"unknown control `{control}` in {_shown(placed)}"
+                hint = did_you_mean(control, known)
+                path = (*placed.path, "controls")
+                warnings.append(placed.policy.error(path, "unknown_control", message, hint))
+
+
+def _shown(placed: _Placed) -> str:
+    policy = placed.policy.document.name
+    if isinstance(placed.document, RuleDocument):
+        return f"rule `{policy}/{placed.document.id}`"
+    return f"define `{policy}/{placed.path[-1]}`"

@@ -1,0 +1,104 @@
+"""The documents in a form in which two bundles are equal exactly when they decide and report alike.
+
+Independent of files, order, comments and layout; tests are no part of it. Atoms are numbered in this order, so
+that an equal digest means equal bits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+import rfc8785
+
+from policies.bundle import Atom
+from policies.catalog_build import entries_of
+from policies.documents import On
+
+if TYPE_CHECKING:
+    from policies.loader import DocumentSet
+
+ENGINE_VERSION = "1"  # raised when the same documents would decide otherwise
+
+
+def atom_of(on: On | None, when: str | None) -> Atom:
+    """One (on, when) pair; lists are sets, and the space around a condition says nothing."""
+    keys = () if on is None else sorted(on.model_dump(exclude_none=True).items())
+    return Atom(
+        on=tuple((key, tuple(sorted(set(patterns)))) for key, patterns in keys),
+        when=None if when is None else when.strip(),
+    )
+
+
+def digest_of(documents: DocumentSet) -> str:
+    """ "sha256:" and 64 hex digits over the RFC 8785 form. Cost: linear in the documents."""
+    policies: dict[str, dict[str, object]] = {}
+    for located in documents.policies:
+        policy = policies.setdefault(located.document.name, {"descriptions": [], "define": {}, "rules": {}})
+        _append(policy["descriptions"], located.document.description)
+        _put(
+            policy["define"],
+            {name: _atom(atom_of(one.on, one.when)) for name, one in located.document.define.items()},
+        )
+        _put(
+            policy["rules"],
+            {
+                rule.id: {
+                    **_atom(atom_of(rule.on, rule.when)),
+                    "then": rule.then,
+                    "because": rule.because,
+                    "controls": list(rule.controls),
+                }
+                for rule in located.document.rules
+            },
+        )
+    bundle = documents.bundle
+    normal = {
+        "engine": ENGINE_VERSION,
+        "bundle": bundle.document.model_dump() if bundle is not None else None,
+        "policies": policies,
+        "catalog": _catalog(documents),
+        "controls": {one.document.name: one.document.model_dump() for one in documents.controls},
+    }
+    _sort_descriptions(policies.values())
+    return "sha256:" + hashlib.sha256(rfc8785.dumps(normal)).hexdigest()  # type: ignore[arg-type]
+
+
+def _catalog(documents: DocumentSet) -> dict[str, object]:
+    resources: dict[str, dict[str, object]] = {}
+    systems: dict[str, object] = {}
+    data: dict[str, object] = {}
+    for located in documents.catalogs:
+        for resource_type, id_, entry, _ in entries_of(located.document):
+            dumped = entry.model_dump(exclude_none=True)
+            for key in ("effects", "data", "actions"):
+                if key in dumped:
+                    dumped[key] = sorted(set(dumped[key]))
+            resources.setdefault(resource_type, {})[id_] = dumped
+        systems.update({name: one.model_dump() for name, one in located.document.systems.items()})
+        data.update({name: one.model_dump() for name, one in located.document.data.items()})
+    descriptions = sorted(one.document.description for one in documents.catalogs if one.document.description)
+    return {"resources": resources, "systems": systems, "data": data, "descriptions": descriptions}
+
+
+def _atom(atom: Atom) -> dict[str, object]:
+    return {"on": {key: list(patterns) for key, patterns in atom.on}, "when": atom.when}
+
+
+def _append(target: object, text: str) -> None:
+    assert isinstance(target, list)
+    if text:
+        target.append(text)
+
+
+def _put(target: object, values: Mapping[str, object]) -> None:
+    assert isinstance(target, dict)
+    target.update(values)
+
+
+def _sort_descriptions(policies: Iterable[dict[str, object]]) -> None:
+    for policy in policies:
+        descriptions = policy["descriptions"]
+        assert isinstance(descriptions, list)
+        descriptions.sort()
