@@ -134,7 +134,9 @@ def end_all(find: Callable[[], Sequence[psutil.Process]], *, grace_s: float, rea
     seen.update(process.pid for process in front)
     send(front, signal.SIGUSR1)  # stop listening, finish what was accepted
     wait_ended(front, timeout_s=1.0)
-    send(find(), signal.SIGTERM)
+    asked = find()
+    seen.update(process.pid for process in asked)
+    send(asked, signal.SIGTERM)
     deadline = time.monotonic() + grace_s
     while left := find():
         seen.update(process.pid for process in left)
