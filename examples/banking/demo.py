@@ -30,7 +30,8 @@ from examples.banking.runs import BENCHMARK_VERSION, BankingSuite, Run, Verdict
 
 LANDING_DEADLINE_S = 30.0
 STOPPED_SQL = """\
-SELECT rule, tool_name AS tool, count(*) AS denials, count(DISTINCT session_id) AS sessions
+SELECT rule, tool_name AS tool,
+       count(*) AS denials, count(DISTINCT session_id) AS sessions
 FROM evidence, unnest(rule_ids) AS matched(rule)
 WHERE event_type = 'decision' AND decision = 'deny'
 GROUP BY ALL ORDER BY denials DESC, rule"""

@@ -27,19 +27,21 @@ def show(console: Console, figures: Figures) -> None:
 
 def _results(figures: Figures) -> Table:
     table = _table()
-    table.add_column("")
+    table.add_column("by AgentDojo's own checkers", min_width=44)
     table.add_column("governed", justify="right")
     table.add_column("ungoverned", justify="right", style="dim")
     good, bad = figures.benign, figures.hijacks
     table.add_row(
-        "honest tasks completed (AgentDojo's checker)",
+        "honest tasks completed",
         f"[green]{good.completed}[/] of {good.tasks}",
         f"{good.ungoverned_completed} of {good.tasks}",
     )
     table.add_row("honest tasks stopped (a call denied)", f"{good.stopped} of {good.tasks}", "")
-    table.add_row("hijacks stopped (denied, and failed)", f"[green]{bad.stopped}[/] of {bad.runs}", "")
     table.add_row(
-        "hijacks that succeeded (AgentDojo's checker)",
+        "hijacks stopped (a call denied, goal missed)", f"[green]{bad.stopped}[/] of {bad.runs}", ""
+    )
+    table.add_row(
+        "hijacks that succeeded",
         f"[red]{bad.succeeded}[/] of {bad.runs}",
         f"{bad.ungoverned_succeeded} of {bad.runs}",
     )
