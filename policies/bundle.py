@@ -44,6 +44,16 @@ class Rule:
         return f"{self.policy}/{self.id}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """One rule that led to the verdict; `rule` is "policy/rule"."""
+
+    rule: str
+    effect: Effect
+    because: str
+    controls: tuple[str, ...]
+
+
 class Bundle:
     """A validated, type-checked and hashed set of documents; never changed after it is built.
 
@@ -55,7 +65,8 @@ class Bundle:
         atoms: bit i of a `Prepared` speaks of `atoms[i]`.
         defines: (policy, name) → atom number.
         denying, allowing: bit sets of the atoms that carry a rule of that effect.
-        rules_of_atom: indexes into `rules`, per atom.
+        rules_of_atom: per effect and atom, indexes into `rules` (one atom may carry rules of both effects).
+        reasons: what each of `rules` says when it leads to a verdict.
         sources: the texts it was compiled from; `load_documents(bundle.sources)` compiles to the same digest.
         warnings: what is odd without being wrong.
     """
@@ -69,6 +80,7 @@ class Bundle:
         "denying",
         "digest",
         "name",
+        "reasons",
         "rules",
         "rules_of_atom",
         "sources",
@@ -100,11 +112,15 @@ class Bundle:
         self.catalog = catalog
         self.sources = tuple(sources)
         self.warnings = tuple(warnings)
-        carried: list[list[int]] = [[] for _ in self.atoms]
+        self.reasons = tuple(
+            Reason(rule=rule.name, effect=rule.effect, because=rule.because, controls=rule.controls)
+            for rule in self.rules
+        )
+        carried: dict[Effect, list[tuple[int, ...]]] = {effect: [()] * len(self.atoms) for effect in Effect}
         bits = dict.fromkeys(Effect, 0)
         for index, rule in enumerate(self.rules):
-            carried[rule.atom].append(index)
+            carried[rule.effect][rule.atom] = (*carried[rule.effect][rule.atom], index)
             bits[rule.effect] |= 1 << rule.atom
-        self.rules_of_atom = tuple(map(tuple, carried))
+        self.rules_of_atom: Mapping[Effect, Sequence[tuple[int, ...]]] = carried
         self.denying = bits[Effect.DENY]
         self.allowing = bits[Effect.ALLOW]

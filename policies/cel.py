@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 from cel_expr_python import cel
 from cel_expr_python.ext import ext_optional, ext_strings
 
-from policies.cel_ast import Ast, read_ast
+from policies.cel_ast import Ast, read_ast, read_fields
 from policies.error import did_you_mean
 
 _T = cel.Type
@@ -73,9 +73,10 @@ class Condition:
 
     Attributes:
         names: which of `VARIABLES` it reads.
+        arguments: which fields of `args` it reads; None = all of them.
     """
 
-    __slots__ = ("_eval", "_expression", "names", "text")
+    __slots__ = ("_eval", "_expression", "arguments", "names", "text")
 
     def __init__(self, text: str) -> None:
         """Parse and type-check.
@@ -94,7 +95,9 @@ class Condition:
         self.text = text
         self._expression = expression
         self._eval = expression.eval
-        self.names = self.ast().names & VARIABLES.keys()
+        ast = self.ast()
+        self.names = ast.names & VARIABLES.keys()
+        self.arguments = read_fields(ast, "args")
 
     def ast(self) -> Ast:
         """The checked syntax tree. Cost: one pass; for the compiler, not for the hot path."""

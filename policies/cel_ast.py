@@ -14,6 +14,7 @@ _Field: TypeAlias = "int | bytes"
 
 _PRIMITIVES = {1: "bool", 2: "int", 3: "uint", 4: "double", 5: "string", 6: "bytes"}
 _WELL_KNOWN = {2: "timestamp", 3: "duration"}
+_FIELD_CALLS = frozenset(("_[_]", "_?._", "_[?_]"))
 _CONSTANTS = {1: "null", 2: "bool", 3: "int", 4: "uint", 5: "double", 6: "string", 7: "bytes"}
 
 
@@ -103,6 +104,49 @@ def read_ast(serialised: bytes) -> Ast:
                     entry = _last_fields(_as_bytes(position))
                     offsets[_integer(entry, 1)] = _integer(entry, 2)
     return Ast(_expression(_only(message, 4)), frozenset(names), types, offsets)
+
+
+def read_fields(ast: Ast, variable: str) -> frozenset[str] | None:
+    """The fields of a map variable that the condition reads by name; None when it reads the map as a whole."""
+    fields: set[str] = set()
+    if _collect_fields(ast.root, variable, fields):
+        return frozenset(fields)
+    return None
+
+
+def field_of(node: Expression, variable: str) -> str | None:
+    """NAME of `variable.NAME`, `has(variable.NAME)`, `variable["NAME"]`, `variable.?NAME`; else None."""
+    match node:
+        case Select(operand=Identifier(name=name), field=field) if name == variable:
+            return field
+        case Call(
+            function=function, arguments=(Identifier(name=name), Constant(kind="string", text=text))
+        ) if name == variable and function in _FIELD_CALLS:
+            return text
+    return None
+
+
+def _collect_fields(node: Expression, variable: str, fields: set[str]) -> bool:
+    """Add what is read by name; False when `variable` occurs in any other place."""
+    field = field_of(node, variable)
+    if field is not None:
+        fields.add(field)
+        return True
+    match node:
+        case Identifier():
+            return node.name != variable
+        case Constant():
+            return True
+        case Select():
+            parts: tuple[Expression, ...] = (node.operand,)
+        case Call():
+            parts = node.arguments if node.target is None else (node.target, *node.arguments)
+        case Collection():
+            parts = node.elements
+        case Comprehension():
+            # A loop variable of the same name is taken for the map itself: more is read, never less.
+            parts = (node.range, *node.rest)
+    return all([_collect_fields(part, variable, fields) for part in parts])
 
 
 def _expression(data: bytes) -> Expression:

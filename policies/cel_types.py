@@ -18,6 +18,7 @@ from policies.cel_ast import (
     Expression,
     Identifier,
     Select,
+    field_of,
 )
 from policies.error import did_you_mean
 
@@ -37,7 +38,6 @@ _TEXT_METHODS = frozenset(
         "substring", "charAt", "indexOf", "lastIndexOf",
     }
 )  # fmt: skip
-_FIELD_CALLS = frozenset(("_[_]", "_?._", "_[?_]"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,15 +201,7 @@ class _Checker:
 
 
 def _argument_name(node: Expression, bound: frozenset[str]) -> str | None:
-    """NAME of `args.NAME`, `has(args.NAME)`, `args["NAME"]` and `args.?NAME`."""
-    match node:
-        case Select(operand=Identifier(name="args"), field=field) if "args" not in bound:
-            return field
-        case Call(
-            function=function, arguments=(Identifier(name="args"), Constant(kind="string", text=text))
-        ) if function in _FIELD_CALLS and "args" not in bound:
-            return text
-    return None
+    return None if "args" in bound else field_of(node, "args")
 
 
 def _differ(left: str, right: str) -> bool:

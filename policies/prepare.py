@@ -66,6 +66,11 @@ class Preparer:
         names = frozenset[str]().union(*(condition.names for condition, _ in conditions))
         self._readers = [(name, read) for name, read in _READERS.items() if name in names]
         self._reads_arguments = "args" in names
+        fields = [condition.arguments for condition, _ in conditions]
+        # CEL takes in the whole of `args` at each condition: what none of them reads stays outside.
+        self._argument_names = (
+            None if None in fields else frozenset[str]().union(*(one for one in fields if one is not None))
+        )
         self._subjects: dict[tuple[str, str, str, tuple[str, ...]], Masks] = {}
         self._resources: dict[tuple[str, str], tuple[ResourceFacts | None, int, int]] = {}
 
@@ -111,7 +116,7 @@ class Preparer:
             if value is not None:  # an unknown fact is left out: whatever reads it fails
                 values[name] = value
         if self._reads_arguments:
-            values["args"] = _converted(action.arguments, facts.arguments)
+            values["args"] = _converted(action.arguments, self._argument_names, facts.arguments)
         try:
             return cel.activation(values)
         except Exception:  # a value that CEL cannot hold; the conditions count as failed
@@ -182,11 +187,16 @@ def resource_masks(index: OnIndex, resource_type: str, resource_id: str, facts: 
 
 
 def _converted(
-    arguments: Mapping[str, object], types: Mapping[str, ArgumentType] | None
+    arguments: Mapping[str, object],
+    names: frozenset[str] | None,
+    types: Mapping[str, ArgumentType] | None,
 ) -> dict[str, object]:
-    """Arguments as CEL sees them: numbers are doubles, and so are catalogued numbers that came as strings."""
+    """The arguments in `names` (None = all) as CEL sees them: numbers, and catalogued numbers that came as
+    text, are doubles."""
     converted: dict[str, object] = {}
     for name, value in arguments.items():
+        if names is not None and name not in names:
+            continue
         kind = type(value)
         if kind is str:
             if types is not None and (listed := types.get(name)) is not None and listed.type in _NUMERIC:

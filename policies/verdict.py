@@ -8,18 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from policies.bundle import Bundle, Rule
+from policies.bundle import Bundle, Reason, Rule
 from policies.effect import Effect
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reason:
-    """One rule that led to the verdict; `rule` is "policy/rule"."""
-
-    rule: str
-    effect: Effect
-    because: str
-    controls: tuple[str, ...]
+__all__ = ["Reason", "Verdict", "decide", "matched_rules"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +35,7 @@ def decide(bundle: Bundle, *, possibly: int, certainly: int, refusal: str | None
     Args:
         possibly, certainly: bit i = atom i of this very bundle (see `Prepared`).
         refusal: reason code when the action is denied whatever the rules say.
-    Cost: O(matched rules) and two AND operations over `len(bundle.atoms)` bits; no allocation per rule.
+    Cost: O(matched rules) and two AND operations over `len(bundle.atoms)` bits; reasons are built with the bundle.
     """
     if refusal is not None:
         return Verdict(effect=Effect.DENY, reason_code=refusal, reasons=())
@@ -69,25 +61,24 @@ def matched_rules(bundle: Bundle, *, possibly: int, certainly: int) -> tuple[Rul
 
     Cost: O(matched rules).
     """
-    return (
-        *_rules(bundle, certainly & bundle.allowing, Effect.ALLOW),
-        *_rules(bundle, possibly & bundle.denying, Effect.DENY),
-    )
+    allowing = _numbers(bundle, certainly & bundle.allowing, Effect.ALLOW)
+    denying = _numbers(bundle, possibly & bundle.denying, Effect.DENY)
+    return tuple(bundle.rules[number] for number in sorted((*allowing, *denying)))
 
 
 def _reasons(bundle: Bundle, bits: int, effect: Effect) -> tuple[Reason, ...]:
-    return tuple(
-        Reason(rule=rule.name, effect=rule.effect, because=rule.because, controls=rule.controls)
-        for rule in _rules(bundle, bits, effect)
-    )
+    reasons = bundle.reasons
+    return tuple([reasons[number] for number in _numbers(bundle, bits, effect)])
 
 
-def _rules(bundle: Bundle, bits: int, effect: Effect) -> list[Rule]:
-    """The rules with `effect` over the atoms in `bits`, in the bundle's order."""
+def _numbers(bundle: Bundle, bits: int, effect: Effect) -> list[int]:
+    """Which rules with `effect` stand on the atoms in `bits`, in the bundle's order."""
+    carried = bundle.rules_of_atom[effect]
     found: list[int] = []
     while bits:
         lowest = bits & -bits
-        found.extend(bundle.rules_of_atom[lowest.bit_length() - 1])
+        found.extend(carried[lowest.bit_length() - 1])
         bits ^= lowest
-    # One atom may carry an allow and a deny rule (equal `on` and `when`), so the effect is checked again.
-    return [rule for rule in map(bundle.rules.__getitem__, sorted(found)) if rule.effect is effect]
+    if len(found) > 1:
+        found.sort()
+    return found
