@@ -12,6 +12,7 @@ from evidence.errors import QueryError
 from evidence.table import open_dataset
 
 VIEW: Final = "evidence"
+_BATCH_ROWS: Final = 10_000
 
 
 def query(
@@ -47,24 +48,42 @@ def query(
 
 
 def _run(connection: duckdb.DuckDBPyConnection, sql: str, *, max_rows: int, timeout_s: float) -> pa.Table:
-    timer = threading.Timer(timeout_s, connection.interrupt)
+    too_slow = threading.Event()
+
+    def stop() -> None:
+        too_slow.set()
+        connection.interrupt()
+
+    timer = threading.Timer(timeout_s, stop)
     timer.daemon = True
     timer.start()
     try:
         statements = connection.extract_statements(sql)
         if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
             raise QueryError(f"expected one SELECT over the view `{VIEW}`, found `{sql.strip()}`")
-        result = connection.sql(sql).limit(max_rows + 1).to_arrow_table()
-    except duckdb.InterruptException as error:
-        raise QueryError(f"the query took more than {timeout_s:g} s", code="query_too_slow") from error
+        return _fetched(connection.sql(sql).to_arrow_reader(_BATCH_ROWS), max_rows)
     except duckdb.OutOfMemoryException as error:
         raise QueryError("the query needs more memory than it may use", code="query_too_large") from error
-    except duckdb.Error as error:
+    except (
+        duckdb.Error,
+        pa.ArrowException,
+        OSError,
+    ) as error:  # while rows stream, DuckDB's arrive as OSError
+        if too_slow.is_set():
+            raise QueryError(f"the query took more than {timeout_s:g} s", code="query_too_slow") from error
         raise QueryError(f"the query failed: {error}") from error
     finally:
         timer.cancel()
-    if result.num_rows > max_rows:
-        raise QueryError(
-            f"the query has more than {max_rows} rows; add a limit or aggregate", code="query_too_large"
-        )
-    return result
+
+
+def _fetched(reader: pa.RecordBatchReader, max_rows: int) -> pa.Table:
+    batches: list[pa.RecordBatch] = []
+    rows = 0
+    for batch in reader:
+        rows += len(batch)
+        if rows > max_rows:
+            raise QueryError(
+                f"the query has more than {max_rows} rows; add a limit or aggregate", code="query_too_large"
+            )
+        batches.append(batch)
+    return pa.Table.from_batches(batches, schema=reader.schema)

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.dataset as ds
+import pyarrow.fs as fs
 from deltalake import (
     CommitProperties,
     DeltaTable,
@@ -271,10 +272,13 @@ def open_dataset(path: str) -> ds.Dataset:
     Raises: NoEvidenceError: no table there. EvidenceUnavailableError: it cannot be read.
     """
     with _unavailable(f"cannot read the evidence table at `{path}`"):
-        table = _opened(Path(path).absolute())
+        root = Path(path).absolute()
+        table = _opened(root)
         if table is None:
             raise NoEvidenceError(f"no evidence table at `{path}`")
-        return table.to_pyarrow_dataset()
+        # Arrow's own file system, not delta-rs's default one: that calls back into Python from Arrow's
+        # threads, and a scan that a LIMIT has abandoned then crashes or hangs the interpreter at its exit.
+        return table.to_pyarrow_dataset(filesystem=fs.SubTreeFileSystem(str(root), fs.LocalFileSystem()))
 
 
 @contextmanager
