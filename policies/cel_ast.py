@@ -146,7 +146,7 @@ def _collect_fields(node: Expression, variable: str, fields: set[str]) -> bool:
         case Comprehension():
             # A loop variable of the same name is taken for the map itself: more is read, never less.
             parts = (node.range, *node.rest)
-    return all([_collect_fields(part, variable, fields) for part in parts])
+    return all(_collect_fields(part, variable, fields) for part in parts)
 
 
 def _expression(data: bytes) -> Expression:
