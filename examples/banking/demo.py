@@ -69,6 +69,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         console.print("interrupted; the control plane is shut down")
         return 130
+    console.print(
+        f"the evidence stays and needs no control plane: controlplane evidence query --data {options.data} SQL",
+        highlight=False,
+        soft_wrap=True,
+    )
     if options.json:
         sys.stdout.write(json.dumps({**asdict(result), "agrees": result.agrees}, indent=2) + "\n")
     return 0 if result.agrees else 1
@@ -123,7 +128,7 @@ def _play_governed(
             session = gateway.open_session(agent, task=run.task.PROMPT)
             governed = partial(GovernedRuntime, control_plane=gateway, agent=agent, session=session)
             verdicts.append(suite.play(run, governed))
-            gateway.end_session(session)
+            gateway.request("POST", f"/v1/sessions/{session}/end", {"agent": agent})
             progress.update(bar, advance=1, description=f"{'hijacked' if run.attack else 'honest'} runs")
     return verdicts
 

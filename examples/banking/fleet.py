@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
-import socket
 import subprocess
 import sysconfig
 from collections.abc import Iterator, Sequence
@@ -47,13 +47,12 @@ def running_control_plane(data: Path) -> Iterator[Instance]:
     if (data / "instance.json").exists():
         _controlplane("down", "--data", str(data))
         shutil.rmtree(data)
-    port = _free_port()
     try:
-        _controlplane("up", "--data", str(data), "--port", str(port))
+        where = json.loads(_controlplane("up", "--data", str(data), "--port", "0", "--json"))
         yield Instance(
-            url=f"http://127.0.0.1:{port}",
-            operator_key=(data / "keys" / "operator.key").read_text().strip(),
-            evidence=data / "evidence" / "decisions",
+            url=where["url"],
+            operator_key=Path(where["operator_key"]).read_text().strip(),
+            evidence=Path(where["evidence"]),
         )
     finally:
         # A second Ctrl-C must not leave a half-stopped cluster behind.
@@ -80,7 +79,8 @@ def prepare_fleet(operator: ControlPlane, *, tools: Sequence[str]) -> str:
     return str(operator.request("POST", "/v1/keys", key)["key"])
 
 
-def _controlplane(*arguments: str) -> None:
+def _controlplane(*arguments: str) -> str:
+    """Run our own command line; returns what it printed on stdout."""
     command = Path(sysconfig.get_path("scripts")) / "controlplane"
     # A session of its own: Ctrl-C in the terminal is for the demo, which then shuts down in order.
     done = subprocess.run(  # noqa: S603  our own command, fixed arguments
@@ -89,9 +89,4 @@ def _controlplane(*arguments: str) -> None:
     if done.returncode != 0:
         said = (done.stdout + done.stderr).strip()
         raise ControlPlaneFailed(f"`controlplane {arguments[0]}` failed with {done.returncode}:\n{said}")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return done.stdout

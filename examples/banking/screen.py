@@ -27,7 +27,7 @@ def show(console: Console, figures: Figures) -> None:
 
 def _results(figures: Figures) -> Table:
     table = _table()
-    table.add_column("by AgentDojo's own checkers", min_width=44)
+    table.add_column("by AgentDojo's own checkers", min_width=42)
     table.add_column("governed", justify="right")
     table.add_column("ungoverned", justify="right", style="dim")
     good, bad = figures.benign, figures.hijacks
@@ -48,10 +48,10 @@ def _results(figures: Figures) -> Table:
     if bad.succeeded_though_denied or bad.failed_undenied:
         table.add_row("  … succeeded although a call was denied", str(bad.succeeded_though_denied), "")
         table.add_row("  … failed although nothing was denied", str(bad.failed_undenied), "")
-    effects = ", ".join(f"{count} {effect}" for effect, count in figures.decisions.by_effect.items())
     table.add_section()
     table.add_row("decisions, each before its call", f"{figures.decisions.made}", "")
-    table.add_row("  by effect", effects, "")
+    for effect, count in figures.decisions.by_effect.items():
+        table.add_row(f"  {effect}", str(count), "")
     table.add_row("  p50 / p99 over HTTP", f"{figures.decisions.p50_ms} / {figures.decisions.p99_ms} ms", "")
     table.add_row("  calls that did not go through", str(len(figures.decisions.failures)), "")
     return table
@@ -108,4 +108,4 @@ def _note(figures: Figures) -> str:
 
 
 def _table() -> Table:
-    return Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    return Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False, show_edge=False)
