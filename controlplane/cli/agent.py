@@ -10,7 +10,7 @@ import typer
 
 from controlplane.cli.connection import DataOption, KeyOption, UrlOption, connect
 from controlplane.cli.json_values import JsonObject
-from controlplane.cli.output import JsonOption, pairs, reported, show, table
+from controlplane.cli.output import JsonOption, cell, pairs, reported, show, table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -110,14 +110,27 @@ def show_agent(
 
 
 def _print(console: Console, answer: dict[str, Any]) -> None:
-    pairs(console, {name: value for name, value in answer.items() if name not in ("graph", "sessions")})
+    record = answer.get("agent") or {}
+    pairs(console, {name: value for name, value in record.items() if name != "tenant"})
     sessions = answer.get("sessions") or []
     console.print(f"\n{len(sessions)} sessions", style="bold")
-    if sessions:
-        columns = list(sessions[0])
-        table(console, columns, [[entry.get(name) for name in columns] for entry in sessions], empty="")
+    columns = ("session", "workflow", "turns", "actions", "opened_at", "last_at")
+    table(console, columns, [[entry.get(name) for name in columns] for entry in sessions], empty="none")
     edges = (answer.get("graph") or {}).get("edges") or []
     console.print(f"\n{len(edges)} edges in the capability graph", style="bold")
-    if edges:
-        columns = list(edges[0])
-        table(console, columns, [[edge.get(name) for name in columns] for edge in edges], empty="")
+    rows = [
+        (
+            edge.get("key"),
+            _node(edge.get("from")),
+            _node(edge.get("to")),
+            edge.get("declared"),
+            edge.get("observed"),
+            edge.get("count"),
+        )
+        for edge in edges
+    ]
+    table(console, ("edge", "from", "to", "declared", "observed", "count"), rows, empty="none")
+
+
+def _node(node: object) -> str:
+    return ":".join(map(str, node)) if isinstance(node, list) else cell(node)

@@ -37,15 +37,19 @@ def show(as_json: bool, value: object, human: Callable[[Console], None]) -> None
 def screen(*, stderr: bool = False) -> Console:
     from rich.console import Console
 
-    # No markup: what we print comes from files and from the network, and may hold brackets.
-    return Console(markup=False, highlight=False, stderr=stderr, soft_wrap=not sys.stdout.isatty())
+    # No markup: what we print comes from files and from the network, and may hold brackets. Without a
+    # terminal nothing is folded, so that a digest stays one word for grep.
+    width = None if (sys.stderr if stderr else sys.stdout).isatty() else 10_000
+    return Console(markup=False, highlight=False, stderr=stderr, width=width)
 
 
 def table(console: Console, columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
     """Print rows under their columns, or `empty` when there are none."""
     from rich.table import Table
 
-    drawn = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    drawn = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        drawn.add_column(column, overflow="fold")
     for row in rows:
         drawn.add_row(*(cell(value) for value in row))
     if drawn.row_count:
@@ -56,13 +60,10 @@ def table(console: Console, columns: Sequence[str], rows: Iterable[Sequence[obje
 
 def pairs(console: Console, values: Mapping[str, object]) -> None:
     """Print names and values, one pair a line; those without a value are left out."""
-    from rich.table import Table
-
-    drawn = Table.grid(padding=(0, 2))
-    for name, value in values.items():
-        if value not in (None, "", [], {}):
-            drawn.add_row(name, cell(value))
-    console.print(drawn)
+    known = {name: cell(value) for name, value in values.items() if value not in (None, "", [], {})}
+    width = max(map(len, known), default=0)
+    for name, text in known.items():
+        console.print(f"{name:<{width}}  {text}", soft_wrap=True)
 
 
 def cell(value: object) -> str:

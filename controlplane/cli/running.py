@@ -163,14 +163,25 @@ def _print(console: Console, settings: Settings, found: Status) -> None:
         ("evidence", [found.service.get("evidence")]),
     ):
         known = [part for part in parts or () if isinstance(part, dict)]
-        if known:
-            columns = list(dict.fromkeys(name for part in known for name in part))
+        names = dict.fromkeys(name for part in known for name in part)
+        columns = [name for name in names if _fits_a_table(known, name)]
+        if columns:
             console.print(f"\n{title}", style="bold")
             table(console, columns, [[part.get(name) for name in columns] for part in known], empty="")
     if found.processes:
         console.print(f"\n{len(found.processes)} processes", style="bold")
         rows = [(each.pid, each.name, f"{each.memory_bytes / 2**20:.0f} MiB") for each in found.processes]
         table(console, ("pid", "name", "memory"), rows, empty="")
+
+
+def _fits_a_table(parts: list[dict[str, Any]], name: str) -> bool:
+    """Whether some part has something to say there, and none a nested thing."""
+    values = [part.get(name) for part in parts]
+    return (
+        name != "bundle"
+        and any(value not in (None, "", {}) for value in values)
+        and not any(isinstance(value, dict) for value in values)
+    )
 
 
 def _say(text: str) -> Any:

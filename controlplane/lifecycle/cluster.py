@@ -25,6 +25,7 @@ HEAD_TIMEOUT_S = 60.0
 STARTER_TIMEOUT_S = 180.0
 DOOR_TIMEOUT_S = 60.0
 GRACE_S = 4.0
+REAP_TIMEOUT_S = 3.0
 
 
 class StartError(GovernanceError):
@@ -121,7 +122,7 @@ class Cluster:
         for child in (self._head_process, self._starter):
             if child is not None:
                 child.wait()
-        self.reap()
+        orphans.reap_all(timeout_s=REAP_TIMEOUT_S)
         self.head = self._head_process = self._starter = None
         ray_head.remove_temp(self.settings)
         return ended

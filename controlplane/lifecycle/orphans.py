@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import os
+import time
 from collections.abc import Container
 
 import psutil
+
+from controlplane.lifecycle.processes import POLL_S, has_ended
 
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -24,3 +27,13 @@ def reap(*, but: Container[int]) -> None:
                 os.waitpid(child.pid, os.WNOHANG)
         except (psutil.Error, ChildProcessError):
             continue
+
+
+def reap_all(*, timeout_s: float) -> None:
+    """Collect every dead child, waiting for those whose other threads are still ending."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        reap(but=())
+        if not any(has_ended(child) for child in psutil.Process().children()):
+            return
+        time.sleep(POLL_S)
