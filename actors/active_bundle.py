@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from policies.compile import compile_bundle
-from policies.loader import Source, load_documents
-
 from graph.capability import Capability
 from policies.bundle import Bundle
 from policies.catalog import ResourceFacts
+from policies.compile import compile_bundle
+from policies.loader import Source, load_documents
 
 _NO_FACTS: tuple[str, ...] = ()
 

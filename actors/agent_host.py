@@ -87,11 +87,14 @@ class AgentHost:
     async def open_session(self, request: tuple[Any, ...]) -> dict[str, Any]:
         return sessions.open_session(self._live(), SessionRequest._make(request))
 
-    async def add_task(self, name: str, key: str, task_digest: bytes, key_id: str) -> dict[str, Any]:
-        return sessions.add_task(self._live(), name, key, task_digest=task_digest, key_id=key_id)
+    async def session_subject(self, name: str) -> str:
+        return sessions.session_subject(self._live(), name)
 
-    async def end_session(self, name: str, key: str, key_id: str) -> dict[str, Any]:
-        return sessions.end_session(self._live(), name, key, key_id=key_id)
+    async def add_task(self, name: str, task_digest: bytes, key_id: str) -> dict[str, Any]:
+        return sessions.add_task(self._live(), name, task_digest=task_digest, key_id=key_id)
+
+    async def end_session(self, name: str, key_id: str) -> dict[str, Any]:
+        return sessions.end_session(self._live(), name, key_id=key_id)
 
     async def report_outcome(self, outcome: tuple[Any, ...]) -> dict[str, Any]:
         return outcomes.report_outcome(self._live(), Outcome._make(outcome))

@@ -16,6 +16,7 @@ CREATE TABLE IF NOT EXISTS agents (key TEXT PRIMARY KEY, record TEXT NOT NULL) W
 CREATE TABLE IF NOT EXISTS sessions (
     agent TEXT, name TEXT, workflow TEXT NOT NULL, opened_us INTEGER, last_us INTEGER, ended_us INTEGER,
     turns INTEGER, actions INTEGER, PRIMARY KEY (agent, name)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS sessions_by_name ON sessions (name);
 CREATE TABLE IF NOT EXISTS seen (
     agent TEXT, action TEXT, resource_type TEXT, resource_id TEXT, first_us INTEGER, last_us INTEGER, count INTEGER,
     PRIMARY KEY (agent, action, resource_type, resource_id)) WITHOUT ROWID;
@@ -72,6 +73,12 @@ def find_session(journal: Journal, key: str, name: str) -> Session | None:
             actions=actions,
         )
     return None
+
+
+def subject_of_session(journal: Journal, name: str) -> str | None:
+    """The agent key whose session this is, or None."""
+    rows = journal.read("SELECT agent FROM sessions WHERE name = ?", (name,))
+    return str(rows[0][0]) if rows else None
 
 
 def live_sessions(journal: Journal, key: str, *, limit: int) -> list[Session]:

@@ -25,8 +25,20 @@ _BODY_BYTES = 16
 
 
 def agent_key(tenant: str, subject_type: str, subject_id: str) -> str:
-    """The one spelling of who a subject is, e.g. ``default/agent/treasury-bot``."""
+    """The one spelling of who a subject is, e.g. ``default/agent/treasury-bot``.
+
+    A slash in a type is escaped (`%` is in no id), so that no two subjects share a key: type ``a``, id ``b/c`` is
+    not type ``a/b``, id ``c``.
+    """
+    if "/" in subject_type:
+        subject_type = subject_type.replace("/", "%2F")
     return f"{tenant}/{subject_type}/{subject_id}"
+
+
+def subject_of_key(key: str) -> tuple[str, str, str]:
+    """(tenant, subject type, subject id) of an agent key."""
+    tenant, subject_type, subject_id = key.split("/", 2)
+    return tenant, subject_type.replace("%2F", "/"), subject_id
 
 
 def decision_id(*, now_us: int, ordinal: int, random: int) -> str:

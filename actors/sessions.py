@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from actors import evidence_rows
-from actors.agent_journal import save_sessions
-from actors.ids import agent_key, read_session_id, session_id
+from actors.agent_journal import save_sessions, subject_of_session
+from actors.ids import agent_key, read_session_id, session_id, subject_of_key
 from actors.live_agent import SESSION_LIFETIME_US, LiveAgent, Session
 from actors.messages import SessionRequest
 from actors.owner import Owner
@@ -56,12 +56,20 @@ def open_session(owner: Owner, request: SessionRequest) -> dict[str, Any]:
     return {"session": name, "workflow": workflow, "expires_us": expires_us}
 
 
-def add_task(owner: Owner, name: str, key: str, *, task_digest: bytes, key_id: str) -> dict[str, Any]:
+def session_subject(owner: Owner, name: str) -> str:
+    """Whose session this is: an agent key. Raises: NotFoundError: it was not minted by this deployment."""
+    key = subject_of_session(owner.journal, name)
+    if key is None or read_session_id(name, key=owner.settings.session_key, subject=key) is None:
+        raise NotFoundError(f"no session `{name}`", code="unknown_session")
+    return key
+
+
+def add_task(owner: Owner, name: str, *, task_digest: bytes, key_id: str) -> dict[str, Any]:
     """Add a user's turn to a live session.
 
-    Raises: NotFoundError: no such session of this subject. ConflictError: it has ended.
+    Raises: NotFoundError: no such session. ConflictError: it has ended.
     """
-    agent, session = _live(owner, name, key)
+    agent, session = _live(owner, name)
     now_us = owner.event_time().us
     session.turns += 1
     session.last_us = now_us
@@ -70,12 +78,12 @@ def add_task(owner: Owner, name: str, key: str, *, task_digest: bytes, key_id: s
     return {"session": name, "turns": session.turns}
 
 
-def end_session(owner: Owner, name: str, key: str, *, key_id: str) -> dict[str, Any]:
+def end_session(owner: Owner, name: str, *, key_id: str) -> dict[str, Any]:
     """End a session: whatever names it from now on is denied.
 
-    Raises: NotFoundError: no such session of this subject. ConflictError: it has ended already.
+    Raises: NotFoundError: no such session. ConflictError: it has ended already.
     """
-    agent, session = _live(owner, name, key)
+    agent, session = _live(owner, name)
     now_us = owner.event_time().us
     session.ended_us = now_us
     _record(owner, agent, [session], "session_ended", now_us, {"key": key_id, "actions": session.actions})
@@ -83,12 +91,10 @@ def end_session(owner: Owner, name: str, key: str, *, key_id: str) -> dict[str, 
     return {"session": name, "ended": True, "actions": session.actions}
 
 
-def _live(owner: Owner, name: str, key: str) -> tuple[LiveAgent, Session]:
-    genuine = read_session_id(name, key=owner.settings.session_key, subject=key)
-    agent = owner.agent(key)
-    session = owner.find_session(agent, name) if genuine is not None else None
-    if session is None:
-        raise NotFoundError(f"no session `{name}` of `{key}`", code="unknown_session")
+def _live(owner: Owner, name: str) -> tuple[LiveAgent, Session]:
+    agent = owner.agent(session_subject(owner, name))
+    session = owner.find_session(agent, name)
+    assert session is not None, name
     state = session.state(owner.event_time().us)
     if state != "live":
         raise ConflictError(f"session `{name}` has {state}", code=f"session_{state}")
@@ -104,7 +110,7 @@ def _record(
     details: dict[str, Any],
 ) -> None:
     session = sessions[-1]
-    tenant, _, subject_id = agent.key.split("/", 2)
+    tenant, _, subject_id = subject_of_key(agent.key)
     try:
         with owner.journal.transaction() as step:
             save_sessions(step, [(agent.key, each) for each in sessions])

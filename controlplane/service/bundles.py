@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 
+from controlplane.service.actor_calls import call_control
 from policies.compile import compile_bundle
 from policies.loader import Source, load_documents
 from policies.prepare import Preparer
-
-from controlplane.service.actor_calls import call_control
 
 _KEPT = 3
 

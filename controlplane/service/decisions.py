@@ -9,8 +9,6 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from policies.prepare import Preparer
-
 from actors import messages
 from actors.api_keys import Caller
 from actors.messages import Decided, DecisionRequest
@@ -24,6 +22,7 @@ from controlplane.wire import authzen
 from controlplane.wire.authzen import BatchRequest, EvaluationRequest, ItemError, Semantic
 from controlplane.wire.digest import arguments_digest, keyed_digest, mask
 from policies.action import Action, Resource
+from policies.prepare import Preparer
 
 log = logging.getLogger(__name__)
 

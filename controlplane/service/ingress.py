@@ -7,7 +7,6 @@ the input rules. Whatever goes wrong inside is answered by a clear text and neve
 from __future__ import annotations
 
 import logging
-import re
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -28,8 +27,6 @@ PublicDoor = Callable[[dict[bytes, bytes]], Awaitable[Reply]]
 
 DEFAULT_DEADLINE_MS = 5_000
 MAX_DEADLINE_MS = 30_000
-
-_REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 
 
 class ClientGoneError(Exception):
@@ -82,9 +79,6 @@ class Ingress:
             (b"content-type", b"application/json"),
             (b"content-length", str(len(reply.body)).encode()),
         ]
-        request_id = headers.get(b"x-request-id")
-        if request_id is not None and _REQUEST_ID.fullmatch(request_id):
-            answered.append((b"x-request-id", request_id))
         if reply.status == 401:
             answered.append((b"www-authenticate", b'Bearer realm="controlplane"'))
         elif reply.status in (429, 503):

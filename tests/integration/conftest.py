@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from integration.plane import CATALOG_AND_POLICY, Running, controlplane
 
-from controlplane.lifecycle.ports import free_port
+from controlplane.lifecycle.ports import any_free
 from controlplane.settings import Settings
 
 
@@ -16,7 +16,7 @@ from controlplane.settings import Settings
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """One control plane for the whole suite, with two hosts, an active bundle and nothing else."""
     data = tmp_path_factory.mktemp("data") / "cp"
-    port = free_port()
+    port = any_free("127.0.0.1")
     try:
         controlplane("up", "--port", str(port), "--hosts", "2", data=data)
         settings = Settings.open(data, port=port)

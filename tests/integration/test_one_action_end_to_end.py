@@ -146,9 +146,9 @@ def test_sessions_are_opened_used_and_ended_by_a_gateway(running: Running, bot: 
     )
     assert allowed.allowed
     with running.http(key) as http:
-        refused = http.post(f"/v1/sessions/{session}/end", json={"agent": agent})
+        refused = http.post(f"/v1/sessions/{session}/end", json={})
         assert refused.status_code == 403
-    client.end_session(session, agent)
+    client.end_session(session)
     after = client.decide(agent=agent, tool="ledger.pay", arguments={"to": "a", "amount": 1}, session=session)
     assert not after.allowed and after.reason_code == "session_ended"
 
@@ -187,9 +187,9 @@ def test_an_agents_graph_shows_what_it_declared_and_what_it_did(
     running.client(key).decide(agent=agent, tool="ledger.pay", arguments={"to": "a", "amount": 1})
     shown = running.client().request("GET", f"/v1/agents/{agent}")
     calls = {
-        edge["target"][1]: (edge["declared"], edge["observed"])
+        edge["to"][1]: (edge["declared"], edge["observed"])
         for edge in shown["graph"]["edges"]
-        if edge["kind"] == "can_call"
+        if edge["key"] == "can_call"
     }
     assert calls == {"ledger.read": (True, False), "ledger.pay": (False, True)}
 

@@ -6,9 +6,6 @@ import asyncio
 from dataclasses import asdict
 from typing import Any
 
-from policies.compile import compile_bundle
-from policies.loader import Source, load_documents
-
 from actors.placement import CONTROL_STORE
 from controlplane.errors import InputError
 from controlplane.service.actor_calls import call_actor, call_control
@@ -19,7 +16,9 @@ from controlplane.service.management.replies import json_reply
 from controlplane.service.routing import OPERATING, READING, Call, Reply, Route
 from controlplane.wire.authzen import rfc3339
 from policies.bundle import Bundle
+from policies.compile import compile_bundle
 from policies.error import PolicyErrors
+from policies.loader import Source, load_documents
 
 _LIMIT_BYTES = 8 << 20
 # Compiling costs CPU that decisions need: uploads queue up behind one another.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from actors.ids import agent_key
+from actors.ids import subject_of_key
 from actors.messages import SessionRequest
-from controlplane.errors import ForbiddenError, InputError
+from controlplane.errors import ForbiddenError, NotFoundError
 from controlplane.service.actor_calls import call_actor
 from controlplane.service.fleet import Fleet
 from controlplane.service.management import bodies
@@ -69,16 +69,14 @@ class SessionDoors:
         return await self._with_session(call, "end_session")
 
     async def _with_session(self, call: Call, method: str, *arguments: Any) -> Reply:
-        """A session belongs to a subject that the body names; the owner checks that the id was minted for it."""
-        subject_type = call.body.get("subject_type", "agent")
-        agent = call.body.get("agent")
-        if not isinstance(agent, str) or not isinstance(subject_type, str):
-            raise InputError("`agent` is missing: say whose session this is")
-        refuse_foreign_subject(call.caller, subject_type, agent)
-        key = agent_key(call.caller.tenant, subject_type, agent)
-        owner = self._fleet.owner_of_session(call.path[0])
-        result = await call_actor(owner, method, call.path[0], key, *arguments, call.caller.key_id)
-        return json_reply(result)
+        """Act on a session, if its subject is one that the caller may speak for; for others there is none."""
+        name = call.path[0]
+        owner = self._fleet.owner_of_session(name)
+        key = await call_actor(owner, "session_subject", name)
+        tenant, subject_type, subject_id = subject_of_key(key)
+        if tenant != call.caller.tenant or not call.caller.may_speak_for(subject_type, subject_id):
+            raise NotFoundError(f"no session `{name}`", code="unknown_session")
+        return json_reply(await call_actor(owner, method, name, *arguments, call.caller.key_id))
 
     def _text_digest(self, text: str) -> bytes:
         return keyed_digest(self._digest_key, hashlib.sha256(text.encode()).digest())

@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 
 from actors.ids import (
     MAX_ORDINAL,
+    agent_key,
     decision_id,
     ordinal_of_decision,
     read_session_id,
     session_id,
     session_ordinal,
+    subject_of_key,
 )
 
 KEY = b"k" * 32
@@ -52,6 +54,19 @@ def test_decision_ids_of_later_events_sort_later() -> None:
 )
 def test_what_is_no_decision_id_has_no_ordinal(text: str) -> None:
     assert ordinal_of_decision(text) is None
+
+
+ID = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,8}", fullmatch=True)
+
+
+@given(first=st.tuples(ID, ID), second=st.tuples(ID, ID))
+def test_no_two_subjects_share_a_key(first: tuple[str, str], second: tuple[str, str]) -> None:
+    assert (agent_key("t", *first) == agent_key("t", *second)) == (first == second)
+    assert subject_of_key(agent_key("t", *first)) == ("t", *first)
+
+
+def test_a_slash_in_a_type_does_not_make_two_subjects_one() -> None:
+    assert agent_key("t", "a", "b/c") != agent_key("t", "a/b", "c")
 
 
 def test_a_session_id_is_read_back_by_whom_it_was_minted_for() -> None:

@@ -1,0 +1,299 @@
+"""What an owner decides, and what it leaves in its journal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from unit.actors.owners import SESSION_KEY, Bench
+
+from actors import messages, outcomes, sessions
+from actors.ids import ordinal_of_decision, session_id
+from actors.journal import FencedError, JournalError
+from actors.live_agent import IDLE_LIMIT_US, SESSION_LIFETIME_US
+from actors.messages import Outcome, SessionRequest
+from actors.registration import describe_agent
+from controlplane.errors import ConflictError, NotFoundError
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    bench = Bench(tmp_path / "host-000.db")
+    bench.register("bot", tools=("ledger.read",))
+    return bench
+
+
+def outcome(decision_id: str, status: str = "succeeded", executed: bytes | None = None) -> Outcome:
+    return Outcome(
+        decision_id=decision_id,
+        status=status,
+        complete=True,
+        labels=(),
+        executed_digest=executed,
+        result_digest=None,
+        key_id="k",
+        witness=False,
+    )
+
+
+def opening(agent: str = "bot", *, new_workflow: bool = True) -> SessionRequest:
+    return SessionRequest(
+        tenant="default",
+        subject_type="agent",
+        subject_id=agent,
+        task_digest=b"t" * 32,
+        new_workflow=new_workflow,
+        key_id="k",
+    )
+
+
+def test_an_action_is_allowed_by_a_rule_and_denied_by_a_stronger_one(bench: Bench) -> None:
+    small, large = bench.decided(bench.request(), bench.request(arguments={"amount": 1000.5}))
+    assert (small.effect, small.reason_code, small.reasons[0][0]) == ("allow", "rule_allow", "spine/everyday")
+    assert (large.effect, large.reasons) == ("deny", (("spine/too-much", "too much", ("sox/x",)),))
+    assert small.expires_us == bench.world.wall_us + 30_000_000 and large.expires_us == 0
+    assert ordinal_of_decision(small.id) == 0
+
+
+def test_every_decision_leaves_one_row_in_order(bench: Bench) -> None:
+    decided = bench.decided(*(bench.request(arguments={"amount": n * 500}) for n in range(4)))
+    rows = bench.rows()[1:]
+    assert [row["event_id"] for row in rows] == [answer.id for answer in decided]
+    assert [row["seq"] for row in rows] == [1, 2, 3, 4]
+    assert [row["decision"] for row in rows] == ["allow", "allow", "allow", "deny"]
+    assert (
+        rows[0]["system"] == "ledger" and rows[0]["boundary"] == "external" and rows[0]["data_classes"] == []
+    )
+    assert bench.decided(bench.request(tool="ledger.read"))[0].effect == "allow"
+    assert bench.rows()[-1]["atoms"] == ["spine/reads_money"]
+
+
+def test_a_batch_prepared_with_another_bundle_is_stale_and_leaves_nothing(bench: Bench) -> None:
+    before = len(bench.rows())
+    answer = bench.owner.decide("sha256:other", [tuple(bench.request())])
+    assert answer == (messages.STALE_BUNDLE, bench.bundle.digest)
+    assert len(bench.rows()) == before
+
+
+def test_an_action_prepared_with_another_record_comes_back_with_the_current_one(bench: Bench) -> None:
+    bench.register("bot", labels=("new",))
+    stale, fine = bench.decide(bench.request(record_version=1), bench.request(record_version=2))
+    assert stale[0] == messages.STALE_RECORD and stale[1] == 2 and '"new"' in stale[2]
+    assert fine[0] == messages.DECIDED
+
+
+def test_a_group_with_a_stale_item_is_prepared_again_as_a_whole(bench: Bench) -> None:
+    bench.register("other")
+    answers = bench.decide(bench.request(record_version=7, group=4), bench.request(agent="other", group=4))
+    assert [answer[0] for answer in answers] == [messages.STALE_RECORD, messages.STALE_RECORD]
+
+
+@pytest.mark.parametrize(
+    ("agent", "more", "code"),
+    [
+        ("nobody", {"record_version": 0}, "unknown_agent"),
+        ("bot", {"deadline_us": 1}, "deadline_passed"),
+        ("bot", {"session": "ses_" + "A" * 43}, "unknown_session"),
+        ("bot", {"refusal": "unlisted_argument"}, "unlisted_argument"),
+    ],
+)
+def test_what_cannot_be_decided_is_denied_with_evidence(
+    bench: Bench, agent: str, more: dict[str, object], code: str
+) -> None:
+    (answer,) = bench.decided(bench.request(agent, **more))  # type: ignore[arg-type]
+    assert (answer.effect, answer.reason_code) == ("deny", code)
+    assert bench.rows()[-1]["reason_code"] == code
+
+
+def test_an_uncertain_clock_an_old_lease_and_no_bundle_deny(bench: Bench) -> None:
+    bench.world.wall_us += 10_000_000
+    assert bench.decided(bench.request())[0].reason_code == "clock_uncertain"
+    bench.world.wall_us -= 10_000_000
+    bench.world.pass_s(3)
+    assert bench.decided(bench.request())[0].reason_code == "lease_expired"
+    bench.renew_lease()
+    assert bench.decided(bench.request())[0].effect == "allow"
+
+
+def test_an_agent_registered_without_a_standing_session_needs_one(bench: Bench) -> None:
+    bench.register("careful", standing=False)
+    assert bench.decided(bench.request("careful"))[0].reason_code == "session_required"
+    opened = sessions.open_session(bench.owner, opening("careful"))
+    assert bench.decided(bench.request("careful", session=opened["session"]))[0].effect == "allow"
+
+
+def test_a_session_works_until_it_ends_and_only_for_its_agent(bench: Bench) -> None:
+    bench.register("other")
+    name = sessions.open_session(bench.owner, opening())["session"]
+    assert bench.decided(bench.request(session=name))[0].session == name
+    assert bench.decided(bench.request("other", session=name))[0].reason_code == "unknown_session"
+    sessions.add_task(bench.owner, name, task_digest=b"x" * 32, key_id="k")
+    assert sessions.end_session(bench.owner, name, key_id="k")["actions"] == 1
+    assert bench.decided(bench.request(session=name))[0].reason_code == "session_ended"
+    with pytest.raises(ConflictError):
+        sessions.end_session(bench.owner, name, key_id="k")
+    with pytest.raises(NotFoundError):
+        sessions.end_session(bench.owner, "ses_" + "A" * 43, key_id="k")
+    kinds = [row["event_type"] for row in bench.rows() if row.get("session_id") == name]
+    assert kinds == ["session_opened", "decision", "session_task", "session_ended", "decision"]
+
+
+def test_a_session_expires_after_seven_idle_days_and_at_its_own_end(bench: Bench) -> None:
+    name = sessions.open_session(bench.owner, opening())["session"]
+    bench.world.pass_s(IDLE_LIMIT_US / 1e6 - 1)
+    bench.renew_lease()
+    assert bench.decided(bench.request(session=name))[0].effect == "allow"
+    bench.world.pass_s(IDLE_LIMIT_US / 1e6 + 1)
+    bench.renew_lease()
+    assert bench.decided(bench.request(session=name))[0].reason_code == "session_expired"
+    old = session_id(
+        key=SESSION_KEY,
+        subject="default/agent/bot",
+        ordinal=0,
+        expires_us=bench.world.wall_us - SESSION_LIFETIME_US,
+        random=b"r" * 9,
+    )
+    assert bench.decided(bench.request(session=old))[0].reason_code == "unknown_session"
+
+
+def test_a_session_of_a_plain_key_joins_the_standing_workflow(bench: Bench) -> None:
+    standing = bench.decided(bench.request())[0]
+    joined = sessions.open_session(bench.owner, opening(new_workflow=False))
+    workflow = next(row["workflow_id"] for row in bench.rows() if row["event_id"] == standing.id)
+    assert joined["workflow"] == workflow
+    assert sessions.open_session(bench.owner, opening())["workflow"] != workflow
+
+
+def test_an_idempotency_key_replays_conflicts_and_is_spent(bench: Bench) -> None:
+    first = bench.decided(bench.request(idempotency_key="k"))[0]
+    rows = len(bench.rows())
+    again = bench.decided(bench.request(idempotency_key="k"))[0]
+    assert again == first._replace(replayed=True) and len(bench.rows()) == rows
+    (other,) = bench.decide(bench.request(idempotency_key="k", arguments={"amount": 2}))
+    assert other[0] == messages.CONFLICT
+    (tool,) = bench.decide(bench.request(idempotency_key="k", tool="ledger.read", arguments={"amount": 1}))
+    assert tool[0] == messages.CONFLICT
+    bench.world.pass_s(31)
+    bench.renew_lease()
+    late = bench.decided(bench.request(idempotency_key="k"))[0]
+    assert (late.effect, late.reason_code) == ("deny", "idempotency_key_spent")
+
+
+def test_an_idempotency_key_survives_a_restart_and_holds_within_a_batch(bench: Bench) -> None:
+    first, twin = bench.decided(bench.request(idempotency_key="k"), bench.request(idempotency_key="k"))
+    assert twin.id == first.id and twin.replayed
+    bench.reopen()
+    assert bench.decided(bench.request(idempotency_key="k"))[0].id == first.id
+
+
+def test_a_deny_for_want_of_time_does_not_bind_the_idempotency_key(bench: Bench) -> None:
+    assert bench.decided(bench.request(idempotency_key="k", deadline_us=1))[0].effect == "deny"
+    assert bench.decided(bench.request(idempotency_key="k"))[0].effect == "allow"
+
+
+def test_a_dry_run_leaves_nothing_behind(bench: Bench) -> None:
+    rows = len(bench.rows())
+    (answer,) = bench.decided(bench.request(dry_run=True, idempotency_key="k"))
+    assert (answer.effect, answer.id) == ("allow", "")
+    assert len(bench.rows()) == rows
+    assert not bench.decided(bench.request(idempotency_key="k"))[0].replayed
+
+
+@pytest.mark.parametrize(
+    ("stop_on", "amounts", "expected"),
+    [
+        ("deny", [1, 5000, 2], ["decided", "decided", "skipped"]),
+        ("permit", [5000, 1, 2], ["decided", "decided", "skipped"]),
+        (None, [5000, 1, 2], ["decided", "decided", "decided"]),
+    ],
+)
+def test_a_short_circuit_decides_and_records_nothing_after_its_stop(
+    bench: Bench, stop_on: str | None, amounts: list[int], expected: list[str]
+) -> None:
+    rows = len(bench.rows())
+    answers = bench.decide(
+        *(bench.request(arguments={"amount": amount}, group=1, stop_on=stop_on) for amount in amounts)
+    )
+    assert [answer[0] for answer in answers] == expected
+    assert len(bench.rows()) - rows == expected.count("decided")
+
+
+def test_an_outcome_is_reported_once_and_only_for_what_was_permitted(bench: Bench) -> None:
+    allowed, denied = bench.decided(bench.request(), bench.request(arguments={"amount": 5000}))
+    assert outcomes.report_outcome(bench.owner, outcome(allowed.id))["findings"] == []
+    with pytest.raises(ConflictError, match="already has the outcome"):
+        outcomes.report_outcome(bench.owner, outcome(allowed.id, "failed"))
+    with pytest.raises(ConflictError, match="no outcome to report"):
+        outcomes.report_outcome(bench.owner, outcome(denied.id))
+    with pytest.raises(NotFoundError):
+        outcomes.report_outcome(bench.owner, outcome("0190a000-0000-7000-8000-000000000001"))
+    assert outcomes.describe_decision(bench.owner, allowed.id)["outcome"]["status"] == "succeeded"
+
+
+def test_other_arguments_executed_than_allowed_are_a_finding(bench: Bench) -> None:
+    request = bench.request()
+    (allowed,) = bench.decided(request)
+    found = outcomes.report_outcome(bench.owner, outcome(allowed.id, executed=b"x" * 32))
+    assert found["findings"] == ["executed_digest_mismatch"]
+    assert [row["event_type"] for row in bench.rows()[-2:]] == ["outcome", "finding"]
+    (same,) = bench.decided(request)
+    assert not outcomes.report_outcome(bench.owner, outcome(same.id, executed=request.arguments_digest))[
+        "findings"
+    ]
+
+
+def test_a_resting_agent_wakes_with_all_that_it_was(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "h.db", awake_limit=1)
+    for agent in ("a", "b", "c"):
+        bench.register(agent)
+        bench.decided(bench.request(agent))
+    assert bench.owner.awake() == 1
+    bench.decided(bench.request("a"))
+    edges = describe_agent(bench.owner, "default/agent/a")["graph"]["edges"]
+    (call,) = [edge for edge in edges if edge["key"] == "can_call"]
+    assert (call["observed"], call["count"]) == (True, 2)
+
+
+def test_the_graph_shows_declared_and_observed_capabilities(bench: Bench) -> None:
+    bench.decided(
+        bench.request(tool="ledger.pay"), bench.request(tool="ledger.pay", arguments={"amount": 9999})
+    )
+    graph = describe_agent(bench.owner, "default/agent/bot")["graph"]
+    found = {(e["key"], e["to"][1]): (e["declared"], e["observed"], e["count"]) for e in graph["edges"]}
+    assert found["can_call", "ledger.read"] == (True, False, 0)
+    assert found["can_call", "ledger.pay"] == (False, True, 1)  # what was denied did not happen
+    assert found["reads", "financial"][0] is True
+    assert found["writes", "ledger"] == (False, True, 1)
+
+
+def test_a_journal_that_fails_denies_everybody_and_forgets_what_did_not_become_durable(bench: Bench) -> None:
+    bench.decided(bench.request())
+    bench.owner.journal._live().execute("DROP TABLE decisions")
+    with pytest.raises(JournalError):
+        bench.decided(bench.request())
+    with pytest.raises(JournalError):
+        bench.decided(bench.request())
+    bench.reopen()
+    assert bench.owner.record("default", "agent", "bot") is not None
+    assert len(bench.rows()) == 2
+
+
+def test_a_superseded_owner_decides_nothing_more(bench: Bench) -> None:
+    old = bench.owner
+    bench.reopen()
+    with pytest.raises(FencedError):
+        old.decide(bench.bundle.digest, [tuple(bench.request())])
+    assert bench.decided(bench.request())[0].effect == "allow"
+
+
+def test_event_time_and_the_active_bundle_survive_a_restart(bench: Bench) -> None:
+    bench.world.pass_s(1)
+    bench.decided(bench.request())
+    bench.reopen()
+    bench.world.wall_us -= 500_000
+    bench.world.monotonic_us -= 500_000
+    bench.renew_lease()
+    bench.decided(bench.request())
+    times = [row["event_time"] for row in bench.rows()]
+    assert times == sorted(times)
+    assert bench.owner.activation.digest == bench.bundle.digest
