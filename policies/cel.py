@@ -164,5 +164,7 @@ def _condition_error(text: str) -> ConditionError:
     message = message.removesuffix(" (in container '')")
     undeclared = _UNDECLARED.search(message)
     hint = did_you_mean(undeclared.group(1), VARIABLES) if undeclared else ""
+    if "(double, int)" in message or "(int, double)" in message:
+        hint = "write the number with a point: `2.0`"
     message = message[:1].lower() + message[1:300]
     return ConditionError(message, line=int(line), column=int(column), hint=hint)

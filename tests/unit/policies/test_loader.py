@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import pickle
+
+import pytest
+from unit.policies.policy_texts import CATALOG, errors_of, policy
+
+from policies.documents import LATER_KEYS, RuleDocument
+from policies.error import PolicyErrors, Source
+from policies.loader import load_documents
+
+STORY = "kind: Test\nname: t\nsessions: {s: {agent: bot%s}}\ncases:\n  - name: c\n    steps:\n      - %s\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "code", "hint"),
+    [
+        (policy("{id: a, them: allow}"), (4, 5), "missing_key", ""),
+        (policy("{id: a, them: allow, then: deny}"), (4, 13), "unknown_key", "did you mean `then`?"),
+        (policy("{id: a, on: {agnt: x}, then: deny}"), (4, 18), "unknown_key", "did you mean `agent`?"),
+        (policy("{id: a, then: alow}"), (4, 19), "unknown_value", "did you mean `allow`?"),
+        (policy("{id: a b, then: deny}"), (4, 10), "invalid_name", ""),
+        (policy("{id: 7, then: deny}"), (4, 10), "wrong_type", "quote it"),
+        (policy("{id: a, on: x, then: deny}"), (4, 17), "wrong_type", ""),
+        (policy("{id: a, on: {tool: []}, then: deny}"), (4, 24), "invalid", ""),
+        (policy("{id: a, on: {tool: 'a*b*c*d*e*f'}, then: deny}"), (4, 24), "too_many_wildcards", ""),
+        (policy("deny"), (4, 4 + 1), "wrong_type", ""),
+        (policy(head="define: {x: {}}\n"), (3, 13), "empty_define", ""),
+        (policy(head="define: {X y: {when: 'true'}}\n"), (3, 10), "invalid_name", ""),
+        ("kind: Polic\n", (1, 7), "unknown_kind", "did you mean `Policy`?"),
+        ("name: x\n", (1, 1), "missing_kind", "one of `Policy`, `Catalog`, `Bundle`, `Controls`, `Test`"),
+        ("- a\n", (1, 1), "not_a_document", ""),
+        ("kind: Bundle\nname: b\ndefault: maybe\n", (3, 10), "unknown_value", "one of `allow`, `deny`"),
+        ("kind: Bundle\nname: b\n---\nkind: Bundle\nname: c\n", (4, 1), "second_bundle", ""),
+        ("kind: Catalog\ntools: {x: {effects: [raed]}}\n", (2, 23), "unknown_value", "did you mean `read`?"),
+        ("kind: Catalog\ntools: {x: {returns: {sender: trusted, default: trusted}}}\n", (2, 23),
+         "invalid_pointer", "did you mean `/sender`?"),
+        ("kind: Catalog\ntools: {x: {returns: {/sender: trusted}}}\n", (2, 22), "missing_key", ""),
+        ("kind: Catalog\ntools: {x: {args: {a: {type: decimel}}}}\n", (2, 30), "unknown_value",
+         "did you mean `decimal`?"),
+        (STORY % ("", "{session: t, tool: x, expect: deny}"), (7, 19), "unknown_session", ""),
+        (STORY % ("", "{session: s, expect: deny}"), (7, 9), "invalid_step", ""),
+        (STORY % ("", "{session: s, resource: x, expect: deny}"), (7, 9), "missing_key", ""),
+        (STORY % ("", "{session: s, tool: x, at: 1y, expect: deny}"), (7, 35), "invalid_name", ""),
+        (STORY % ("", "{session: s, tool: x, at: 1h, expect: deny}\n      - "
+                      "{session: s, tool: x, at: 1m, expect: deny}"), (8, 35), "clock_went_back", ""),
+        (STORY % (", subject: 'user:x'", "{session: s, tool: x, expect: deny}"), (3, 15), "invalid_session", ""),
+    ],
+)  # fmt: skip
+def test_an_error_names_its_place_and_what_was_probably_meant(
+    text: str, place: tuple[int, int], code: str, hint: str
+) -> None:
+    error = next(error for error in errors_of(text) if error.code == code)
+    assert (error.file, error.line, error.column, error.hint) == ("0.yaml", *place, hint)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            policy(f"{{id: a, then: deny, {key}: x}}")
+            for key in sorted(LATER_KEYS[RuleDocument])
+        ),
+        policy("{id: a, then: escalate}"),
+        policy("{id: a, then: modify}"),
+        STORY % ("", "{session: s, tool: x, expect: escalate}"),
+        STORY % ("", "{session: s, tool: x, expect: deny, approve: true}"),
+        STORY % (", parent: s", "{session: s, tool: x, expect: deny}"),
+    ],
+)  # fmt: skip
+def test_what_a_later_version_enforces_is_refused_instead_of_ignored(text: str) -> None:
+    (error,) = errors_of(text)
+    assert error.code == "not_supported_yet"
+    assert "not enforced by this version" in error.message
+
+
+def test_all_errors_of_all_files_come_at_once_and_in_order() -> None:
+    errors = errors_of(policy("{id: a, thn: deny}"), "a: [", policy("{id: b, then: dny}"))
+    assert [(error.file, error.code) for error in errors] == [
+        ("0.yaml", "missing_key"),
+        ("0.yaml", "unknown_key"),
+        ("1.yaml", "invalid_yaml"),
+        ("2.yaml", "unknown_value"),
+    ]
+    assert str(errors[1]) == "0.yaml:4:13: unknown key `thn`; did you mean `then`?"
+
+
+def test_policy_errors_survive_pickling() -> None:
+    with pytest.raises(PolicyErrors) as refused:
+        load_documents([Source(name="f", text="kind: x")])
+    revived = pickle.loads(pickle.dumps(refused.value))
+    assert revived.errors == refused.value.errors
+    assert (str(revived), revived.code) == (str(refused.value), "invalid_bundle")
+
+
+def test_documents_of_all_kinds_may_share_a_file() -> None:
+    found = load_documents([Source(name="f", text=f"{CATALOG}---\n{policy()}---\nkind: Bundle\nname: b\n")])
+    assert (len(found.catalogs), len(found.policies), found.tests) == (1, 1, ())
+    assert found.bundle is not None and found.bundle.document.name == "b"
