@@ -136,19 +136,19 @@ def verify_inclusion(*, index: int, size: int, leaf: bytes, proof: Sequence[byte
 def verify_consistency(*, size1: int, size2: int, root1: bytes, root2: bytes, proof: Sequence[bytes]) -> None:
     """Check that the tree (size1, root1) is a prefix of the tree (size2, root2).
 
-    Raises: ProofError: it does not follow; also from an empty tree, of which everything would follow, unless
-        both are empty. Source: RFC 9162 section 2.1.4.2.
+    Raises: ProofError: it does not follow; also from an empty tree, of which everything would
+        follow. Source: RFC 9162 section 2.1.4.2.
     """
-    if not 0 <= size1 <= size2:
+    if size1 == 0:
+        raise ProofError("a proof from an empty tree proves nothing")
+    if not 0 < size1 <= size2:
         raise ProofError(f"a tree of {size1} leaves is no prefix of one of {size2}")
-    _check_hashes(root1, root2, *proof)
     if size1 == size2:
         if proof:
             raise ProofError("a proof between trees of one size is empty")
         _check_root(expected=root1, found=root2)
         return
-    if size1 == 0:
-        raise ProofError("a proof from an empty tree proves nothing")
+    _check_hashes(root1, root2, *proof)
     path = list(proof)
     if size1 & (size1 - 1) == 0:
         path.insert(0, root1)  # the old tree is one perfect subtree: its root is known, and left out

@@ -109,6 +109,7 @@ class EvidenceTable:
         self._table = table
         self._cadence = cadence
         self._commits = int(table.version())  # so that many short runs are tended like a long one
+        self._seen: dict[str, int] = {}
         self._stale = False
         self._broken: str | None = None
 
@@ -168,10 +169,12 @@ class EvidenceTable:
             # INVARIANT (exactly once): plan and commit rest on the same snapshot. delta-rs refuses the commit
             # if another one of any of these logs came after that snapshot.
             self._refresh_if_stale()
-            chosen = plan(batches, {batch.log_id: self.landed(batch.log_id) for batch in batches})
+            known = {batch.log_id: self.landed(batch.log_id) for batch in batches}
+            rewound = self._rewound(known)
+            chosen = plan([batch for batch in batches if batch.log_id not in rewound], known)
             if chosen.refused and self._refresh():
                 continue  # another writer landed what seemed to be missing, perhaps
-            refused = dict(chosen.refused)
+            refused = {**chosen.refused, **rewound}
             rows: dict[str, pa.RecordBatch] = {}
             for batch in chosen.append:
                 try:
@@ -182,11 +185,20 @@ class EvidenceTable:
             if rows and not self._commit(list(rows.values()), positions):
                 continue
             landed = {b.log_id: self.landed(b.log_id) for b in batches if b.log_id not in refused}
+            self._seen.update(landed)
             count = sum(len(batch) for batch in rows.values())
             return Landing(landed=landed, refused=refused, version=self.version, rows=count)
         raise EvidenceUnavailableError(
             f"another writer got ahead {_ATTEMPTS} times at the evidence table `{self._path}`"
         )
+
+    def _rewound(self, known: Mapping[str, int]) -> dict[str, str]:
+        """Logs whose position went back, which delta-rs allows any writer: their rows would land twice."""
+        return {
+            log_id: f"log `{log_id}` went back in the table from seq {self._seen[log_id]} to {last}"
+            for log_id, last in known.items()
+            if last < self._seen.get(log_id, -1)
+        }
 
     def _commit(self, rows: Sequence[pa.RecordBatch], positions: Mapping[str, int]) -> bool:
         """One durable commit; False: another writer of one of these logs was first, plan again."""

@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from evidence_samples import log
+from unit.evidence.evidence_samples import log
 
 from evidence.landing import LogBatch, plan, rows_of
 from evidence.record import RecordError

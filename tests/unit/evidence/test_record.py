@@ -6,7 +6,7 @@ import hashlib
 import orjson
 import pyarrow as pa
 import pytest
-from evidence_samples import DAY_US, NOON_US, full_row, record, small_row
+from unit.evidence.evidence_samples import DAY_US, NOON_US, full_row, record, small_row
 
 from evidence.record import (
     SCHEMA,
