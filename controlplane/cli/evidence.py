@@ -12,6 +12,7 @@ import typer
 
 from controlplane.cli.connection import DataOption
 from controlplane.cli.output import JsonOption, cell, reported, show, table
+from controlplane.errors import InputError
 from controlplane.settings import Settings, default_data
 
 app = typer.Typer(no_args_is_help=True, help="Ask the evidence table.")
@@ -45,12 +46,14 @@ def query(
     where = path if path is not None else Settings.open(data or default_data(os.environ)).evidence_table
     answer = ask(str(where), sql, max_rows=max_rows)
     columns: list[str] = answer.column_names
-    rows = [list(row.values()) for row in answer.to_pylist()] if columns else []
+    rows = list(zip(*(column.to_pylist() for column in answer.columns), strict=True))
     if as_csv:
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows([[cell(value) for value in row] for row in rows])
         return
+    if as_json and len(set(columns)) < len(columns):
+        raise InputError("two columns have the same name, which json has no room for; rename one with `as`")
     show(
         as_json,
         [dict(zip(columns, row, strict=True)) for row in rows],

@@ -1,0 +1,208 @@
+"""The commands that need no control plane: policies, evidence, status and down of what does not run."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import Result
+
+from controlplane.cli import app as app_module
+from controlplane.settings import Settings
+
+Run = Callable[..., Result]
+
+POLICY = """\
+kind: Catalog
+tools:
+  mail.read: {system: mail, effects: [read], data: [], boundary: internal}
+  mail.send: {system: mail, effects: [send], boundary: external, args: {to: {type: email}}}
+---
+kind: Policy
+name: mailing
+rules:
+  - {id: reads, on: {tool: mail.read}, then: allow}
+  - {id: sends, on: {tool: mail.send}, then: deny, because: mail leaves}
+"""
+STORY = """\
+kind: Test
+name: mailing
+sessions: {s1: {agent: mailer}}
+cases:
+  - name: mail stays
+    steps:
+      - {session: s1, at: 0s, tool: mail.read, expect: allow}
+      - {session: s1, at: 1s, tool: mail.send, args: {to: a@b.example}, expect: EXPECTED}
+"""
+
+
+@pytest.fixture
+def policies(tmp_path: Path) -> Path:
+    folder = tmp_path / "policies"
+    folder.mkdir()
+    (folder / "policy.yaml").write_text(POLICY)
+    return folder
+
+
+def story(folder: Path, expected: str) -> Path:
+    path = folder / "story.yaml"
+    path.write_text(STORY.replace("EXPECTED", expected))
+    return path
+
+
+def test_check_names_the_bundle(run: Run, policies: Path) -> None:
+    checked = json.loads(run("bundle", "check", policies, "--json").stdout)
+    assert checked["digest"].startswith("sha256:")
+    assert checked["rules"] == 2
+    assert checked["digest"] in run("bundle", "check", policies).stdout
+
+
+def test_check_shows_where_a_document_is_wrong(run: Run, policies: Path) -> None:
+    file = policies / "policy.yaml"
+    file.write_text(POLICY.replace("then: deny", "thn: deny"))
+    done = run("bundle", "check", file)
+    assert done.exit_code == 1
+    assert done.stderr.startswith(f"{file}:10:")
+    assert "did you mean `then`" in done.stderr
+    errors = json.loads(run("bundle", "check", file, "--json").stderr)["error"]["errors"]
+    assert errors[0]["line"] == 10
+
+
+@pytest.mark.parametrize(("expected", "status"), [("deny", 0), ("allow", 1)])
+def test_stories_pass_or_fail(run: Run, policies: Path, expected: str, status: int) -> None:
+    path = story(policies, expected)
+    done = run("policy", "test", policies)
+    assert done.exit_code == status, done.output
+    assert ("0" if status else "1") + " of 1 cases passed" in done.stdout
+    assert (f"{path}:8: step 2" in done.stdout) == bool(status)
+    report = json.loads(run("policy", "test", policies, "--json").stdout)
+    assert report["passed"] == (status == 0)
+
+
+def test_no_story_at_all_is_no_success(run: Run, policies: Path) -> None:
+    done = run("policy", "test", policies)
+    assert done.exit_code == 1
+    assert "nothing was tested" in done.stderr
+
+
+@pytest.mark.parametrize("command", [("bundle", "check"), ("policy", "test")])
+@pytest.mark.parametrize("what", ["missing.yaml", "empty", "latin1.yaml"])
+def test_files_that_cannot_be_read_are_one_line(
+    run: Run, tmp_path: Path, command: tuple[str, str], what: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "latin1.yaml").write_bytes(b"# \xe9")
+    done = run(*command, tmp_path / what)
+    assert done.exit_code == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert what in done.stderr
+
+
+def test_evidence_without_a_table_is_one_line(run: Run, tmp_path: Path) -> None:
+    done = run("evidence", "query", "select 1", "--table", tmp_path / "none")
+    assert done.exit_code == 1
+    assert "no evidence table" in done.stderr
+
+
+def test_evidence_answers_from_the_table_alone(run: Run, tmp_path: Path) -> None:
+    table = pytest.importorskip("evidence.table")
+    table.EvidenceTable.open_or_create(str(tmp_path / "decisions"))
+    sql = "select 1 as one, 'a,b' as text, '\\xFF'::blob as bytes, count(*) as n from evidence"
+    words = ("evidence", "query", sql, "--table", tmp_path / "decisions")
+    assert json.loads(run(*words, "--json").stdout) == [{"one": 1, "text": "a,b", "bytes": "ff", "n": 0}]
+    assert run(*words, "--csv").stdout == 'one,text,bytes,n\n1,"a,b",ff,0\n'
+    assert run(*words).stdout.splitlines()[1].split() == ["1", "a,b", "ff", "0"]
+
+
+def test_columns_of_one_name_are_all_shown(run: Run, tmp_path: Path) -> None:
+    table = pytest.importorskip("evidence.table")
+    table.EvidenceTable.open_or_create(str(tmp_path / "decisions"))
+    words = ("evidence", "query", "select 1 as x, 2 as x", "--table", tmp_path / "decisions")
+    assert run(*words, "--csv").stdout.splitlines()[1] == "1,2"
+    refused = run(*words, "--json")
+    assert refused.exit_code == 1
+    assert "same name" in refused.stderr
+
+
+@pytest.mark.parametrize("created", [False, True])
+def test_status_of_what_does_not_run_is_3_and_down_is_0(run: Run, tmp_path: Path, created: bool) -> None:
+    data = tmp_path / "cp"
+    if created:
+        Settings.create_or_open(data)
+    done = run("status", "--data", data, "--json")
+    assert done.exit_code == 3
+    assert json.loads(done.stdout)["health"] == "not_running"
+    done = run("down", "--data", data)
+    assert done.exit_code == 0
+    assert "nothing runs" in done.stdout
+
+
+def test_up_with_another_number_of_hosts_is_refused(run: Run, tmp_path: Path) -> None:
+    Settings.create_or_open(tmp_path / "cp", hosts=2)
+    done = run("up", "--data", tmp_path / "cp", "--hosts", "3")
+    assert done.exit_code == 1
+    assert "was created with 2 hosts" in done.stderr
+
+
+@pytest.mark.parametrize("words", [["keys", "create", "--json"], ["nonsense", "--json"], ["--json"]])
+def test_wrong_use_is_json_too(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["controlplane", *words])
+    with pytest.raises(SystemExit) as caught:
+        app_module.main()
+    assert caught.value.code == 2
+    assert json.loads(capsys.readouterr().err)["error"]["code"] == "usage"
+
+
+def test_the_exit_status_survives_json(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["controlplane", "status", "--json", "--data", str(tmp_path / "cp")])
+    with pytest.raises(SystemExit) as caught:
+        app_module.main()
+    assert caught.value.code == 3
+
+
+COMMANDS = [
+    ("up",),
+    ("down",),
+    ("status",),
+    ("decide",),
+    ("keys", "create"),
+    ("keys", "list"),
+    ("keys", "revoke"),
+    ("principal", "add"),
+    ("principal", "list"),
+    ("bundle", "check"),
+    ("bundle", "activate"),
+    ("bundle", "list"),
+    ("bundle", "show"),
+    ("policy", "test"),
+    ("agent", "register"),
+    ("agent", "list"),
+    ("agent", "show"),
+    ("evidence", "query"),
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_and_json(run: Run, command: tuple[str, ...]) -> None:
+    done = run(*command, "--help")
+    assert done.exit_code == 0
+    assert "--json" in done.stdout
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys; from typer.testing import CliRunner; from controlplane.cli.app import app\n"
+        "assert CliRunner().invoke(app, ['--help']).exit_code == 0\n"
+        "print([name for name in ('ray', 'pyarrow', 'deltalake', 'duckdb', 'cel_expr_python', 'pydantic')"
+        " if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,301 @@
+"""The commands that speak to a control plane, against one that remembers what it was asked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import Result
+from unit.cli.fake_control_plane import KEY, FakeControlPlane
+
+from controlplane.settings import Settings
+
+Run = Callable[..., Result]
+DIGEST = "sha256:" + "ab" * 32
+
+
+@pytest.mark.parametrize(
+    ("words", "method", "path", "body"),
+    [
+        (
+            (
+                "keys",
+                "create",
+                "--role",
+                "gateway",
+                "--agent",
+                "bot-*",
+                "--grant",
+                "workflows",
+                "--expires",
+                "90d",
+            ),
+            "POST",
+            "/v1/keys",
+            {"role": "gateway", "agents": ["bot-*"], "grants": ["workflows"], "expires_in_s": 7_776_000},
+        ),
+        (
+            ("keys", "create", "--role", "agent", "--agent", "bot", "--note", "ci"),
+            "POST",
+            "/v1/keys",
+            {"role": "agent", "agents": ["bot"], "note": "ci"},
+        ),
+        (
+            ("principal", "add", "ada", "--role", "treasury", "--attributes", '{"level": 3}'),
+            "POST",
+            "/v1/principals",
+            {"type": "user", "id": "ada", "roles": ["treasury"], "groups": [], "attributes": {"level": 3}},
+        ),
+        (
+            ("agent", "register", "bot", "--tool", "mail.read", "--tool", "mail.send", "--no-standing"),
+            "POST",
+            "/v1/agents",
+            {"id": "bot", "isolation": "hosted", "standing": False, "tools": ["mail.read", "mail.send"]},
+        ),
+        (("bundle", "activate", DIGEST), "POST", f"/v1/bundles/{DIGEST}/activate", None),
+        (("keys", "revoke", "k1"), "DELETE", "/v1/keys/k1", None),
+    ],
+)
+def test_a_command_asks_for_exactly_what_its_options_say(
+    ask: Run, remote: FakeControlPlane, words: tuple[str, ...], method: str, path: str, body: Any
+) -> None:
+    remote.answer(method, path, {"id": "k1", "role": "x", "key": "cp_new", "acknowledged": []})
+    done = ask(*words)
+    assert done.exit_code == 0, done.output
+    assert remote.asked == [(method, path, body)]
+
+
+def test_a_new_key_stands_alone_on_stdout(ask: Run, remote: FakeControlPlane) -> None:
+    remote.answer("POST", "/v1/keys", {"id": "k1", "role": "operator", "key": "cp_new"}, 201)
+    done = ask("keys", "create", "--role", "operator")
+    assert done.stdout == "cp_new\n"
+    assert "k1" in done.stderr
+
+
+LISTS: list[tuple[tuple[str, str], str, dict[str, Any], tuple[str, ...]]] = [
+    (
+        ("keys", "list"),
+        "/v1/keys",
+        {"keys": [{"id": "k1", "role": "agent", "agents": ["bot"], "revoked_at": "2026-01-01T00:00:00Z"}]},
+        ("k1", "agent", "bot", "revoked"),
+    ),
+    (
+        ("principal", "list"),
+        "/v1/principals",
+        {"principals": [{"type": "user", "id": "ada", "roles": ["treasury"], "groups": []}]},
+        ("user", "ada", "treasury"),
+    ),
+    (
+        ("agent", "list"),
+        "/v1/agents",
+        {"agents": [{"id": "bot", "owner": "ada", "isolation": "dedicated"}]},
+        ("bot", "ada", "dedicated"),
+    ),
+    (
+        ("bundle", "list"),
+        "/v1/bundles",
+        {"active": DIGEST, "bundles": [{"digest": DIGEST, "name": "bank", "rules": 7}]},
+        ("*", DIGEST, "bank", "7"),
+    ),
+]
+
+
+@pytest.mark.parametrize(("words", "path", "answer", "shown"), LISTS)
+def test_a_list_shows_its_entries(
+    ask: Run, remote: FakeControlPlane, words: tuple[str, str], path: str, answer: Any, shown: tuple[str, ...]
+) -> None:
+    remote.answer("GET", path, answer)
+    rows = ask(*words).stdout.splitlines()
+    assert len(rows) == 2
+    assert all(word in rows[1].split() for word in shown)
+
+
+@pytest.mark.parametrize(("words", "path", "answer", "shown"), LISTS)
+def test_a_list_as_json_is_the_answer_itself(
+    ask: Run, remote: FakeControlPlane, words: tuple[str, str], path: str, answer: Any, shown: tuple[str, ...]
+) -> None:
+    remote.answer("GET", path, answer)
+    assert json.loads(ask(*words, "--json").stdout) == answer
+
+
+def test_all_pages_of_agents_are_listed(ask: Run, remote: FakeControlPlane) -> None:
+    remote.answer("GET", "/v1/agents", {"agents": [{"id": "a/1"}], "next": "a/1"})
+    remote.answer("GET", "/v1/agents?after=a%2F1", {"agents": [{"id": "b"}], "next": None})
+    assert json.loads(ask("agent", "list", "--json").stdout)["agents"] == [{"id": "a/1"}, {"id": "b"}]
+
+
+def test_files_are_uploaded_under_the_names_the_user_gave(
+    ask: Run, remote: FakeControlPlane, tmp_path: Path
+) -> None:
+    (tmp_path / "sub").mkdir()
+    for name in ("b.yaml", "a.yml", "sub/c.yaml", "notes.txt"):
+        (tmp_path / name).write_text(f"# {name}")
+    remote.answer(
+        "POST",
+        "/v1/bundles",
+        {
+            "digest": DIGEST,
+            "name": "n",
+            "rules": 1,
+            "warnings": [],
+            "acknowledged": ["host-000"],
+            "lagging": ["host-001"],
+        },
+        201,
+    )
+    done = ask("bundle", "activate", tmp_path, tmp_path / "b.yaml")
+    assert done.exit_code == 0, done.output
+    assert remote.last_body == {
+        "activate": True,
+        "sources": [
+            {"name": str(tmp_path / name), "text": f"# {name}"} for name in ("a.yml", "b.yaml", "sub/c.yaml")
+        ],
+    }
+    assert "acknowledged by host-000" in done.stdout
+    assert "lagging" in done.stdout
+    assert "host-001" in done.stdout
+
+
+def test_each_error_of_a_refused_bundle_is_a_line_with_its_place(
+    ask: Run, remote: FakeControlPlane, tmp_path: Path
+) -> None:
+    errors = [
+        {
+            "file": "p.yaml",
+            "line": 3,
+            "column": 5,
+            "code": "c",
+            "message": "unknown key `thn`",
+            "hint": "did you mean `then`?",
+        },
+        {"file": "p.yaml", "line": 9, "column": 1, "code": "c", "message": "no `kind`", "hint": ""},
+    ]
+    refusal = {"error": {"code": "invalid_bundle", "message": "2 errors", "errors": errors}}
+    remote.answer("POST", "/v1/bundles", refusal, 400)
+    file = tmp_path / "p.yaml"
+    file.touch()
+    done = ask("bundle", "activate", file)
+    assert done.exit_code == 1
+    assert done.stderr.splitlines() == [
+        "p.yaml:3:5: unknown key `thn`; did you mean `then`?",
+        "p.yaml:9:1: no `kind`",
+    ]
+    assert json.loads(ask("bundle", "activate", file, "--json").stderr)["error"]["errors"] == errors
+
+
+def evaluation(decision: bool, **context: Any) -> dict[str, Any]:
+    reasons = [{"rule": "bank/cap", "because": "too much", "controls": ["sox/1"]}]
+    return {"decision": decision, "context": {"id": "d1", "reasons": reasons, **context}}
+
+
+def allow(arguments: bytes) -> dict[str, Any]:
+    return evaluation(
+        True,
+        effect="allow",
+        reason_code="rule_allow",
+        arguments_digest=hashlib.sha256(arguments).hexdigest(),
+        expires_at=(datetime.now(UTC) + timedelta(days=1)).isoformat(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "options", "status"),
+    [
+        (allow(b'{"amount":1}'), (), 0),
+        (evaluation(False, effect="deny", reason_code="rule_deny"), (), 4),
+        (evaluation(False, effect="escalate", reason_code="rule_escalate"), (), 4),
+        (evaluation(False, effect="allow", reason_code="rule_allow", dry_run=True), ("--dry-run",), 0),
+        (evaluation(False, effect="deny", reason_code="rule_deny", dry_run=True), ("--dry-run",), 4),
+        (evaluation(False, effect="allow", reason_code="rule_allow"), (), 4),
+    ],
+)
+def test_decide_ends_with_0_only_when_allowed(
+    ask: Run, remote: FakeControlPlane, answer: Any, options: tuple[str, ...], status: int
+) -> None:
+    remote.answer("POST", "/access/v1/evaluation", answer)
+    words = ("decide", "--agent", "bot", "--tool", "pay", "--args", '{"amount": 1}', *options)
+    done = ask(*words)
+    assert done.exit_code == status, done.output
+    assert "bank/cap: too much  [sox/1]" in done.stdout
+    shown = json.loads(ask(*words, "--json").stdout)
+    assert shown["effect"] == answer["context"]["effect"]
+    assert shown["reasons"] == answer["context"]["reasons"]
+    assert remote.last_body["context"]["arguments"] == {"amount": 1}
+
+
+def test_arguments_may_come_from_a_file(ask: Run, remote: FakeControlPlane, tmp_path: Path) -> None:
+    (tmp_path / "args.json").write_text('{"amount": 2}')
+    ask("decide", "--agent", "bot", "--tool", "pay", "--args", f"@{tmp_path}/args.json")
+    assert remote.last_body["context"]["arguments"] == {"amount": 2}
+
+
+@pytest.mark.parametrize("text", ["amount=1", "[1]", "@/no/such/file", "3"])
+def test_arguments_that_are_no_object_are_a_usage_error(
+    ask: Run, remote: FakeControlPlane, text: str
+) -> None:
+    assert ask("decide", "--agent", "bot", "--tool", "pay", "--args", text).exit_code == 2
+    assert remote.asked == []
+
+
+@pytest.mark.parametrize("text", ["90", "d", "-1d", "1w", "0d", "1.5h", ""])
+def test_what_is_no_duration_is_a_usage_error(ask: Run, remote: FakeControlPlane, text: str) -> None:
+    assert ask("keys", "create", "--role", "operator", "--expires", text).exit_code == 2
+    assert remote.asked == []
+
+
+def test_no_answer_is_a_deny(run: Run) -> None:
+    done = run("decide", "--agent", "a", "--tool", "t", "--url", "http://127.0.0.1:1", "--key", "k", "--json")
+    assert done.exit_code == 4
+    assert json.loads(done.stdout)["reason_code"] == "unreachable"
+
+
+def test_no_answer_to_a_management_call_says_what_to_do(run: Run) -> None:
+    done = run("agent", "list", "--url", "http://127.0.0.1:1", "--key", "k")
+    assert done.exit_code == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "http://127.0.0.1:1" in done.stderr
+    assert "controlplane status" in done.stderr
+
+
+def test_a_refusal_as_json_carries_code_and_status(run: Run, remote: FakeControlPlane) -> None:
+    done = run("agent", "list", "--url", remote.url, "--key", "wrong", "--json")
+    assert done.exit_code == 1
+    error = json.loads(done.stderr)["error"]
+    assert (error["code"], error["status"]) == ("unauthenticated", 401)
+
+
+def test_text_from_the_network_cannot_steer_the_terminal(ask: Run, remote: FakeControlPlane) -> None:
+    hostile = "\x1b[2J[bold]x\r\x07"
+    remote.answer("GET", "/v1/agents", {"agents": [{"id": "bot", "owner": hostile}]})
+    shown = ask("agent", "list").stdout
+    assert "[bold]x" in shown
+    assert not {"\x1b", "\r", "\x07"} & set(shown)
+
+
+def test_the_operators_key_goes_nowhere_unasked(run: Run, remote: FakeControlPlane) -> None:
+    done = run("agent", "list", "--url", remote.url)
+    assert done.exit_code == 1
+    assert "--url needs --key" in done.stderr
+    assert remote.asked == []
+
+
+def test_with_a_data_directory_its_operators_key_is_used(
+    run: Run, remote: FakeControlPlane, tmp_path: Path
+) -> None:
+    settings = Settings.create_or_open(tmp_path / "cp")
+    settings.operator_key.write_text(KEY + "\n")
+    remote.answer("GET", "/v1/agents", {"agents": []})
+    done = run("agent", "list", "--url", remote.url, "--data", settings.data)
+    assert done.stdout == "no agents\n"
+
+
+def test_a_data_directory_where_nothing_runs_says_how_to_start(run: Run, tmp_path: Path) -> None:
+    Settings.create_or_open(tmp_path / "cp")
+    done = run("agent", "list", "--data", tmp_path / "cp")
+    assert done.exit_code == 1
+    assert f"controlplane up --data {tmp_path / 'cp'}" in done.stderr
