@@ -126,6 +126,8 @@ def test_a_client_that_disconnects_in_mid_request_disturbs_no_other(running: Run
             for cut in (len(body) // 2, len(body)):
                 with socket.create_connection(("127.0.0.1", running.settings.port)) as connection:
                     connection.sendall(head + body[:cut])
+                # Paced: a flood of requests would be overload, which is another test.
+                traffic.stopping.wait(0.005)
     finally:
         traffic.stop()
     assert traffic.failed == 0
