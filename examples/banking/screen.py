@@ -72,7 +72,7 @@ def _by_attack(figures: Figures) -> Table:
 def _evidence(figures: Figures) -> list[RenderableType]:
     made, landed = figures.decisions, figures.landed
     mark = "[green]equal, id by id[/]" if landed.agrees_with(made) else "[red]NOT equal[/]"
-    rows = _table()
+    rows = _table(gap=1)  # rule and tool names are long, and 80 columns must do
     for column in figures.columns:
         rows.add_column(column, justify="left" if column in {"rule", "tool"} else "right")
     for row in figures.rows:
@@ -107,5 +107,5 @@ def _note(figures: Figures) -> str:
     )
 
 
-def _table() -> Table:
-    return Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False, show_edge=False)
+def _table(gap: int = 2) -> Table:
+    return Table(box=box.SIMPLE_HEAD, padding=(0, gap, 0, 0), pad_edge=False, show_edge=False)
