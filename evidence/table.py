@@ -111,6 +111,7 @@ class EvidenceTable:
         self._commits = int(table.version())  # so that many short runs are tended like a long one
         self._seen: dict[str, int] = {}
         self._stale = False
+        self._durable_version = int(table.version())
         self._broken: str | None = None
 
     @classmethod
@@ -202,7 +203,6 @@ class EvidenceTable:
 
     def _commit(self, rows: Sequence[pa.RecordBatch], positions: Mapping[str, int]) -> bool:
         """One durable commit; False: another writer of one of these logs was first, plan again."""
-        before = self.version
         self._stale = True  # until proven otherwise: after an error the commit may or may not be there
         try:
             write_deltalake(
@@ -217,16 +217,18 @@ class EvidenceTable:
             )
         except CommitFailedError:
             return False
-        self._sync(before + 1)
+        self._sync()
         self._stale = False
         return True
 
-    def _sync(self, first: int) -> None:
+    def _sync(self) -> None:
+        """Make every version durable that this object has come to see since it last did so."""
         try:
-            durability.sync_versions(self._path, first, self.version)
+            durability.sync_versions(self._path, self._durable_version + 1, self.version)
         except OSError as error:
             self._broken = f"fsync failed: {error}"
             raise
+        self._durable_version = self.version
 
     def _refresh_if_stale(self) -> None:
         if self._stale:
@@ -234,14 +236,12 @@ class EvidenceTable:
             self._stale = False
 
     def _refresh(self) -> bool:
-        """See what other writers did; True: they did something, and it is durable now."""
+        """See what other writers did; True: they did something."""
         before = self.version
         self._table.update_incremental()
-        if self.version == before:
-            return False
-        # INVARIANT (trim): what we report as landed is durable, whoever wrote it.
-        self._sync(before + 1)
-        return True
+        # INVARIANT (trim): what we report as landed is durable, whoever wrote it, and whatever failed after.
+        self._sync()
+        return self.version != before
 
     def _maintain(self) -> str | None:
         """Compact and checkpoint when it is their turn; what failed, or None."""
@@ -255,6 +255,7 @@ class EvidenceTable:
                     enforce_retention_duration=False,
                     post_commithook_properties=_HOOKS,
                 )
+                self._refresh()  # a vacuum writes log entries, too
             elif commits % cadence.compaction_commits == 0:
                 self._compact(cadence.small_file_bytes)
             if commits % cadence.checkpoint_commits == 0:
@@ -271,7 +272,7 @@ class EvidenceTable:
         self._table.optimize.compact(
             target_size=target_size_bytes, writer_properties=_WRITER, post_commithook_properties=_HOOKS
         )
-        self._sync(before + 1)
+        self._sync()
         if self.version == before + 1 and _row_count(self._table) != rows:
             found = _row_count(self._table)
             self._broken = f"a compaction changed the number of rows from {rows} to {found}"

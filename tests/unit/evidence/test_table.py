@@ -170,6 +170,34 @@ def test_compaction_and_checkpoint_keep_rows_and_positions(path: Path) -> None:
     assert sorted(canonical_from_arrow(rows)) == sorted(text for text, _ in log(0, 299).records)
 
 
+def test_files_that_a_compaction_replaced_are_removed_when_their_time_is_over(path: Path) -> None:
+    cadence = Cadence(large_compaction_commits=5, replaced_files_hours=0)
+    table = EvidenceTable.open_or_create(str(path), cadence=cadence)
+    for first in range(0, 200, 10):
+        assert land(table, log(first, first + 9)).maintenance_error is None
+    assert len(list(path.rglob("*.parquet"))) < 10
+    assert seqs(path) == list(range(200))
+
+
+def test_what_was_committed_before_an_error_is_synced_before_it_counts_as_landed(
+    table: EvidenceTable, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*arguments: Any, **options: Any) -> None:
+        write_deltalake(*arguments, **options)
+        raise OSError("interrupted")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("evidence.table.write_deltalake", interrupted)
+        with pytest.raises(EvidenceUnavailableError, match="interrupted"):
+            land(table, log(0, 9))
+    synced: list[Path] = []
+    monkeypatch.setattr(durability, "_sync", synced.append)
+    landing = land(table, log(0, 9))
+    assert (landing.rows, landing.landed) == (0, {"host-000": 9})
+    assert durability.log_file(path, landing.version) in synced
+    assert seqs(path) == list(range(10))
+
+
 def test_landing_goes_on_when_compaction_fails(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(self: EvidenceTable, target_size_bytes: int) -> None:
         raise OSError("no space left")
