@@ -27,13 +27,13 @@ def _listed(value: object) -> object:
     return value if isinstance(value, list) else [value]
 
 
-def _one_or_many(item: dict[str, object]) -> WithJsonSchema:
-    return WithJsonSchema({"anyOf": [item, {"type": "array", "items": item, "minItems": 1}]})
+def _one_or_many(item: dict[str, object], *, at_least: int = 0) -> WithJsonSchema:
+    return WithJsonSchema({"anyOf": [item, {"type": "array", "items": item, "minItems": at_least}]})
 
 
 _PATTERN = {"type": "string", "pattern": r"^[A-Za-z0-9*][A-Za-z0-9._:/@*-]{0,255}$"}
 Patterns: TypeAlias = Annotated[
-    list[Pattern], Field(min_length=1), BeforeValidator(_listed), _one_or_many(_PATTERN)
+    list[Pattern], Field(min_length=1), BeforeValidator(_listed), _one_or_many(_PATTERN, at_least=1)
 ]
 EffectName: TypeAlias = Literal[
     "read", "write", "delete", "send", "pay", "execute", "grant", "delegate", "admin"
