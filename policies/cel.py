@@ -157,6 +157,8 @@ def _regex_probe() -> Any:
 
 
 def _condition_error(text: str) -> ConditionError:
+    if "recursion" in text:
+        return ConditionError("the condition is nested too deeply (at most 32 levels)")
     found = _POSITION.search(text)
     if found is None:
         return ConditionError(text.splitlines()[0] if text else "not a CEL condition")

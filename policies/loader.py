@@ -47,7 +47,7 @@ def load_documents(sources: Sequence[Source]) -> DocumentSet:
     Args:
         sources: texts of at most 1 MiB each, at most 1 000 of them; their kinds may be mixed.
     Raises: PolicyErrors: all that is wrong, not only the first.
-    Cost: linear in the text; the YAML parser dominates (about 20 000 lines a second).
+    Cost: linear in the text; the YAML parser dominates (a policy of 1 000 rules: about 0.4 s).
     """
     errors: list[PolicyError] = []
     if len(sources) > MAX_SOURCES:

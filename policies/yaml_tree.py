@@ -83,7 +83,7 @@ def read_yaml(source: Source) -> list[Node]:
     """Every document of one source; empty ones are left out.
 
     Raises: PolicyErrors: not YAML, or YAML that policies do not use; it names the first such place.
-    Cost: the parser is pure Python, about 1 MiB in tens of seconds; a source is at most 1 MiB.
+    Cost: the parser is pure Python, 1 to 13 seconds for 1 MiB; keep it off event loops.
     """
     size_bytes = len(source.text.encode("utf-8", "surrogatepass"))
     if size_bytes > MAX_SOURCE_BYTES:

@@ -182,3 +182,15 @@ def test_a_loop_variable_called_args_is_not_the_arguments() -> None:
 )
 def test_a_condition_knows_which_arguments_it_reads(when: str, fields: set[str] | None) -> None:
     assert cel.Condition(when).arguments == fields
+
+
+@pytest.mark.parametrize("text", ["(" * 5000 + "true" + ")" * 5000, " + ".join(["1"] * 4000) + " == 1"])
+def test_a_condition_that_is_too_deep_is_an_error_of_the_policy(text: str) -> None:
+    with pytest.raises(cel.ConditionError, match="nested too deeply"):
+        cel.Condition(text)
+
+
+def test_a_loop_past_its_budget_counts_as_failed() -> None:
+    condition = cel.Condition("args.l.exists(x, args.l.exists(y, x != y))")
+    assert condition.holds(cel.activation({"args": {"l": ["a"] * 50}})) is False
+    assert condition.holds(cel.activation({"args": {"l": ["a"] * 5000}})) is None
