@@ -34,13 +34,16 @@ def ask(url: str, *, timeout_s: float = 2.0) -> Answer:
     """GET /readyz once; never raises."""
     try:
         status, body = get_json(url, "/readyz", timeout_s=timeout_s)
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        return Answer(readiness=Readiness.SILENT, reason=str(error) or type(error).__name__)
+    except ValueError:
+        return Answer(readiness=Readiness.SILENT, reason=f"what answers at {url} is not our service")
+    except (OSError, http.client.HTTPException) as error:
+        why = str(error) or type(error).__name__
+        return Answer(readiness=Readiness.SILENT, reason=f"no answer from {url}: {why}")
     match status:
         case 200:
             return Answer(readiness=Readiness.READY, body=body)
         case 503 if "status" in body:
-            return Answer(readiness=Readiness.STARTING, reason=str(body.get("reason") or ""), body=body)
+            return Answer(readiness=Readiness.STARTING, reason=_why(body), body=body)
         case _:
             return Answer(readiness=Readiness.SILENT, reason=f"/readyz answered {status}")
 
@@ -56,3 +59,11 @@ def get_json(url: str, path: str, *, timeout_s: float, key: str | None = None) -
     finally:
         connection.close()
     return response.status, body if isinstance(body, dict) else {}
+
+
+def _why(body: dict[str, Any]) -> str:
+    if reason := body.get("reason"):
+        return str(reason)
+    hosts = body.get("hosts")
+    missing = [name for name, state in hosts.items() if state != "ready"] if isinstance(hosts, dict) else []
+    return f"not ready: {', '.join(missing)}" if missing else "the service says that it is not ready"

@@ -61,7 +61,7 @@ def look(settings: Settings, *, key: str | None) -> Status:
     answer = ask(state.url)
     reasons = []
     if answer.readiness is not Readiness.READY:
-        reasons.append(f"{state.stage}: {state.message or answer.reason}")
+        reasons.append(answer.reason if state.stage is Stage.READY else f"{state.stage}: {state.message}")
     if not state.supervised:
         reasons.append("the supervisor is gone; `controlplane up` brings it back")
     service: dict[str, Any] = {}
