@@ -50,7 +50,7 @@ class EvidenceWriter:
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def status(self) -> dict[str, Any]:
-        """Rows landed since the start, the table's version, and per log what stands in the way of landing."""
+        """Rows landed since this process started, the table's version, and per log what stands in the way of landing."""
         return {
             "ready": self._table is not None,
             "landed_rows": self._rows,
@@ -70,20 +70,21 @@ class EvidenceWriter:
             full = False
             try:
                 full = await self.flush() >= BATCH_ROWS
-            except GovernanceError as error:
-                self._trouble["table"] = error.message
-                log.error("landing failed, owners keep their evidence: %s", error.message)
             except Exception as error:
-                # Nothing is lost: what did not land stays in the journals and is tried again.
-                self._trouble["table"] = f"{type(error).__name__}: {error}"
-                log.exception("landing failed, owners keep their evidence")
+                # Nothing is lost: what did not land stays in the journals and is tried again, on the table opened
+                # anew (after a failed fsync the old handle is of no use).
+                known = isinstance(error, GovernanceError)
+                self._trouble["table"] = str(error) if known else f"{type(error).__name__}: {error}"
+                log.error("landing failed, owners keep their evidence: %s", error, exc_info=not known)
                 self._table = None
+                self._landed.clear()
             await asyncio.sleep(0 if full else LANDING_INTERVAL_S)
 
     async def _round(self) -> int:
         loop = asyncio.get_running_loop()
         if self._table is None:
             self._table = await loop.run_in_executor(self._thread, EvidenceTable.open_or_create, self._path)
+            self._version = self._table.version
         table = self._table
         names = [
             CONTROL_STORE,
@@ -121,6 +122,9 @@ class EvidenceWriter:
         self._version = landing.version
         self._last_landing_us = REAL.wall_us()
         self._trouble = dict(landing.refused)
+        if landing.maintenance_error is not None:
+            self._trouble["maintenance"] = landing.maintenance_error
+            log.warning("rows landed, but the table was not tidied up: %s", landing.maintenance_error)
         for log_id, reason in landing.refused.items():
             log.error("log `%s` does not land: %s", log_id, reason)
         # INVARIANT (nothing lost): owners trim only here, after the commit was fsynced.

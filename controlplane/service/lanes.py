@@ -6,12 +6,15 @@ No timers, no linger: an idle lane sends at once, and under load one call and on
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from typing import Any
 
 from actors.messages import BATCH, DecisionRequest
 from controlplane.errors import GovernanceError, OverloadedError, UnavailableError
 from controlplane.service.actor_calls import call_actor
+
+log = logging.getLogger(__name__)
 
 MAX_BATCH = 512
 MAX_WAITING = 20_000
@@ -92,6 +95,10 @@ class Lane:
         try:
             tag, answers = await call_actor(self._owner, "decide", batch[0].digest, requests, timeout_s=30.0)
         except GovernanceError as error:
+            if not isinstance(error, UnavailableError):
+                # One item that the owner chokes on must not look like the fault of every caller in the batch.
+                log.error("`%s` failed on a batch: %s", self._owner, error.message)
+                error = UnavailableError(f"`{self._owner}` failed; its log says why", code="owner_failed")
             for parcel in batch:
                 if not parcel.answered.done():
                     parcel.answered.set_exception(error)

@@ -128,7 +128,7 @@ def _play_governed(
             session = gateway.open_session(agent, task=run.task.PROMPT)
             governed = partial(GovernedRuntime, control_plane=gateway, agent=agent, session=session)
             verdicts.append(suite.play(run, governed))
-            gateway.request("POST", f"/v1/sessions/{session}/end", {"agent": agent})
+            gateway.end_session(session)
             progress.update(bar, advance=1, description=f"{'hijacked' if run.attack else 'honest'} runs")
     return verdicts
 

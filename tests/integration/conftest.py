@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from integration.plane import CATALOG_AND_POLICY, Running, controlplane
+from integration.plane import CATALOG_AND_POLICY, TODO, Running, controlplane
 
 from controlplane.lifecycle.ports import any_free
 from controlplane.settings import Settings
@@ -24,7 +24,13 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         activated = plane.client().request(
             "POST",
             "/v1/bundles",
-            {"sources": [{"name": "spine.yaml", "text": CATALOG_AND_POLICY}], "activate": True},
+            {
+                "sources": [
+                    {"name": "spine.yaml", "text": CATALOG_AND_POLICY},
+                    {"name": TODO.name, "text": TODO.read_text()},
+                ],
+                "activate": True,
+            },
         )
         assert activated["lagging"] == []
         yield plane

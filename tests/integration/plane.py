@@ -17,6 +17,9 @@ import httpx
 from controlplane.settings import Settings
 from controlplane_sdk import ControlPlane
 
+# The AuthZEN todo interop as policies of our own: asked for in process and over HTTP.
+TODO = Path(__file__).parents[1] / "conformance" / "todo" / "todo.yaml"
+
 CATALOG_AND_POLICY = """
 kind: Catalog
 tools:

@@ -9,6 +9,7 @@ import json
 import pytest
 
 from controlplane.errors import InputError
+from controlplane.wire.authzen import parse_evaluation
 from controlplane.wire.digest import arguments_digest, canonical_json, keyed_digest, mask
 
 CANONICAL = {
@@ -64,3 +65,10 @@ def test_a_mask_that_is_cut_says_how_much_is_missing() -> None:
 def test_long_keys_with_one_beginning_do_not_hide_each_other() -> None:
     masked = json.loads(mask({"k" * 70 + "a": 1, "k" * 70 + "b": "x"}))
     assert sorted(masked.values()) == ["number", "string(1)"]
+
+
+def test_arguments_that_nobody_sent_have_the_digest_of_an_empty_object() -> None:
+    request = parse_evaluation(
+        {"subject": {"type": "a", "id": "b"}, "action": {"name": "c"}, "resource": {"type": "d", "id": "e"}}
+    )
+    assert arguments_digest(request.arguments) == hashlib.sha256(b"{}").digest()
