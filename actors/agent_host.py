@@ -78,6 +78,11 @@ class AgentHost:
         await self._adopt(Activation(digest, number), sources)
         return self._live().activation.number >= number
 
+    async def refresh(self) -> bool:
+        """Renew the lease now. True when it was renewed."""
+        await self._refresh()
+        return True
+
     async def register_agent(self, record: dict[str, Any], key_id: str) -> dict[str, Any]:
         return registration.register_agent(self._live(), AgentRecord.from_json(record), key_id=key_id)
 

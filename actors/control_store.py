@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from controlplane.errors import UnavailableError
 log = logging.getLogger(__name__)
 
 ACKNOWLEDGE_TIMEOUT_S = 10.0
+REFRESH_TIMEOUT_S = 2.0
 REOPEN_S = 1.0
 
 
@@ -49,7 +51,10 @@ class ControlStore:
         """Call one of `Control`'s methods by name: what the management door needs, without a wrapper for each."""
         if method not in _CALLABLE:
             raise UnavailableError(f"the control store has no method `{method}`")
-        return getattr(self._live(), method)(**arguments)
+        result = getattr(self._live(), method)(**arguments)
+        if method in _OWNERS_MUST_KNOW:
+            await self._for_every_owner(lambda owner: owner.refresh.remote(), REFRESH_TIMEOUT_S)
+        return result
 
     async def activate(self, digest: str, tenant: str, by: str) -> dict[str, Any]:
         """Make a bundle active and tell every owner.
@@ -60,25 +65,30 @@ class ControlStore:
         control = self._live()
         activation = control.activate(digest, tenant=tenant, by=by)
         sources = control.bundle(digest)["sources"]
-        names = [host_name(index) for index in range(self._hosts)]
-        names += [entry["name"] for entry in control.dedicated()]
-        answers = await asyncio.gather(
-            *(self._tell(name, activation.digest, activation.number, sources) for name in names)
+        told = await self._for_every_owner(
+            lambda owner: owner.activate.remote(activation.digest, activation.number, sources),
+            ACKNOWLEDGE_TIMEOUT_S,
         )
-        told = dict(zip(names, answers, strict=True))
         return {
             "digest": digest,
             "acknowledged": [name for name, done in told.items() if done],
             "lagging": [name for name, done in told.items() if not done],
         }
 
-    async def _tell(self, name: str, digest: str | None, number: int, sources: Any) -> bool:
-        try:
-            call = actor_handle(name).activate.remote(digest, number, sources)
-            return bool(await asyncio.wait_for(call, ACKNOWLEDGE_TIMEOUT_S))
-        except (ray.exceptions.RayError, ValueError, TimeoutError) as error:
-            log.warning("owner `%s` has not acknowledged bundle %s: %s", name, digest, type(error).__name__)
-            return False
+    async def _for_every_owner(self, call: Callable[[Any], Any], timeout_s: float) -> dict[str, bool]:
+        """Call every owner at once; says by name which answered true in time. One that did not will learn the same
+        from its next lease."""
+
+        async def tell(name: str) -> bool:
+            try:
+                return bool(await asyncio.wait_for(call(actor_handle(name)), timeout_s))
+            except (ray.exceptions.RayError, ValueError, TimeoutError) as error:
+                log.warning("owner `%s` has not acknowledged: %s", name, type(error).__name__)
+                return False
+
+        names = [host_name(index) for index in range(self._hosts)]
+        names += [entry["name"] for entry in self._live().dedicated()]
+        return dict(zip(names, await asyncio.gather(*map(tell, names)), strict=True))
 
     async def pending(self, after_seq: int, limit: int) -> tuple[Any, ...] | None:
         control = self._control
@@ -122,6 +132,9 @@ class ControlStore:
                     log.error("%s", error)
             await asyncio.sleep(REOPEN_S)
 
+
+# After these, whoever asked may rely on every owner that can be reached: a role that was taken away is gone.
+_OWNERS_MUST_KNOW = frozenset({"set_principal"})
 
 _CALLABLE = frozenset(
     {

@@ -50,7 +50,7 @@ class EvidenceWriter:
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def status(self) -> dict[str, Any]:
-        """Rows landed since this process started, the table's version, and per log what stands in the way of landing."""
+        """Rows landed since this process started, the table's version, and what stands in the way of landing."""
         return {
             "ready": self._table is not None,
             "landed_rows": self._rows,
