@@ -25,7 +25,7 @@ class Fleet:
         self.hosts = hosts
         self.directory = Directory()
         self._refreshing = asyncio.Lock()
-        self._last_refresh_s = float("-inf")
+        self._last_sent_s = float("-inf")
 
     def fresh(self) -> bool:
         """Whether the lease on the control store holds."""
@@ -38,13 +38,17 @@ class Fleet:
             await asyncio.sleep(REFRESH_S)
 
     async def refresh(self) -> None:
-        """Renew the lease now. Callers share one renewal, and renewals are 50 ms apart at least, so that unknown keys
-        cannot be used to hammer the control store."""
-        asked_s = time.monotonic()
+        """Renew the lease now: what was durable before the call is known after it.
+
+        Callers share one renewal if it was asked for after they came, and renewals are 50 ms apart at least, so
+        that unknown keys cannot be used to hammer the control store.
+        """
+        came_s = time.monotonic()
         async with self._refreshing:
-            if self._last_refresh_s > asked_s - _MINIMUM_GAP_S:
+            if self._last_sent_s > came_s:
                 return
-            sent_s = time.monotonic()
+            await asyncio.sleep(max(0.0, self._last_sent_s + _MINIMUM_GAP_S - time.monotonic()))
+            self._last_sent_s = sent_s = time.monotonic()
             try:
                 lease = await call_actor(
                     CONTROL_STORE, "lease", self.directory.revision, timeout_s=_LEASE_TIMEOUT_S
@@ -52,7 +56,6 @@ class Fleet:
                 self.directory.apply(*lease, sent_s=sent_s)
             except GovernanceError as error:
                 log.warning("the lease was not renewed: %s", error.message)
-            self._last_refresh_s = time.monotonic()
 
     def owner_of(self, tenant: str, subject_type: str, subject_id: str) -> str:
         """The actor that owns a subject."""

@@ -1,0 +1,161 @@
+"""A stranger's first hour: the README's commands and code as printed, a crash of the whole cluster, and the end."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from integration.plane import Running, controlplane, wait_until
+
+from controlplane.lifecycle import processes
+from controlplane.lifecycle.ports import any_free
+from controlplane.settings import Settings
+
+pytestmark = pytest.mark.ray
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(heading: str, language: str) -> list[str]:
+    """The fenced blocks of one section of the README."""
+    section = README.split(f"## {heading}\n", 1)[1].split("\n## ", 1)[0]
+    return re.findall(rf"```{language}\n(.*?)```", section, flags=re.S)
+
+
+def commands(heading: str) -> list[list[str]]:
+    text = "\n".join(blocks(heading, "sh"))
+    joined = re.sub(r'("[^"]*")', lambda quoted: quoted.group(0).replace("\n", " "), text)
+    return [
+        shlex.split(line, comments=True) for line in joined.splitlines() if line.startswith("controlplane ")
+    ]
+
+
+def run(arguments: list[str], data: Path, *extra: str) -> subprocess.CompletedProcess[str]:
+    """One command of the README, with the data directory in the environment as an operator would set it."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "CONTROLPLANE_"))}
+    return subprocess.run(
+        [sys.executable, "-m", *arguments, *extra],
+        env=environment | {"CONTROLPLANE_DATA": str(data)},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A control plane of this module's own, brought up by the README's first command."""
+    data = tmp_path_factory.mktemp("first-hour") / "cp"
+    port = any_free("127.0.0.1")
+    up = commands("Run it")[0]
+    assert up == ["controlplane", "up"]
+    try:
+        started = run(up, data, "--port", str(port))
+        assert started.returncode == 0, started.stdout + started.stderr
+        settings = Settings.open(data, port=port)
+        yield Running(settings, f"http://127.0.0.1:{port}", settings.operator_key.read_text().strip())
+    finally:
+        controlplane("down", data=data, check=False)
+
+
+def test_every_command_of_the_readme_does_what_it_says(own: Running) -> None:
+    for command in [*commands("Run it")[1:-1], *commands("Query the evidence")]:
+        done = run(command, own.settings.data)
+        assert done.returncode == 0, (command, done.stdout, done.stderr)
+    assert commands("Run it")[-1] == ["controlplane", "down"]
+
+
+@pytest.fixture(scope="module")
+def agent_key(own: Running) -> str:
+    """The key of `my-agent`, which may call `payments.transfer`."""
+    catalog = 'kind: Catalog\ntools: {"payments.transfer": {effects: [pay], boundary: external}}\n'
+    policy = "---\nkind: Policy\nname: p\nrules:\n  - {id: all, on: {agent: my-agent}, then: allow}\n"
+    client = own.client()
+    source = {"name": "p.yaml", "text": catalog + policy}
+    client.request("POST", "/v1/bundles", {"sources": [source], "activate": True})
+    client.request("POST", "/v1/agents", {"id": "my-agent"})
+    made = client.request("POST", "/v1/keys", {"role": "agent", "agents": ["my-agent"]})
+    return str(made["key"])
+
+
+def test_the_readmes_code_governs_an_agent(own: Running, agent_key: str) -> None:
+    (code,) = blocks("Govern your agent", "python")
+    code = code.replace("http://127.0.0.1:8470", own.url).replace("cp_…", agent_key)
+    transfers: list[tuple[str, int]] = []
+    exec(code, {"transfer": lambda to, amount: transfers.append((to, amount))})
+    assert transfers == [("DE89…", 120)]
+    own.wait_until_landed()
+    kinds = own.table_rows(
+        "SELECT event_type, outcome FROM evidence WHERE agent_id = 'my-agent' ORDER BY seq"
+    )
+    assert [row["event_type"] for row in kinds] == ["agent_registered", "decision", "outcome"]
+
+
+def test_the_readmes_policy_is_a_policy(tmp_path: Path) -> None:
+    (policy,) = blocks("Write policies", "yaml")
+    tools = "payments.transfer: {args: {amount: {type: decimal}}}, crm.read_customer: {}"
+    catalog = f"kind: Catalog\ntools: {{{tools}}}\n---\n"
+    (tmp_path / "treasury.yaml").write_text(catalog + policy)
+    checked = run(["controlplane", "bundle", "check", str(tmp_path / "treasury.yaml")], tmp_path)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_a_second_up_says_where_things_are_and_other_hosts_are_refused(own: Running) -> None:
+    again = controlplane("up", data=own.settings.data)
+    assert own.url in again.stdout
+    refused = controlplane("up", "--hosts", "3", data=own.settings.data, check=False)
+    assert refused.returncode != 0 and "was created with 2 hosts" in refused.stderr
+
+
+def test_a_cluster_that_dies_is_back_by_itself_with_everything_it_knew(own: Running, agent_key: str) -> None:
+    client = own.client(agent_key, timeout_s=3)
+    before = client.decide(agent="my-agent", tool="payments.transfer", arguments={"amount": 1})
+    assert before.allowed
+    raylets = [
+        process for process in processes.ours(own.settings) if process.name() in ("raylet", "gcs_server")
+    ]
+    assert raylets
+    for process in raylets:
+        os.kill(process.pid, signal.SIGKILL)
+    wait_until(
+        lambda: (
+            not client.decide(agent="my-agent", tool="payments.transfer", arguments={"amount": 1}).allowed
+        ),
+        timeout_s=30,
+        what="the cluster to be away",
+    )
+    wait_until(
+        lambda: client.decide(agent="my-agent", tool="payments.transfer", arguments={"amount": 1}).allowed,
+        timeout_s=120,
+        what="the supervisor to bring the cluster back",
+    )
+    own.wait_until_landed(timeout_s=60)
+    assert own.table_rows(f"SELECT count(*) AS n FROM evidence WHERE event_id = '{before.id}'") == [{"n": 1}]
+    gaps = own.table_rows("SELECT log_id FROM evidence GROUP BY log_id HAVING count(*) <> max(seq) + 1")
+    assert gaps == []
+
+
+def test_down_leaves_no_process_and_no_port(own: Running) -> None:
+    data, settings = own.settings.data, own.settings
+    assert processes.ours(settings)
+    down = controlplane("down", data=data)
+    assert down.returncode == 0
+    assert [process for process in processes.ours(settings) if process.status() != psutil.STATUS_ZOMBIE] == []
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", settings.port)) != 0
+    assert not settings.ray_temp.exists()
+    assert "nothing runs" in controlplane("down", data=data).stdout
+    # The table needs no control plane.
+    rows = own.table_rows("SELECT DISTINCT decision FROM evidence WHERE event_type = 'decision'")
+    assert {row["decision"] for row in rows} >= {"allow"}
