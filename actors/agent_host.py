@@ -15,7 +15,7 @@ from typing import Any
 
 import ray
 
-from actors import outcomes, registration, sessions
+from actors import deciding, outcomes, registration, sessions
 from actors.active_bundle import ActiveBundle
 from actors.agent_journal import forget_old_decisions, open_agent_journal, registered
 from actors.directory import REFRESH_S, Activation, Directory
@@ -68,8 +68,8 @@ class AgentHost:
     # -- the decision path ---------------------------------------------------------------------------------------
 
     async def decide(self, digest: str | None, requests: list[tuple[Any, ...]]) -> tuple[Any, ...]:
-        """See `Owner.decide`. One fsync serves the whole batch."""
-        return self._live().decide(digest, requests)
+        """See `deciding.decide`. One fsync serves the whole batch."""
+        return deciding.decide(self._live(), digest, requests)
 
     # -- management ----------------------------------------------------------------------------------------------
 

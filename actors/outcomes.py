@@ -6,8 +6,9 @@ import json
 from typing import Any
 
 from actors import evidence_rows
+from actors.deciding import read_answer
 from actors.messages import Decided, DecidedAction, Outcome
-from actors.owner import Owner, read_answer
+from actors.owner import Owner
 from controlplane.errors import ConflictError, NotFoundError
 from policies.effect import Effect
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from actors.active_bundle import ActiveBundle
 from actors.agent_journal import open_agent_journal
+from actors.deciding import decide
 from actors.directory import Activation, Directory
 from actors.messages import BATCH, DECIDED, Decided, DecisionRequest
 from actors.owner import Owner, OwnerSettings, Surroundings
@@ -139,7 +140,7 @@ class Bench:
         return DecisionRequest(**(values | more))
 
     def decide(self, *requests: DecisionRequest) -> list[tuple[Any, ...]]:
-        tag, answers = self.owner.decide(self.bundle.digest, [tuple(request) for request in requests])
+        tag, answers = decide(self.owner, self.bundle.digest, [tuple(request) for request in requests])
         assert tag == BATCH
         found: list[tuple[Any, ...]] = answers
         return found

@@ -8,6 +8,7 @@ import pytest
 from unit.actors.owners import SESSION_KEY, Bench
 
 from actors import messages, outcomes, sessions
+from actors.deciding import decide
 from actors.ids import ordinal_of_decision, session_id
 from actors.journal import FencedError, JournalError
 from actors.live_agent import IDLE_LIMIT_US, SESSION_LIFETIME_US
@@ -70,7 +71,7 @@ def test_every_decision_leaves_one_row_in_order(bench: Bench) -> None:
 
 def test_a_batch_prepared_with_another_bundle_is_stale_and_leaves_nothing(bench: Bench) -> None:
     before = len(bench.rows())
-    answer = bench.owner.decide("sha256:other", [tuple(bench.request())])
+    answer = decide(bench.owner, "sha256:other", [tuple(bench.request())])
     assert answer == (messages.STALE_BUNDLE, bench.bundle.digest)
     assert len(bench.rows()) == before
 
@@ -179,6 +180,26 @@ def test_an_idempotency_key_replays_conflicts_and_is_spent(bench: Bench) -> None
     assert (late.effect, late.reason_code) == ("deny", "idempotency_key_spent")
 
 
+def test_an_owner_that_cannot_tell_the_time_or_lost_its_lease_repeats_no_allow(bench: Bench) -> None:
+    first = bench.decided(bench.request(idempotency_key="k"))[0]
+    bench.world.wall_us += 10_000_000
+    assert bench.decided(bench.request(idempotency_key="k"))[0].reason_code == "clock_uncertain"
+    bench.world.wall_us -= 10_000_000
+    bench.world.pass_s(3)
+    assert bench.decided(bench.request(idempotency_key="k"))[0].reason_code == "lease_expired"
+    bench.renew_lease()
+    assert bench.decided(bench.request(idempotency_key="k"))[0] == first._replace(replayed=True)
+
+
+def test_a_conflict_stops_a_batch_that_stops_on_the_first_deny(bench: Bench) -> None:
+    bench.decided(bench.request(idempotency_key="k"))
+    answers = bench.decide(
+        bench.request(idempotency_key="k", arguments={"amount": 2}, group=1, stop_on="deny"),
+        bench.request(group=1, stop_on="deny"),
+    )
+    assert [answer[0] for answer in answers] == [messages.CONFLICT, messages.SKIPPED]
+
+
 def test_an_idempotency_key_survives_a_restart_and_holds_within_a_batch(bench: Bench) -> None:
     first, twin = bench.decided(bench.request(idempotency_key="k"), bench.request(idempotency_key="k"))
     assert twin.id == first.id and twin.replayed
@@ -282,7 +303,7 @@ def test_a_superseded_owner_decides_nothing_more(bench: Bench) -> None:
     old = bench.owner
     bench.reopen()
     with pytest.raises(FencedError):
-        old.decide(bench.bundle.digest, [tuple(bench.request())])
+        decide(old, bench.bundle.digest, [tuple(bench.request())])
     assert bench.decided(bench.request())[0].effect == "allow"
 
 

@@ -1,0 +1,310 @@
+"""Deciding a batch of prepared actions: the heart of an owner.
+
+In order, each action meets its agent's state; evidence and new state of the whole batch become durable in one
+transaction; only then does anybody hear of it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from actors import evidence_rows, messages
+from actors.agent_journal import save_decisions, save_seen, save_sessions
+from actors.ids import agent_key, read_session_id
+from actors.journal import Transaction
+from actors.live_agent import LiveAgent, Seen, SeenKey, Session
+from actors.messages import (
+    BATCH,
+    CONFLICT,
+    DECIDED,
+    SKIPPED,
+    STALE_BUNDLE,
+    STALE_RECORD,
+    Decided,
+    DecidedAction,
+    DecisionRequest,
+)
+from actors.owner import Owner
+from actors.owner_clock import EventTime
+from actors.records import AgentRecord
+from policies.effect import Effect
+from policies.verdict import decide as verdict_of
+
+ALLOW_LIFETIME_US = 30_000_000
+
+# Denials that say nothing about the action itself: they do not bind an idempotency key, so that a retry is decided.
+_TRANSIENT = frozenset({"deadline_passed", "clock_uncertain", "lease_expired", "no_active_bundle"})
+
+Answer = tuple[Any, ...]
+_SPENT: Answer = ("spent",)
+
+
+def decide(owner: Owner, digest: str | None, raw: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
+    """Decide a batch, in order; what was permitted is past to the later ones.
+
+    Args:
+        digest: of the bundle that the batch was prepared with (bit i means nothing without it).
+        raw: `DecisionRequest` tuples.
+    Returns: ``(BATCH, answers)``, each answer tagged as `actors.messages` says, or ``(STALE_BUNDLE, digest)``.
+        Everything DECIDED is durable (but dry runs).
+    Raises: JournalError: nothing was decided; the caller answers nobody with a permission.
+    Cost: one fsync, and about 40 µs an action.
+    """
+    current = owner.active.digest if owner.active else None
+    if digest != owner.activation.digest or digest != current:
+        return (STALE_BUNDLE, owner.activation.digest)
+    requests = [DecisionRequest._make(item) for item in raw]
+    answers = _stale_records(owner, requests)
+    step = _Step(owner.event_time())
+    try:
+        with owner.journal.transaction() as transaction:
+            for position, request in enumerate(requests):
+                if answers[position] is None:
+                    answers[position] = _decide_one(owner, request, step, transaction)
+            step.save(transaction)
+    except BaseException:
+        # What was changed in memory did not become durable: everybody wakes from the journal again.
+        owner.forget_memory()
+        raise
+    owner.rest_surplus()
+    return (BATCH, answers)
+
+
+def _stale_records(owner: Owner, requests: list[DecisionRequest]) -> list[Answer | None]:
+    """STALE_RECORD for what was prepared with another version of its subject's record, and for its whole group
+    (so that the items of a group are decided in order), None for the rest."""
+    answers: list[Answer | None] = []
+    stale_groups: set[int] = set()
+    for request in requests:
+        record = owner.record(request.tenant, request.subject_type, request.subject_id)
+        version = record.record_version if record else 0
+        if request.record_version == version:
+            answers.append(None)
+            continue
+        answers.append((STALE_RECORD, version, json.dumps(record.to_json()) if record else None))
+        stale_groups.add(request.group)
+    for position, request in enumerate(requests):
+        if answers[position] is None and request.group and request.group in stale_groups:
+            answers[position] = (STALE_RECORD, request.record_version, None)
+    return answers
+
+
+def _decide_one(owner: Owner, request: DecisionRequest, step: _Step, transaction: Transaction) -> Answer:
+    if request.group and request.group in step.stopped_groups:
+        return (SKIPPED,)
+    key = agent_key(request.tenant, request.subject_type, request.subject_id)
+    agent = owner.agent(key)
+    record = owner.record_of(agent, request.tenant, request.subject_type, request.subject_id)
+    session, session_refusal = _session(owner, agent, record, request, step)
+    # INVARIANT (fail closed): whether we can decide at all comes first, so that no earlier allow is repeated by an
+    # owner that cannot tell the time or may have missed a stop.
+    refusal = _unable(owner, request, step.time)
+    replay = None if refusal or request.dry_run else _replay(owner, key, request, step)
+    permitted = False
+    match replay:
+        case (messages.DECIDED, *repeated):
+            answer: Answer = replay
+            permitted = Decided._make(repeated).expires_us > 0
+        case (messages.CONFLICT, _):
+            answer = replay
+        case _:
+            refusal = refusal or ("idempotency_key_spent" if replay else _unknown(record, request))
+            decided = _verdict(owner, request, refusal or session_refusal, session, step)
+            if not request.dry_run:
+                bind = replay is None
+                _keep(owner, key, agent, record, session, request, decided, step, transaction, bind=bind)
+            permitted = decided.expires_us > 0 and not request.dry_run
+            answer = (DECIDED, *decided)
+    if request.stop_on == ("permit" if permitted else "deny"):
+        step.stopped_groups.add(request.group)
+    return answer
+
+
+def _replay(owner: Owner, key: str, request: DecisionRequest, step: _Step) -> Answer | None:
+    """What an idempotency key is bound to: the decision again, a CONFLICT, or `_SPENT` when it was used up."""
+    if request.idempotency_key is None:
+        return None
+    bound = step.bound.get((key, request.idempotency_key))
+    if bound is None:
+        rows = owner.journal.read(
+            "SELECT d.digest, d.answer, d.outcome FROM idempotency i JOIN decisions d ON d.id = i.decision"
+            " WHERE i.agent = ? AND i.key = ?",
+            (key, request.idempotency_key),
+        )
+        if not rows:
+            return None
+        bound = rows[0]
+    digest, answer_json, outcome = bound
+    if digest != _binding(request):
+        return (
+            CONFLICT,
+            f"idempotency key `{request.idempotency_key}` is bound to another action or other arguments",
+        )
+    answer = read_answer(answer_json)
+    if outcome is not None or 0 < answer.expires_us <= step.time.us:
+        return _SPENT
+    return (DECIDED, *answer._replace(replayed=True))
+
+
+def _unable(owner: Owner, request: DecisionRequest, time: EventTime) -> str | None:
+    """Why this owner cannot decide now, if it cannot. Says nothing about the action, so it binds no key."""
+    if not time.certain:
+        return "clock_uncertain"
+    if not owner.directory.fresh(now_s=owner.world.monotonic_us() / 1e6):
+        return "lease_expired"
+    if request.deadline_us <= owner.world.wall_us():
+        return "deadline_passed"
+    if owner.active is None:
+        return "no_active_bundle"
+    return None
+
+
+def _unknown(record: AgentRecord | None, request: DecisionRequest) -> str | None:
+    if record is not None:
+        return None
+    return "unknown_agent" if request.subject_type == "agent" else "unknown_subject"
+
+
+def _verdict(
+    owner: Owner, request: DecisionRequest, refusal: str | None, session: Session | None, step: _Step
+) -> Decided:
+    if refusal is None and owner.active is not None:
+        verdict = verdict_of(
+            owner.active.bundle,
+            possibly=request.possibly,
+            certainly=request.certainly,
+            refusal=request.refusal,
+        )
+        effect, reason_code = verdict.effect, verdict.reason_code
+        reasons = tuple((r.rule, r.because, r.controls) for r in verdict.reasons)
+        detail = request.detail if reason_code == request.refusal else ""
+    else:
+        effect, reason_code, reasons, detail = Effect.DENY, refusal or "no_active_bundle", (), ""
+    permitted = effect in (Effect.ALLOW, Effect.MODIFY)
+    return Decided(
+        id="" if request.dry_run else owner.new_event_id(step.time.us),
+        effect=str(effect),
+        reason_code=reason_code,
+        reasons=reasons,
+        detail=detail,
+        session=session.name if session else None,
+        expires_us=step.time.us + ALLOW_LIFETIME_US if permitted else 0,
+        bundle=owner.activation.digest,
+        replayed=False,
+    )
+
+
+def _keep(
+    owner: Owner,
+    key: str,
+    agent: LiveAgent,
+    record: AgentRecord | None,
+    session: Session | None,
+    request: DecisionRequest,
+    answer: Decided,
+    step: _Step,
+    transaction: Transaction,
+    *,
+    bind: bool,
+) -> None:
+    """Everything that a decision leaves behind: evidence, what was seen, the session's use, the replay."""
+    now_us = step.time.us
+    active = owner.active
+    facts = active.facts(request.resource_type, request.resource_id) if active else None
+    transaction.append(
+        evidence_rows.decision_row(
+            request,
+            answer,
+            time_us=now_us,
+            duration_us=max(0, owner.world.wall_us() - request.received_us),
+            workflow_id=session.workflow_id if session else None,
+            record=record,
+            facts=facts,
+            atoms=active.defined(request.possibly) if active else [],
+        )
+    )
+    if session is not None:
+        session.last_us = now_us
+        if answer.expires_us:
+            session.actions += 1
+        step.sessions[key, session.name] = session
+    if answer.expires_us and active is not None:
+        capability = active.capability(request.resource_type, request.resource_id)
+        seen_key, seen = agent.see(
+            (request.action, request.resource_type, request.resource_id), capability, now_us
+        )
+        step.seen[key, seen_key] = seen
+    remembered = json.dumps(
+        DecidedAction(
+            tenant=request.tenant,
+            subject_type=request.subject_type,
+            subject_id=request.subject_id,
+            action=request.action,
+            resource_type=request.resource_type,
+            resource_id=request.resource_id,
+            arguments_digest=request.arguments_digest.hex(),
+            evidence_digest=request.evidence_digest.hex(),
+            workflow_id=session.workflow_id if session else None,
+        )
+    )
+    answer_json = json.dumps(answer)
+    binding = _binding(request)
+    step.decisions.append((answer.id, key, now_us, binding, answer_json, remembered))
+    if bind and request.idempotency_key is not None and answer.reason_code not in _TRANSIENT:
+        step.bound[key, request.idempotency_key] = (binding, answer_json, None)
+        step.keys.append((key, request.idempotency_key, answer.id, now_us))
+
+
+def _session(
+    owner: Owner, agent: LiveAgent, record: AgentRecord | None, request: DecisionRequest, step: _Step
+) -> tuple[Session | None, str | None]:
+    """The session that an action belongs to, or why it has none."""
+    if request.session is None:
+        if record is None:
+            return None, None
+        if not record.standing:
+            return None, "session_required"
+        return owner.standing_session(agent, step.time.us), None
+    genuine = read_session_id(request.session, key=owner.settings.session_key, subject=agent.key)
+    if genuine is None or genuine.ordinal != owner.settings.ordinal:
+        return None, "unknown_session"
+    session = owner.find_session(agent, genuine.text)
+    if session is None:
+        return None, "unknown_session"
+    if genuine.expires_us <= step.time.us:
+        return session, "session_expired"
+    state = session.state(step.time.us)
+    return session, None if state == "live" else f"session_{state}"
+
+
+class _Step:
+    """What one batch writes, collected so that each table is written once."""
+
+    def __init__(self, time: EventTime) -> None:
+        self.time = time
+        self.sessions: dict[tuple[str, str], Session] = {}
+        self.seen: dict[tuple[str, SeenKey], Seen] = {}
+        self.decisions: list[tuple[Any, ...]] = []
+        self.keys: list[tuple[Any, ...]] = []
+        self.bound: dict[tuple[str, str], tuple[bytes, str, str | None]] = {}
+        self.stopped_groups: set[int] = set()
+
+    def save(self, transaction: Transaction) -> None:
+        save_sessions(transaction, [(key, session) for (key, _), session in self.sessions.items()])
+        save_seen(transaction, [(key, seen_key, seen) for (key, seen_key), seen in self.seen.items()])
+        save_decisions(transaction, self.decisions, self.keys)
+        transaction.set_meta("event_time_us", self.time.us)
+
+
+def read_answer(text: str) -> Decided:
+    values = json.loads(text)
+    answer = Decided._make(values)
+    return answer._replace(reasons=tuple((r, b, tuple(c)) for r, b, c in answer.reasons))
+
+
+def _binding(request: DecisionRequest) -> bytes:
+    """What an idempotency key is bound to: the whole action, so that a key cannot be carried to another tool."""
+    target = f"{request.session}\0{request.action}\0{request.resource_type}\0{request.resource_id}\0".encode()
+    return target + request.arguments_digest
