@@ -52,7 +52,7 @@ class Lane:
         Args:
             digest: of the bundle that they were prepared with.
             timeout_s: how long the caller waits at most.
-        Returns: what `Owner.decide` returns for these requests.
+        Returns: what `deciding.decide` returns for these requests.
         Raises: OverloadedError: the lane is full. UnavailableError: the owner did not answer in time.
         """
         if self._size + len(requests) > MAX_WAITING:
