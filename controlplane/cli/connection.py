@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from controlplane.errors import GovernanceError
+from controlplane.errors import GovernanceError, InputError
 from controlplane.settings import DATA_VARIABLE, DataDirectoryError, Settings, default_data
 
 if TYPE_CHECKING:
@@ -57,12 +57,16 @@ def connect(data: Path | None, url: str | None, key: str | None) -> Iterator[Con
     """A client of the control plane that the options name.
 
     Raises: DataDirectoryError: neither the options nor the data directory say where or with which key;
-        RemoteError: from within the block, for whatever its calls meet.
+        InputError: the key is none; RemoteError: from within the block, for whatever its calls meet.
     """
     from controlplane_sdk.client import ControlPlane, ControlPlaneError
 
     where, secret = resolve(data, url, key)
-    with ControlPlane(where, secret, timeout_s=30) as client:
+    try:
+        connection = ControlPlane(where, secret, timeout_s=30)
+    except ValueError as error:
+        raise InputError(str(error), code="invalid_key") from None
+    with connection as client:
         try:
             yield client
         except ControlPlaneError as error:

@@ -2,7 +2,7 @@
 
 from controlplane_sdk import ControlPlane
 
-with ControlPlane("http://127.0.0.1:8443", key) as control_plane:
+with ControlPlane("http://127.0.0.1:8470", key) as control_plane:
     decision = control_plane.decide(agent="treasury-bot", tool="payments.transfer", arguments=arguments)
     if decision:                                     # False for everything but a clean allow
         result = transfer(**arguments)

@@ -8,6 +8,7 @@ report that did not arrive must not look as if it had.
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ import httpx
 from controlplane_sdk.decision import Decision, arguments_digest, denied, read_answer
 
 MAX_DEADLINE_S = 30
+_KEY = re.compile(r"cp_[A-Za-z0-9_-]+")
 
 
 class ControlPlaneError(Exception):
@@ -48,11 +50,13 @@ class ControlPlane:
     """A connection to one control plane; thread-safe, keeps its connections open, a context manager.
 
     Args:
-        url: where the control plane listens, e.g. `http://127.0.0.1:8443`.
+        url: where the control plane listens, e.g. `http://127.0.0.1:8470`.
         key: an API key (`cp_…`); what it may ask and do depends on its role.
         timeout_s: how long to wait for an answer; the service denies what it could only answer later.
         transport: another way to carry requests than the network, for tests.
         now: the clock that allows expire by.
+
+    Raises: ValueError: `key` cannot be a key.
 
     Proxies and other settings from the environment are not used: what decides must not depend on them.
     """
@@ -66,6 +70,12 @@ class ControlPlane:
         transport: httpx.BaseTransport | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
+        if not _KEY.fullmatch(key):
+            # The text itself is not shown: it may be most of a secret.
+            raise ValueError(
+                "`key` must be an api key as `controlplane keys create` prints it: `cp_` and then ascii letters, "
+                f"digits, `-` and `_`; found {_mistake(key)}"
+            )
         self._now = now
         self._http = httpx.Client(
             base_url=url,
@@ -248,6 +258,17 @@ class ControlPlane:
         if body is not None:
             headers["Content-Type"] = "application/json"
         return self._http.request(method, path, content=body, headers=headers)
+
+
+def _mistake(key: str) -> str:
+    if not key:
+        return "an empty text"
+    if not key.startswith("cp_"):
+        return "a text that does not begin with `cp_`"
+    if key == "cp_":
+        return "nothing after `cp_`"
+    odd = next(char for char in key if not _KEY.fullmatch(f"cp_{char}"))
+    return f"the character {odd!a} at position {key.index(odd)}"
 
 
 def _encode(value: Any) -> bytes:

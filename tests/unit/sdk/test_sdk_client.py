@@ -246,3 +246,19 @@ def test_a_call_that_never_left_is_tried_once_more() -> None:
 def test_a_session_answer_without_a_session_is_an_error() -> None:
     with pytest.raises(ControlPlaneError, match="names no session"):
         Service(httpx.Response(201, json={})).client().open_session("a")
+
+
+@pytest.mark.parametrize(
+    ("key", "found"),
+    [
+        ("", "an empty text"),
+        ("sk-123", "does not begin with `cp_`"),
+        ("cp_", "nothing after"),
+        ("cp_…", "the character '\\u2026' at position 3"),
+        ("cp_abc\n", "the character '\\n' at position 6"),
+    ],
+)
+def test_what_cannot_be_a_key_is_refused_before_anything_is_asked(key: str, found: str) -> None:
+    with pytest.raises(ValueError, match=r"`controlplane keys create` prints it") as caught:
+        ControlPlane("http://cp.example/", key)
+    assert found in str(caught.value)
