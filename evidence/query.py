@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from typing import Final
 
@@ -13,6 +14,7 @@ from evidence.table import open_dataset
 
 VIEW: Final = "evidence"
 _BATCH_ROWS: Final = 10_000
+_UNKNOWN_TABLE: Final = re.compile(r"Table with name (.+) does not exist!")
 
 
 def query(
@@ -62,6 +64,14 @@ def _run(connection: duckdb.DuckDBPyConnection, sql: str, *, max_rows: int, time
         if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
             raise QueryError(f"expected one SELECT over the view `{VIEW}`, found `{sql.strip()}`")
         return _fetched(connection.sql(sql).to_arrow_reader(_BATCH_ROWS), max_rows)
+    except duckdb.CatalogException as error:
+        # DuckDB would propose one of its own catalog's tables.
+        unknown = _UNKNOWN_TABLE.search(str(error))
+        if unknown is None:
+            raise QueryError(f"the query failed: {error}") from error
+        raise QueryError(
+            f"there is no table `{unknown[1]}`: the evidence is the view `{VIEW}`", code="unknown_table"
+        ) from error
     except duckdb.OutOfMemoryException as error:
         raise QueryError("the query needs more memory than it may use", code="query_too_large") from error
     except (

@@ -33,6 +33,13 @@ def test_the_order_asked_for_is_kept_and_times_are_utc(path: str) -> None:
     assert answer.schema.field("event_time").type == pa.timestamp("us", tz="UTC")
 
 
+def test_an_unknown_table_is_told_what_the_view_is_called(path: str) -> None:
+    with pytest.raises(
+        QueryError, match=r"^there is no table `decisions`: the evidence is the view `evidence`$"
+    ):
+        query(path, "SELECT * FROM decisions")
+
+
 def test_an_empty_table_answers(tmp_path: Path) -> None:
     EvidenceTable.open_or_create(str(tmp_path / "t"))
     assert query(str(tmp_path / "t"), "SELECT * FROM evidence").num_rows == 0
