@@ -17,8 +17,13 @@ from controlplane.settings import Settings
 
 class Health(StrEnum):
     READY = "ready"
+    STARTING = "starting"
     UNHEALTHY = "unhealthy"
     NOT_RUNNING = "not_running"
+
+
+_STARTING = frozenset({Stage.PREPARING, Stage.RAY, Stage.SERVICE, Stage.DOOR})
+_SUPERVISOR = "controlplane.lifecycle.supervisor"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +40,7 @@ class Process:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
     """Args:
-    reason: why it is unhealthy, in words.
+    reason: how far its start is, or why it is unhealthy, in words.
     readyz, service: the bodies of /readyz and /v1/status, empty when they did not answer.
     """
 
@@ -55,6 +60,9 @@ def look(settings: Settings, *, key: str | None) -> Status:
         failed = state is not None and state.stage is Stage.FAILED
         reason = f"the last start failed: {state.message}" if state and failed else "nothing runs"
         return Status(health=Health.NOT_RUNNING, reason=reason, state=None, processes=())
+    if (state is None or not state.supervised) and any(found.name == _SUPERVISOR for found in processes):
+        reason = "the supervisor is about to begin"
+        return Status(health=Health.STARTING, reason=reason, state=None, processes=processes)
     if state is None:
         reason = "processes without a supervisor; run `controlplane up` or `controlplane down`"
         return Status(health=Health.UNHEALTHY, reason=reason, state=None, processes=processes)
@@ -67,8 +75,9 @@ def look(settings: Settings, *, key: str | None) -> Status:
     service: dict[str, Any] = {}
     if key is not None and answer.readiness is not Readiness.SILENT:
         service = _service(state.url, key)
+    starting = state.supervised and state.stage in _STARTING
     return Status(
-        health=Health.UNHEALTHY if reasons else Health.READY,
+        health=Health.READY if not reasons else Health.STARTING if starting else Health.UNHEALTHY,
         reason="; ".join(reasons),
         state=state,
         processes=tuple(sorted(processes, key=lambda process: -process.memory_bytes)),

@@ -68,6 +68,7 @@ class Supervisor:
                         self._cluster.start()
                     first, ready_since = False, time.monotonic()
                     self._report(Stage.READY, "ready")
+                    self._say_where()
                     self._watch()
                     if time.monotonic() - ready_since > 10 * LONGEST_PAUSE_S:
                         pause_s = FIRST_PAUSE_S
@@ -131,6 +132,15 @@ class Supervisor:
             log.error("starting the service again failed: %s", error)
         else:
             self._report(Stage.READY, "ready, after the service was started again")
+
+    def _say_where(self) -> None:
+        """For who watches in the foreground; plain `up` says the same."""
+        settings = self._settings
+        log.info("url           %s", settings.url)
+        log.info("data          %s", settings.data)
+        log.info("operator key  %s", settings.operator_key)
+        log.info("evidence      %s", settings.evidence_table)
+        log.info("logs          %s", settings.logs)
 
     def _report(self, stage: Stage, message: str) -> None:
         log.info("%s: %s", stage, message)

@@ -7,13 +7,16 @@ import random
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from controlplane.errors import ConflictError
+from controlplane.lifecycle import status as status_module
 from controlplane.lifecycle import up as up_module
 from controlplane.lifecycle.bounded_log import BOUND_BYTES, open_bounded, tail
 from controlplane.lifecycle.ports import draw
 from controlplane.lifecycle.processes import Identity
+from controlplane.lifecycle.readiness import Answer, Readiness
 from controlplane.lifecycle.run_state import RunState, Stage
 from controlplane.lifecycle.status import Health, look
 from controlplane.lifecycle.supervisor_lock import hold
@@ -130,6 +133,39 @@ def test_status_tells_why_the_last_start_failed(settings: Settings) -> None:
         settings.run_state
     )
     assert look(settings, key=None).reason == "the last start failed: port 1 is taken"
+
+
+@pytest.mark.parametrize(
+    ("stage", "health"),
+    [
+        (Stage.PREPARING, Health.STARTING),
+        (Stage.DOOR, Health.STARTING),
+        (Stage.RESTARTING, Health.UNHEALTHY),
+        (Stage.STOPPING, Health.UNHEALTHY),
+        (Stage.READY, Health.UNHEALTHY),
+    ],
+)
+def test_a_start_that_is_not_over_is_not_unhealthy(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, stage: Stage, health: Health
+) -> None:
+    monkeypatch.setattr(status_module, "ours", lambda settings: [psutil.Process()])
+    silent = Answer(readiness=Readiness.SILENT, reason="no answer", body={})
+    monkeypatch.setattr(status_module, "ask", lambda url: silent)
+    replace(running(settings), stage=stage).write(settings.run_state)
+    assert look(settings, key=None).health is health
+
+
+@pytest.mark.parametrize("left_behind", [False, True])
+def test_a_supervisor_that_has_not_reported_yet_is_starting(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, left_behind: bool
+) -> None:
+    if left_behind:
+        running(settings, supervisor=GONE)
+    monkeypatch.setattr(status_module, "ours", lambda settings: [psutil.Process()])
+    command = ["/usr/bin/python3", "-m", "controlplane.lifecycle.supervisor"]
+    monkeypatch.setattr(psutil.Process, "cmdline", lambda process: command)
+    monkeypatch.setattr(psutil.Process, "name", lambda process: "python3")
+    assert look(settings, key=None).health is Health.STARTING
 
 
 def test_a_log_stops_growing(tmp_path: Path) -> None:
