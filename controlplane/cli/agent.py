@@ -29,22 +29,28 @@ def register(
     id: Annotated[str, typer.Argument(help="The agent's id, e.g. `treasury-bot`.")],
     owner: Annotated[str | None, typer.Option(help="Who answers for it.")] = None,
     tool: Annotated[
-        list[str] | None, typer.Option(help="A tool it declares to call. Repeat for more.")
+        list[str] | None, typer.Option(help="A tool it declares to call. Repeat for more; '' = none.")
     ] = None,
     label: Annotated[
-        list[str] | None, typer.Option(help="A label that rules may match. Repeat for more.")
+        list[str] | None, typer.Option(help="A label that rules may match. Repeat for more; '' = none.")
     ] = None,
     attributes: Annotated[
         JsonObject | None,
         typer.Option(parser=JsonObject.parse, metavar="JSON", help="Other registered facts."),
     ] = None,
     isolation: Annotated[
-        Isolation,
-        typer.Option(help="hosted: shares a host; dedicated: a process of its own. Fixed from then on."),
-    ] = Isolation.HOSTED,
+        Isolation | None,
+        typer.Option(
+            help="hosted: shares a host; dedicated: a process of its own. Fixed from then on. [default: hosted]"
+        ),
+    ] = None,
     standing: Annotated[
-        bool, typer.Option(help="Whether it may act without naming a session; if not, that is denied.")
-    ] = True,
+        bool | None,
+        typer.Option(
+            "--standing/--no-standing",
+            help="Whether it may act without naming a session; if not, that is denied. [default: standing]",
+        ),
+    ] = None,
     version: Annotated[str | None, typer.Option(help="The agent's own version.")] = None,
     data: DataOption = None,
     url: UrlOption = None,
@@ -53,20 +59,23 @@ def register(
 ) -> None:
     """Register an agent, or change what is registered of it.
 
+    What is not given stays as it was registered before; a list that is given replaces the earlier one.
+
     Example: controlplane agent register treasury-bot --owner ada --tool 'payments.transfer' --label finance
     """
-    body: dict[str, Any] = {"id": id, "isolation": isolation.value, "standing": standing}
     optional = {
         "owner": owner,
-        "tools": tool,
-        "labels": label,
+        "tools": _given(tool),
+        "labels": _given(label),
         "version": version,
         "attributes": None if attributes is None else attributes.value,
+        "isolation": None if isolation is None else isolation.value,
+        "standing": standing,
     }
-    body |= {name: value for name, value in optional.items() if value}
+    body = {"id": id, **{name: value for name, value in optional.items() if value is not None}}
     with connect(data, url, key) as client:
         answer = client.request("POST", "/v1/agents", body)
-    show(as_json, answer, lambda console: console.print(f"registered {id}"))
+    show(as_json, answer, lambda console: _print_registered(console, id, answer))
 
 
 @app.command("list")
@@ -103,10 +112,26 @@ def show_agent(
     key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show an agent: what is registered, its sessions, and its capability graph."""
+    """Show an agent: its record, sessions and capabilities."""
     with connect(data, url, key) as client:
         answer = client.request("GET", f"/v1/agents/{quote(id, safe='')}")
     show(as_json, answer, lambda console: _print(console, answer))
+
+
+def _given(values: list[str] | None) -> list[str] | None:
+    """None = not given; one empty text = none at all."""
+    return [value for value in values if value] if values else None
+
+
+def _print_registered(console: Console, id: str, answer: dict[str, Any]) -> None:
+    console.print(f"registered {cell(id)}")
+    shown = {"owner": "nobody", "labels": "none"} | {
+        name: value for name in ("owner", "labels") if (value := answer.get(name))
+    }
+    tools = answer.get("tools") or []
+    shown["tools"] = f"{len(tools)} declared" if tools else "none declared (which denies nothing)"
+    extra = {name: answer.get(name) for name in ("attributes", "isolation", "standing", "version")}
+    pairs(console, shown | extra)
 
 
 def _print(console: Console, answer: dict[str, Any]) -> None:

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import sys
+from importlib import metadata
+from typing import Annotated
 
 import typer
 
 from controlplane.cli import agent, bundle, evidence, keys, policy, principal, running
 from controlplane.cli.decide import decide
 from controlplane.cli.output import FAILED, USAGE, complain
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"controlplane {metadata.version('fleet-controlplane')}")
+        raise typer.Exit
+
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -19,6 +28,20 @@ app = typer.Typer(
     "Start with `controlplane up`, then `controlplane bundle activate FILES…`, "
     "`controlplane agent register ID`, `controlplane decide --agent ID --tool TOOL`.",
 )
+
+
+@app.callback()
+def controlplane(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", show_default=False, is_eager=True, callback=_print_version
+        ),
+    ] = False,
+) -> None:
+    """The options of the command itself."""
+
+
 app.command("up")(running.up)
 app.command("down")(running.down)
 app.command("status")(running.status)

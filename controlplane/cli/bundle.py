@@ -21,12 +21,16 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Check, activate and show bundles of policies.")
 
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+# What people paste: the digest or its beginning, with or without the name of its hash.
+PREFIX = re.compile(r"sha256:[0-9a-f]{1,64}|[0-9a-f]{4,64}")
 
 
 @app.command("check")
 @reported
 def check(files: FilesArgument, as_json: JsonOption = False) -> None:
-    """Compile documents without a control plane: every error with file, line, column and a hint.
+    """Compile documents, without a control plane.
+
+    Every error comes with file, line, column and a hint.
 
     Example: controlplane bundle check policies/ catalog.yaml
     """
@@ -48,16 +52,20 @@ def check(files: FilesArgument, as_json: JsonOption = False) -> None:
 def activate(
     what: Annotated[
         list[str],
-        typer.Argument(metavar="FILES…|DIGEST", help="Documents to upload, or a stored bundle's digest."),
+        typer.Argument(
+            metavar="FILES…|DIGEST",
+            help="Documents to upload, or a stored bundle's digest, or how it begins.",
+        ),
     ],
     data: DataOption = None,
     url: UrlOption = None,
     key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Put a bundle in force on every host; uploads it first when given as files.
+    """Put a bundle in force on every host.
 
-    Returns when every host has acknowledged. Lagging hosts deny until they have it; they get it by themselves.
+    Files are uploaded first, as one bundle; it replaces the active one as a whole. Returns when every host has
+    acknowledged. Lagging hosts deny until they have it; they get it by themselves.
 
     Example: controlplane bundle activate policies/
     """
@@ -95,7 +103,10 @@ def list_bundles(
 @app.command("show")
 @reported
 def show_bundle(
-    digest: Annotated[str | None, typer.Argument(help="A stored bundle. [default: the active one]")] = None,
+    digest: Annotated[
+        str | None,
+        typer.Argument(help="A stored bundle's digest, or how it begins. [default: the active one]"),
+    ] = None,
     data: DataOption = None,
     url: UrlOption = None,
     key: KeyOption = None,
@@ -103,7 +114,7 @@ def show_bundle(
 ) -> None:
     """Show a bundle with the documents it was compiled from."""
     with connect(data, url, key) as client:
-        wanted = digest or client.request("GET", "/v1/bundles").get("active")
+        wanted = _resolved(client, digest) if digest else client.request("GET", "/v1/bundles").get("active")
         if not wanted:
             raise InputError(
                 "no bundle is active: everything is denied; activate one with `controlplane bundle activate FILES…`",
@@ -114,12 +125,33 @@ def show_bundle(
 
 
 def _activate(client: ControlPlane, what: list[str]) -> dict[str, Any]:
-    if len(what) == 1 and DIGEST.fullmatch(what[0]):
-        return client.request("POST", f"/v1/bundles/{what[0]}/activate")
+    if len(what) == 1 and PREFIX.fullmatch(what[0]) and not Path(what[0]).exists():
+        return client.request("POST", f"/v1/bundles/{_resolved(client, what[0])}/activate")
     sources = [
         {"name": source.name, "text": source.text} for source in read_sources([Path(name) for name in what])
     ]
     return client.request("POST", "/v1/bundles", {"sources": sources, "activate": True})
+
+
+def _resolved(client: ControlPlane, prefix: str) -> str:
+    """The digest that begins so. Raises: InputError: none of the stored ones does, or several do."""
+    if DIGEST.fullmatch(prefix):
+        return prefix
+    begins = prefix if prefix.startswith("sha256:") else f"sha256:{prefix}"
+    stored = [entry["digest"] for entry in client.request("GET", "/v1/bundles")["bundles"]]
+    match [digest for digest in stored if digest.startswith(begins)]:
+        case [digest]:
+            return str(digest)
+        case []:
+            raise InputError(
+                f"no stored bundle's digest begins with `{prefix}`; see `controlplane bundle list`",
+                code="unknown_bundle",
+            )
+        case several:
+            raise InputError(
+                f"`{prefix}` begins the digests of {len(several)} bundles: {', '.join(several)}",
+                code="ambiguous_bundle",
+            )
 
 
 def _print_uploaded(console: Console, bundle: dict[str, Any]) -> None:
@@ -139,6 +171,8 @@ def _located(warning: object) -> str:
 def _print_activated(console: Console, answer: dict[str, Any]) -> None:
     _print_uploaded(console, answer)
     lagging = answer.get("lagging") or []
+    if replaced := answer.get("replaces"):
+        console.print(cell(f"replaces {answer.get('replaces_name') or ''} {replaced}"))
     console.print(f"active; acknowledged by {cell(answer.get('acknowledged') or 'nobody')}")
     if lagging:
         console.print(f"lagging, denying until they have it: {cell(lagging)}", style="yellow")

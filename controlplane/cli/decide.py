@@ -9,6 +9,7 @@ import typer
 from controlplane.cli.connection import DataOption, KeyOption, UrlOption, connect
 from controlplane.cli.json_values import JsonObject
 from controlplane.cli.output import JsonOption, pairs, reported, show
+from controlplane.errors import InputError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,7 +43,10 @@ def decide(
     key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Decide one action, with reasons. Exit status: 0 allowed, 4 not allowed (a dry run: by its effect).
+    """Decide one action, with reasons.
+
+    Exit status: 0 allowed, 4 denied (a dry run: by its effect), 1 when there was no decision: the control plane
+    could not be asked, or refused the question.
 
     Example: controlplane decide --agent treasury-bot --tool payments.transfer --args '{"amount": 12000}'
     """
@@ -56,6 +60,7 @@ def decide(
             idempotency_key=idempotency_key,
             dry_run=dry_run,
         )
+        _refuse_unanswered(decision)
     shown = {
         "allowed": decision.allowed,
         "effect": decision.effect,
@@ -75,6 +80,27 @@ def decide(
     show(as_json, shown, lambda console: _print(console, decision, dry_run=dry_run))
     if not (decision.allowed or (dry_run and decision.effect == "allow")):
         raise typer.Exit(NOT_ALLOWED)
+
+
+def _refuse_unanswered(decision: Decision) -> None:
+    """Tell what the control plane denied from what the client denies because it got no usable answer.
+
+    Raises: InputError: nothing was sent. ControlPlaneError: no answer, an error, or an allow that is not clean.
+    """
+    if decision.allowed or decision.raw.get("decision") is False:
+        return
+    if decision.reason_code == "invalid_arguments":
+        raise InputError(decision.message, code=decision.reason_code)
+    from controlplane_sdk.client import ControlPlaneError
+
+    if decision.reason_code == "unreachable":
+        raise ControlPlaneError(0, decision.reason_code, decision.message)
+    kind, _, status = decision.reason_code.partition("_")
+    error = decision.raw.get("error")
+    named = error.get("code") if isinstance(error, dict) else None
+    raise ControlPlaneError(
+        int(status) if kind == "http" else 200, named or decision.reason_code, decision.message
+    )
 
 
 def _print(console: Console, decision: Decision, *, dry_run: bool) -> None:

@@ -35,7 +35,9 @@ def query(
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.", show_default=False)] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Ask in SQL. Needs the table alone: no control plane has to run.
+    """Ask in SQL, from the table alone.
+
+    No control plane has to run.
 
     Example: controlplane evidence query "select decision, count(*) from evidence group by 1"
     """

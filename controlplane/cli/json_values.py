@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import typer
+
+from controlplane.errors import GovernanceError
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,16 +24,18 @@ class JsonObject:
         """`{…}`, `@FILE`, or `@-` for stdin. Raises: typer.BadParameter."""
         if isinstance(text, JsonObject):
             return text
-        source = text
+        from controlplane.wire.json_input import parse
+
+        source = os.fsencode(text)
         if text.startswith("@"):
             try:
-                source = sys.stdin.read() if text == "@-" else Path(text[1:]).read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError) as error:
-                raise typer.BadParameter(f"cannot read `{text[1:]}`: {error}") from None
+                source = sys.stdin.buffer.read() if text == "@-" else Path(text[1:]).read_bytes()
+            except OSError as error:
+                raise typer.BadParameter(f"cannot read `{text[1:]}`: {error.strerror}") from None
         try:
-            value = json.loads(source)
-        except (ValueError, RecursionError) as error:
-            raise typer.BadParameter(f"`{source[:60]}` is no json: {error}") from None
-        if not isinstance(value, dict):
-            raise typer.BadParameter(f"`{source[:60]}` is json, but no object: write {{…}}")
-        return cls(value)
+            # The door's own reader: what it would refuse (a key twice, a number that no double holds) must not
+            # reach it as something else.
+            return cls(parse(source))
+        except GovernanceError as error:
+            shown = f"`{text[:60]}`{'…' if len(text) > 60 else ''}"
+            raise typer.BadParameter(f"{shown}: {error.message}") from None

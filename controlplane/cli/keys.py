@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from enum import StrEnum
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 
 from controlplane.cli.connection import DataOption, KeyOption, UrlOption, connect
-from controlplane.cli.output import JsonOption, reported, show, table
+from controlplane.cli.output import JsonOption, cell, reported, show, table
 
 app = typer.Typer(no_args_is_help=True, help="Create, list and revoke API keys.")
 
@@ -32,7 +33,9 @@ def create(
     role: Annotated[Role, typer.Option(help="What the key may do.")],
     agent: Annotated[
         list[str] | None,
-        typer.Option(help="An agent it speaks for; a gateway's may be a glob. Repeat for more."),
+        typer.Option(
+            help="An agent it speaks for: one id for --role agent; a gateway's may be a glob. Repeat for more."
+        ),
     ] = None,
     subject: Annotated[
         list[str] | None, typer.Option(help="Another subject it speaks for, like `user:*`. Repeat for more.")
@@ -53,10 +56,11 @@ def create(
     key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Create a key. It is shown once: only its hash is kept.
+    """Create a key, shown once: only its hash is kept.
 
     Example: controlplane keys create --role gateway --agent 'treasury-*' --grant workflows
     """
+    _check(role, agent or [], subject or [], grant or [])
     body: dict[str, Any] = {"role": role.value}
     optional = {
         "agents": agent,
@@ -109,8 +113,34 @@ def revoke(
 ) -> None:
     """Revoke a key. Within two seconds nobody accepts it any more."""
     with connect(data, url, key) as client:
-        answer = client.request("DELETE", f"/v1/keys/{id}")
-    show(as_json, answer, lambda console: console.print(f"revoked {id}"))
+        answer = client.request("DELETE", f"/v1/keys/{quote(id, safe='')}")
+    # The moment tells whether it was this call or an earlier one.
+    since = f" since {answer['revoked_at']}" if answer.get("revoked_at") else ""
+    show(as_json, answer, lambda console: console.print(cell(f"{id} is revoked{since}")))
+
+
+def _check(role: Role, agents: list[str], subjects: list[str], grants: list[Grant]) -> None:
+    """What the service would refuse, in terms of our options. Raises: typer.BadParameter."""
+    if role is Role.AGENT:
+        if len(agents) != 1 or "*" in agents[0]:
+            raise typer.BadParameter(
+                "an agent's key speaks for one agent: give its id once, no pattern", param_hint="--agent"
+            )
+        if subjects:
+            raise typer.BadParameter(
+                "an agent's key speaks for that agent alone; a key of `--role gateway` may speak for others",
+                param_hint="--subject",
+            )
+        if grants:
+            raise typer.BadParameter(
+                "an agent's key takes no grants: it may neither start workflows nor be a witness",
+                param_hint="--grant",
+            )
+    if role is Role.GATEWAY and not (agents or subjects):
+        raise typer.BadParameter(
+            "a gateway's key speaks for somebody: give `--agent 'treasury-*'` or `--subject 'user:*'`",
+            param_hint="--agent / --subject",
+        )
 
 
 def _seconds(text: str) -> int:

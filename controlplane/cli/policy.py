@@ -27,7 +27,9 @@ def policy() -> None:
 @app.command("test")
 @reported
 def test(files: FilesArgument, as_json: JsonOption = False) -> None:
-    """Tell the `kind: Test` stories among the documents to the real engine, in process.
+    """Tell `kind: Test` stories to the real engine.
+
+    In process, without a control plane.
 
     Exit status: 0 when every step came out as expected, 1 when not, or when there is no story.
 

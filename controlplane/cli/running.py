@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from controlplane.cli.connection import DataOption
-from controlplane.cli.output import FAILED, JsonOption, pairs, reported, screen, show, table
+from controlplane.cli.output import FAILED, JsonOption, complain, pairs, reported, screen, show, table
 from controlplane.settings import MAX_HOSTS, DataDirectoryError, Settings, default_data
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from controlplane.lifecycle.status import Status
 
 NOT_RUNNING = 3
+INTERRUPTED = 130
 
 
 @reported
@@ -39,12 +40,18 @@ def up(
         ),
     ] = None,
     foreground: Annotated[
-        bool, typer.Option("--foreground", help="Stay, log here, and end all on Ctrl-C.", show_default=False)
+        bool,
+        typer.Option(
+            "--foreground",
+            help="Stay, log here (also where things are), and end all on Ctrl-C.",
+            show_default=False,
+        ),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Start the control plane and wait until it is ready; if it is up, say where things are.
+    """Start the control plane, and wait until it is ready.
 
+    If it is up already, it only says where things are.
     A supervisor stays behind that starts it again from the data directory when it dies.
 
     Example: controlplane up --data ./cp --port 8470
@@ -56,12 +63,23 @@ def up(
         run_in_foreground(request)
         return
     console = screen(stderr=True)
-    with console.status("starting") as spinner:
+    try:
+        with console.status("starting") as spinner:
 
-        def progress(state: RunState) -> None:
-            spinner.update(f"{state.stage.value}: {state.message}")
+            def progress(state: RunState) -> None:
+                spinner.update(f"{state.stage.value}: {state.message}")
 
-        running = bring_up(request, progress=progress)
+            running = bring_up(request, progress=progress)
+    except KeyboardInterrupt:
+        # The supervisor has a session of its own: Ctrl-C reached this command alone.
+        complain(
+            as_json,
+            "interrupted",
+            f"interrupted; the control plane goes on starting in the background: "
+            f"`controlplane status --data {request.data}` tells how far it is, "
+            f"`controlplane down --data {request.data}` ends it",
+        )
+        raise typer.Exit(INTERRUPTED) from None
     where = {**_where(running.settings, running.state), "already": running.already}
 
     def human(console: Console) -> None:
@@ -74,7 +92,9 @@ def up(
 
 @reported
 def down(data: DataOption = None, as_json: JsonOption = False) -> None:
-    """End the control plane: every process of this data directory, and no other. The data stays.
+    """End every process of this control plane. The data stays.
+
+    No process of another data directory is touched.
 
     Example: controlplane down --data ./cp
     """
@@ -96,7 +116,10 @@ def down(data: DataOption = None, as_json: JsonOption = False) -> None:
 
 @reported
 def status(data: DataOption = None, as_json: JsonOption = False) -> None:
-    """Say how the control plane is. Exit status: 0 ready, 1 unhealthy, 3 not running."""
+    """Say how the control plane is, and what runs.
+
+    Exit status: 0 ready, 1 starting or unhealthy, 3 not running.
+    """
     from controlplane.lifecycle.status import Health, look
 
     folder = data or default_data(os.environ)
@@ -117,7 +140,7 @@ def status(data: DataOption = None, as_json: JsonOption = False) -> None:
     match found.health:
         case Health.READY:
             return
-        case Health.UNHEALTHY:
+        case Health.STARTING | Health.UNHEALTHY:
             raise typer.Exit(FAILED)
         case Health.NOT_RUNNING:
             raise typer.Exit(NOT_RUNNING)
@@ -151,7 +174,7 @@ def _as_json(settings: Settings, found: Status) -> dict[str, Any]:
 
 
 def _print(console: Console, settings: Settings, found: Status) -> None:
-    style = "bold green" if found.health.value == "ready" else "bold red"
+    style = {"ready": "bold green", "starting": "bold yellow"}.get(found.health.value, "bold red")
     console.print(
         found.health.value.replace("_", " ") + (f": {found.reason}" if found.reason else ""), style=style
     )

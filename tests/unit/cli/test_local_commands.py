@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import pytest
 from typer.testing import Result
 
 from controlplane.cli import app as app_module
+from controlplane.lifecycle import up as up_module
 from controlplane.settings import Settings
 
 Run = Callable[..., Result]
@@ -195,6 +197,33 @@ def test_every_command_has_help_and_json(run: Run, command: tuple[str, ...]) -> 
     done = run(*command, "--help")
     assert done.exit_code == 0
     assert "--json" in done.stdout
+
+
+@pytest.mark.parametrize("group", [(), *sorted({command[:-1] for command in COMMANDS} - {()})])
+def test_the_list_of_commands_cuts_no_line(
+    run: Run, group: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    _, _, commands = run(*group, "--help").stdout.partition("Commands:")
+    assert commands
+    assert "..." not in commands
+
+
+def test_the_version_is_printed(run: Run) -> None:
+    assert re.fullmatch(r"controlplane \d+\.\d+\.\d+\n", run("--version").stdout)
+
+
+@pytest.mark.parametrize("as_json", [(), ("--json",)])
+def test_an_interrupted_up_says_that_the_start_goes_on(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_json: tuple[str, ...]
+) -> None:
+    def interrupted(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(up_module, "bring_up", interrupted)
+    done = run("up", "--data", tmp_path / "cp", *as_json)
+    assert done.exit_code == 130
+    assert f"controlplane down --data {tmp_path / 'cp'}" in done.stderr
 
 
 def test_help_loads_nothing_heavy() -> None:

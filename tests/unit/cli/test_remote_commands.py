@@ -17,6 +17,7 @@ from controlplane.settings import Settings
 
 Run = Callable[..., Result]
 DIGEST = "sha256:" + "ab" * 32
+OTHER = "sha256:" + "ac" * 32
 
 
 @pytest.mark.parametrize(
@@ -55,8 +56,9 @@ DIGEST = "sha256:" + "ab" * 32
             ("agent", "register", "bot", "--tool", "mail.read", "--tool", "mail.send", "--no-standing"),
             "POST",
             "/v1/agents",
-            {"id": "bot", "isolation": "hosted", "standing": False, "tools": ["mail.read", "mail.send"]},
+            {"id": "bot", "standing": False, "tools": ["mail.read", "mail.send"]},
         ),
+        (("agent", "register", "bot", "--label", ""), "POST", "/v1/agents", {"id": "bot", "labels": []}),
         (("bundle", "activate", DIGEST), "POST", f"/v1/bundles/{DIGEST}/activate", None),
         (("keys", "revoke", "k1"), "DELETE", "/v1/keys/k1", None),
     ],
@@ -161,6 +163,93 @@ def test_files_are_uploaded_under_the_names_the_user_gave(
     assert "host-001" in done.stdout
 
 
+def activation(**known: Any) -> dict[str, Any]:
+    return {"digest": DIGEST, "acknowledged": ["host-000"], "lagging": [], **known}
+
+
+@pytest.mark.parametrize(
+    ("known", "shown"),
+    [
+        ({"replaces": OTHER, "replaces_name": "bank"}, f"replaces bank {OTHER}"),
+        ({"warnings": [{"file": "p", "line": 1, "column": 2, "message": "odd"}]}, "warning: p:1:2: odd"),
+    ],
+)
+def test_an_activation_says_what_it_replaces_and_what_is_odd(
+    ask: Run, remote: FakeControlPlane, known: dict[str, Any], shown: str
+) -> None:
+    remote.answer("POST", f"/v1/bundles/{DIGEST}/activate", activation(**known))
+    assert shown in ask("bundle", "activate", DIGEST).stdout.splitlines()
+
+
+@pytest.mark.parametrize("prefix", ["sha256:aba", "abab", "ab" * 32])
+def test_a_bundle_may_be_named_by_how_its_digest_begins(
+    ask: Run, remote: FakeControlPlane, prefix: str
+) -> None:
+    remote.answer("GET", "/v1/bundles", {"bundles": [{"digest": DIGEST}, {"digest": OTHER}]})
+    remote.answer("POST", f"/v1/bundles/{DIGEST}/activate", activation())
+    remote.answer("GET", f"/v1/bundles/{DIGEST}", {"digest": DIGEST, "sources": []})
+    assert ask("bundle", "activate", prefix).exit_code == 0
+    assert DIGEST in ask("bundle", "show", prefix).stdout
+
+
+@pytest.mark.parametrize(
+    ("prefix", "error"), [("sha256:a", "the digests of 2 bundles"), ("cafe", "no stored bundle's digest")]
+)
+def test_a_beginning_that_names_no_single_bundle_is_refused(
+    ask: Run, remote: FakeControlPlane, prefix: str, error: str
+) -> None:
+    remote.answer("GET", "/v1/bundles", {"bundles": [{"digest": DIGEST}, {"digest": OTHER}]})
+    for command in ("activate", "show"):
+        done = ask("bundle", command, prefix)
+        assert done.exit_code == 1
+        assert error in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        (("--role", "agent"), "--agent"),
+        (("--role", "agent", "--agent", "bot-*"), "--agent"),
+        (("--role", "agent", "--agent", "a", "--agent", "b"), "--agent"),
+        (("--role", "agent", "--agent", "a", "--subject", "user:x"), "--subject"),
+        (("--role", "agent", "--agent", "a", "--grant", "witness"), "--grant"),
+        (("--role", "gateway"), "--agent / --subject"),
+    ],
+)
+def test_a_key_that_could_not_be_made_is_a_usage_error_that_names_the_option(
+    ask: Run, remote: FakeControlPlane, words: tuple[str, ...], option: str
+) -> None:
+    done = ask("keys", "create", *words)
+    assert done.exit_code == 2
+    assert f"Invalid value for {option}: " in done.stderr
+    assert remote.asked == []
+
+
+def test_registering_shows_what_is_registered_afterwards(ask: Run, remote: FakeControlPlane) -> None:
+    record = {"id": "bot", "owner": "ada", "labels": ["finance"], "tools": ["a", "b"], "isolation": "hosted"}
+    remote.answer("POST", "/v1/agents", record, 201)
+    lines = [line.split(maxsplit=1) for line in ask("agent", "register", "bot").stdout.splitlines()]
+    assert lines[:4] == [
+        ["registered", "bot"],
+        ["owner", "ada"],
+        ["labels", "finance"],
+        ["tools", "2 declared"],
+    ]
+
+
+def test_revoking_says_since_when_the_key_is_revoked(ask: Run, remote: FakeControlPlane) -> None:
+    remote.answer("DELETE", "/v1/keys/k1", {"id": "k1", "revoked_at": "2026-01-01T00:00:00Z"})
+    assert ask("keys", "revoke", "k1").stdout == "k1 is revoked since 2026-01-01T00:00:00Z\n"
+
+
+def test_what_is_no_key_is_one_line_that_does_not_show_it(run: Run, remote: FakeControlPlane) -> None:
+    done = run("agent", "list", "--url", remote.url, "--key", "geheim…")
+    assert done.exit_code == 1
+    assert "does not begin with `cp_`" in done.stderr
+    assert "geheim" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_each_error_of_a_refused_bundle_is_a_line_with_its_place(
     ask: Run, remote: FakeControlPlane, tmp_path: Path
 ) -> None:
@@ -234,8 +323,10 @@ def test_arguments_may_come_from_a_file(ask: Run, remote: FakeControlPlane, tmp_
     assert remote.last_body["context"]["arguments"] == {"amount": 2}
 
 
-@pytest.mark.parametrize("text", ["amount=1", "[1]", "@/no/such/file", "3"])
-def test_arguments_that_are_no_object_are_a_usage_error(
+@pytest.mark.parametrize(
+    "text", ["amount=1", "[1]", "@/no/such/file", "3", '{"a": 1, "a": 2}', '{"a": NaN}', "{"]
+)
+def test_arguments_that_the_door_would_refuse_are_a_usage_error(
     ask: Run, remote: FakeControlPlane, text: str
 ) -> None:
     assert ask("decide", "--agent", "bot", "--tool", "pay", "--args", text).exit_code == 2
@@ -248,14 +339,35 @@ def test_what_is_no_duration_is_a_usage_error(ask: Run, remote: FakeControlPlane
     assert remote.asked == []
 
 
-def test_no_answer_is_a_deny(run: Run) -> None:
-    done = run("decide", "--agent", "a", "--tool", "t", "--url", "http://127.0.0.1:1", "--key", "k", "--json")
-    assert done.exit_code == 4
-    assert json.loads(done.stdout)["reason_code"] == "unreachable"
+@pytest.mark.parametrize(
+    ("status", "answer", "code"),
+    [
+        (401, {"error": {"code": "key_revoked", "message": "this key is revoked"}}, "key_revoked"),
+        (503, "busy", "http_503"),
+        (200, {"decision": "yes"}, "malformed_answer"),
+        (200, evaluation(True, effect="allow", arguments_digest="00"), "digest_mismatch"),
+    ],
+)
+def test_decide_fails_like_other_commands_when_there_is_no_decision(
+    ask: Run, remote: FakeControlPlane, status: int, answer: Any, code: str
+) -> None:
+    remote.answer("POST", "/access/v1/evaluation", answer, status)
+    done = ask("decide", "--agent", "a", "--tool", "t", "--json")
+    assert (done.exit_code, done.stdout) == (1, "")
+    error = json.loads(done.stderr)["error"]
+    assert (error["code"], error["status"]) == (code, status)
+    assert remote.url in error["message"]
+
+
+def test_decide_says_what_to_do_when_nobody_answers(run: Run) -> None:
+    done = run("decide", "--agent", "a", "--tool", "t", "--url", "http://127.0.0.1:1", "--key", KEY)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "no answer" in done.stderr
+    assert "controlplane status" in done.stderr
 
 
 def test_no_answer_to_a_management_call_says_what_to_do(run: Run) -> None:
-    done = run("agent", "list", "--url", "http://127.0.0.1:1", "--key", "k")
+    done = run("agent", "list", "--url", "http://127.0.0.1:1", "--key", KEY)
     assert done.exit_code == 1
     assert len(done.stderr.splitlines()) == 1
     assert "http://127.0.0.1:1" in done.stderr
@@ -263,7 +375,7 @@ def test_no_answer_to_a_management_call_says_what_to_do(run: Run) -> None:
 
 
 def test_a_refusal_as_json_carries_code_and_status(run: Run, remote: FakeControlPlane) -> None:
-    done = run("agent", "list", "--url", remote.url, "--key", "wrong", "--json")
+    done = run("agent", "list", "--url", remote.url, "--key", "cp_wrong", "--json")
     assert done.exit_code == 1
     error = json.loads(done.stderr)["error"]
     assert (error["code"], error["status"]) == ("unauthenticated", 401)
