@@ -36,10 +36,11 @@ _MEMO_LIMIT = 10_000  # resource ids come from callers: an unbounded memo would 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArgumentType:
-    """One catalogued argument; `role` None = undeclared."""
+    """One catalogued argument; `role` None = undeclared; without a required one the action is denied."""
 
     type: str = "any"
     role: str | None = None
+    required: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -69,7 +69,7 @@ def _facts(entry: ResourceDocument, systems: dict[str, SystemDocument]) -> Resou
     if entry.args is not None:
         arguments = MappingProxyType(
             {
-                name: ArgumentType(type=argument.type, role=argument.role)
+                name: ArgumentType(type=argument.type, role=argument.role, required=argument.required)
                 for name, argument in entry.args.items()
             }
         )

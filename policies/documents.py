@@ -53,7 +53,7 @@ class On(Strict):
     """The index of a rule: each key any-of, all keys together all-of; `{}` matches everything."""
 
     tenant: Patterns | None = None
-    agent: Patterns | None = Field(default=None, description="the subject's id")
+    agent: Patterns | None = Field(default=None, description="the subject's id, where its type is `agent`")
     subject_type: Patterns | None = None
     agent_label: Patterns | None = None
     action: Patterns | None = None
@@ -95,6 +95,7 @@ class PolicyDocument(Strict):
 class ArgumentDocument(Strict):
     type: TypeName = "any"
     role: RoleName | None = None
+    required: bool = Field(default=False, description="whether an action without it is denied")
     description: Text = ""
 
 
@@ -221,12 +222,24 @@ LATER_VALUES: Mapping[tuple[type[Strict], str], frozenset[str]] = MappingProxyTy
 def json_schema() -> dict[str, Json]:
     """JSON Schema of one document of any kind, for editors. Cost: milliseconds; not on any hot path."""
     adapter: TypeAdapter[Any] = TypeAdapter(Annotated[AnyDocument, Field(discriminator="kind")])
-    schema: dict[str, Json] = adapter.json_schema()
+    schema = _without_null(adapter.json_schema())
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "controlplane policies",
         **schema,
     }
+
+
+def _without_null(schema: Any) -> Any:
+    """A key may be left out, and never be null: pydantic's types say the first by allowing the second."""
+    if isinstance(schema, list):
+        return [_without_null(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    kept = {name: _without_null(one) for name, one in schema.items() if one is not None}
+    if "anyOf" in kept:
+        kept["anyOf"] = [one for one in kept["anyOf"] if one != {"type": "null"}]
+    return kept
 
 
 # The closed sets are written once as types (for the checker and the schema) and once as data (for the engine).

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from policies import cel
 from policies.action import Action, Resource, Subject
+from policies.argument_values import Readers, read_arguments, readers_of
 from policies.bundle import Bundle
-from policies.catalog import TOOL, ArgumentType, ResourceFacts
+from policies.catalog import TOOL, ResourceFacts
 from policies.effect import Effect
 from policies.index import OnIndex, set_bits
 
 UNCATALOGUED_RESOURCE = "uncatalogued_resource"
 UNLISTED_ACTION = "unlisted_action"
 UNLISTED_ARGUMENT = "unlisted_argument"
+MISSING_ARGUMENT = "missing_argument"
 
 _MEMO_LIMIT = 10_000  # ids come from callers: an unbounded memo would be theirs to fill
 _UNKNOWN = ResourceFacts()
-_NUMERIC = frozenset(("decimal", "integer", "number"))
-_DECIMAL_CHARACTERS = frozenset("0123456789+-.eE")
+_AGENT = "agent"
 
 Masks: TypeAlias = tuple[int, int]
 
@@ -33,7 +34,7 @@ class Prepared:
         possibly, certainly: bit i = atom i of the bundle; they differ where a fact is unknown or a condition
             failed. `certainly` is a subset of `possibly`.
         refusal: reason code when the action is denied whatever the rules say: "uncatalogued_resource",
-            "unlisted_action", "unlisted_argument".
+            "unlisted_action", "unlisted_argument", "missing_argument".
         detail: the refusal in words.
     """
 
@@ -41,6 +42,23 @@ class Prepared:
     certainly: int
     refusal: str | None = None
     detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _KnownResource:
+    """What is worked out once for each resource.
+
+    Args:
+        facts: None = the catalog does not know it.
+        required: the arguments that it cannot do without.
+        readers: how the arguments that conditions read become values of their types.
+    """
+
+    facts: ResourceFacts | None
+    possibly: int
+    certainly: int
+    required: frozenset[str] = frozenset()
+    readers: Readers = field(default_factory=dict)
 
 
 class Preparer:
@@ -67,12 +85,17 @@ class Preparer:
         self._readers = [(name, read) for name, read in _READERS.items() if name in names]
         self._reads_arguments = "args" in names
         fields = [condition.arguments for condition, _ in conditions]
+        # Which atoms fail when an argument is not of its type; None: whichever argument it is.
+        self._atoms_reading: dict[str | None, int] = {}
+        for condition, bits in conditions:
+            for name in (None,) if condition.arguments is None else condition.arguments:
+                self._atoms_reading[name] = self._atoms_reading.get(name, 0) | bits
         # CEL takes in the whole of `args` at each condition: what none of them reads stays outside.
         self._argument_names = (
             None if None in fields else frozenset[str]().union(*(one for one in fields if one is not None))
         )
         self._subjects: dict[tuple[str, str, str, tuple[str, ...]], Masks] = {}
-        self._resources: dict[tuple[str, str], tuple[ResourceFacts | None, int, int]] = {}
+        self._resources: dict[tuple[str, str], _KnownResource] = {}
 
     def prepare(self, action: Action) -> Prepared:
         """Match the index, check the catalog, evaluate the conditions that can matter.
@@ -82,48 +105,56 @@ class Preparer:
         Cost: three lookups for ids seen before, then about 2 µs for what conditions read and about 1 µs for
             each distinct condition whose `on` matches; independent of the number of other rules.
         """
-        facts, possibly, certainly = self._resource_masks(action.resource)
+        known = self._resource(action.resource)
         subject_possibly, subject_certainly = self._subject_masks(action.tenant, action.subject)
         named = self._index.keys["action"].of(action.name)
-        possibly &= subject_possibly & named
-        certainly &= subject_certainly & named
-        refusal, detail = self._refusal(action, facts)
+        possibly = known.possibly & subject_possibly & named
+        certainly = known.certainly & subject_certainly & named
+        refusal, detail = self._refusal(action, known)
         asked = possibly & self._conditioned
         if asked:
-            possibly, certainly = self._evaluate(action, facts or _UNKNOWN, asked, possibly, certainly)
+            possibly, certainly = self._evaluate(action, known, asked, possibly, certainly)
         return Prepared(possibly=possibly, certainly=certainly, refusal=refusal, detail=detail)
 
     def _evaluate(
-        self, action: Action, facts: ResourceFacts, asked: int, possibly: int, certainly: int
+        self, action: Action, known: _KnownResource, asked: int, possibly: int, certainly: int
     ) -> Masks:
-        activation = self._activation(action, facts)
+        activation, failed = self._activation(action, known)
+        certainly &= ~failed
+        asked &= ~failed
         while asked:
             condition, bits = self._condition_of[(asked & -asked).bit_length() - 1]
             asked &= ~bits
-            truth = True if activation is None else condition.holds(activation)
-            if activation is None or truth is None:
+            truth = condition.holds(activation)
+            if truth is None:
                 certainly &= ~bits
             elif not truth:
                 possibly &= ~bits
                 certainly &= ~bits
         return possibly, certainly
 
-    def _activation(self, action: Action, facts: ResourceFacts) -> cel.Activation | None:
-        """What conditions read of this action, or None when it cannot be given to them (all of them fail)."""
+    def _activation(self, action: Action, known: _KnownResource) -> tuple[cel.Activation, int]:
+        """What conditions read of this action, and the bit set of the atoms whose condition fails unread."""
         values: dict[str, object] = {}
+        facts = known.facts or _UNKNOWN
+        failed = 0
         for name, read in self._readers:
             value = read(action, facts)
             if value is not None:  # an unknown fact is left out: whatever reads it fails
                 values[name] = value
         if self._reads_arguments:
-            values["args"] = _converted(action.arguments, self._argument_names, facts.arguments)
+            values["args"], mistyped = read_arguments(action.arguments, self._argument_names, known.readers)
+            if mistyped:
+                failed = self._atoms_reading.get(None, 0)
+                for argument in mistyped:
+                    failed |= self._atoms_reading.get(argument, 0)
         try:
-            return cel.activation(values)
-        except Exception:  # a value that CEL cannot hold; the conditions count as failed
-            return None
+            return cel.activation(values), failed
+        except Exception:  # a value that CEL cannot hold; all conditions count as failed
+            return None, self._conditioned
 
-    def _refusal(self, action: Action, facts: ResourceFacts | None) -> tuple[str | None, str]:
-        resource = action.resource
+    def _refusal(self, action: Action, known: _KnownResource) -> tuple[str | None, str]:
+        resource, facts = action.resource, known.facts
         if facts is None:
             if self._bundle.uncatalogued is Effect.ALLOW:
                 return None, ""
@@ -139,6 +170,13 @@ class Preparer:
                 UNLISTED_ARGUMENT,
                 f"{resource.type} `{resource.id}` does not list the argument `{unlisted}`",
             )
+        if known.required and not action.arguments.keys() >= known.required:
+            missing = min(known.required - action.arguments.keys())
+            return (
+                MISSING_ARGUMENT,
+                f"{resource.type} `{resource.id}` requires the argument `{missing}`; "
+                "arguments belong in `context.arguments`",
+            )
         return None, ""
 
     def _subject_masks(self, tenant: str, subject: Subject) -> Masks:
@@ -146,7 +184,9 @@ class Preparer:
         found = self._subjects.get(key)
         if found is None:
             keys = self._index.keys
-            bits = keys["tenant"].of(tenant) & keys["agent"].of(subject.id)
+            # A user may bear an agent's name: `agent` speaks of agents alone.
+            agents = (subject.id,) if subject.type == _AGENT else ()
+            bits = keys["tenant"].of(tenant) & keys["agent"].of_any(agents)
             bits &= keys["subject_type"].of(subject.type) & keys["agent_label"].of_any(subject.labels)
             found = (bits, bits)
             if len(self._subjects) >= _MEMO_LIMIT:
@@ -154,12 +194,20 @@ class Preparer:
             self._subjects[key] = found
         return found
 
-    def _resource_masks(self, resource: Resource) -> tuple[ResourceFacts | None, int, int]:
+    def _resource(self, resource: Resource) -> _KnownResource:
         key = (resource.type, resource.id)
         found = self._resources.get(key)
         if found is None:
             facts = self._bundle.catalog.facts(*key)
-            found = (facts, *resource_masks(self._index, *key, facts or _UNKNOWN))
+            possibly, certainly = resource_masks(self._index, *key, facts or _UNKNOWN)
+            arguments = facts.arguments if facts is not None else None
+            found = _KnownResource(
+                facts=facts,
+                possibly=possibly,
+                certainly=certainly,
+                required=frozenset(name for name, one in (arguments or {}).items() if one.required),
+                readers=readers_of(arguments, self._argument_names),
+            )
             if len(self._resources) >= _MEMO_LIMIT:
                 self._resources.clear()
             self._resources[key] = found
@@ -184,42 +232,6 @@ def resource_masks(index: OnIndex, resource_type: str, resource_id: str, facts: 
         possibly &= may
         certainly &= must
     return possibly, certainly
-
-
-def _converted(
-    arguments: Mapping[str, object],
-    names: frozenset[str] | None,
-    types: Mapping[str, ArgumentType] | None,
-) -> dict[str, object]:
-    """The arguments in `names` (None = all) as CEL sees them: numbers, and catalogued numbers that came as
-    text, are doubles."""
-    converted: dict[str, object] = {}
-    for name, value in arguments.items():
-        if names is not None and name not in names:
-            continue
-        kind = type(value)
-        if kind is str:
-            if types is not None and (listed := types.get(name)) is not None and listed.type in _NUMERIC:
-                value = _number(value)
-        elif kind is int:
-            value = float(value)  # type: ignore[arg-type]
-        elif kind is dict or kind is list:
-            value = cel.as_doubles(value)
-        converted[name] = value
-    return converted
-
-
-def _number(text: object) -> object:
-    """The double that a decimal's text stands for; the text itself where it does not (comparing it fails)."""
-    assert isinstance(text, str)
-    # `float` reads more than decimals (`nan`, `1_0`, other scripts' digits): what the tool reads may differ.
-    if not _DECIMAL_CHARACTERS.issuperset(text):
-        return text
-    try:
-        number = float(text)
-    except ValueError:
-        return text
-    return number if abs(number) != float("inf") else text
 
 
 def _names(values: tuple[str, ...] | None) -> list[str] | None:

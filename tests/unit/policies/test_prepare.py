@@ -61,6 +61,40 @@ def test_any_of_an_agents_labels_matches() -> None:
     assert truth_of("{agent_label: 'prod.*'}", "", action("vague", labels=("beta", "prod.eu"))) == CERTAIN
 
 
+@pytest.mark.parametrize(
+    "on", ["{agent: bot}", "{agent: '*'}", "{agent: '**'}", "{agent: bot, action: call}"]
+)
+def test_an_agent_key_never_matches_a_subject_that_is_no_agent(on: str) -> None:
+    assert truth_of(on, "", action("vague", type="agent", id="bot")) == CERTAIN
+    for subject_type in ("user", "Agent", "agents", "service"):
+        assert truth_of(on, "", action("vague", type=subject_type, id="bot")) == NO
+    assert (
+        truth_of("{subject_type: user}", 'subject.id == "bot"', action("vague", type="user", id="bot"))
+        == CERTAIN
+    )
+
+
+def test_a_user_with_an_agents_name_gets_none_of_its_rights_and_the_agent_none_of_the_users() -> None:
+    bundle = bundle_of(
+        CATALOG,
+        policy(
+            "{id: agents, on: {agent: bot, tool: vague}, then: allow}",
+            "{id: users, on: {subject_type: user, tool: clock.read}, when: subject.id == 'bot', then: allow}",
+        ),
+    )
+    preparer = Preparer(bundle)
+    for _ in range(2):  # the second time from the memo
+        found = {
+            (kind, tool): preparer.prepare(action(tool, type=kind, id="bot")).certainly
+            for kind in ("agent", "user")
+            for tool in ("vague", "clock.read")
+        }
+        assert {asked for asked, bits in found.items() if bits} == {
+            ("agent", "vague"),
+            ("user", "clock.read"),
+        }
+
+
 def test_a_tool_key_never_matches_another_resource_type() -> None:
     assert truth_of("{tool: '**'}", "", action("t1", resource_type="todo")) == NO
     assert truth_of("{resource: t1}", "", action("t1", resource_type="todo")) == CERTAIN
