@@ -16,6 +16,7 @@ from policies.documents import (
     ControlsDocument,
     PolicyDocument,
 )
+from policies.empty_values import refuse_empty_values
 from policies.error import PolicyError, PolicyErrors, Source, did_you_mean
 from policies.located import Located
 from policies.story_documents import StoryDocument
@@ -91,7 +92,7 @@ def _validated(source: Source, node: Node, errors: list[PolicyError]) -> Located
         errors.append(located.error((), "not_a_document", "a document is a mapping with a `kind`"))
         return None
     kind = node.value.get("kind")
-    if kind is None:
+    if kind is None or kind.value is None:
         hint = "one of " + ", ".join(f"`{name}`" for name in KINDS)
         errors.append(located.error((), "missing_kind", "the document has no `kind`", hint))
         return None
@@ -100,12 +101,15 @@ def _validated(source: Source, node: Node, errors: list[PolicyError]) -> Located
         errors.append(located.error(("kind",), "unknown_kind", f"unknown kind `{kind.plain()}`", hint))
         return None
     model = KINDS[kind.value]
+    empty = refuse_empty_values(located, model)
+    errors.extend(error for _, error in empty)
     try:
         document = model.model_validate(node.plain())
     except ValidationError as refused:
-        errors.extend(explain(located, model, refused))
+        errors.extend(explain(located, model, refused, told={path for path, _ in empty}))
         return None
-    return Located(document=document, source=source, root=node)
+    # A document with an empty value is looked at no further: its other checks would speak of what is not there.
+    return None if empty else Located(document=document, source=source, root=node)
 
 
 def _of_kind(found: Iterable[Located[object]], kind: type[D]) -> tuple[Located[D], ...]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import types
-from collections.abc import Iterator
-from typing import Annotated, Any, Union, get_args, get_origin
+from collections.abc import Collection, Iterator
+from typing import Any, get_args, get_origin
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from policies.document_types import Strict
+from policies.document_types import Strict, bare
 from policies.documents import LATER_KEYS, LATER_VALUES
 from policies.error import PolicyError, did_you_mean
 from policies.located import Located
@@ -17,10 +16,18 @@ from policies.located import Located
 NOT_SUPPORTED_YET = "not_supported_yet"
 
 
-def explain(located: Located[object], model: type[Strict], refused: ValidationError) -> Iterator[PolicyError]:
-    """One `PolicyError` for each of pydantic's findings."""
+def explain(
+    located: Located[object],
+    model: type[Strict],
+    refused: ValidationError,
+    *,
+    told: Collection[tuple[str | int, ...]] = (),
+) -> Iterator[PolicyError]:
+    """One `PolicyError` for each of pydantic's findings, but for what stands at or below the paths in `told`."""
     for detail in refused.errors(include_url=False):
-        yield _explain_one(located, model, detail)
+        path = detail["loc"]
+        if not any(path[:length] in told for length in range(len(path) + 1)):
+            yield _explain_one(located, model, detail)
 
 
 def _explain_one(located: Located[object], root: type[Strict], detail: ErrorDetails) -> PolicyError:
@@ -69,7 +76,7 @@ def _later(
 def _annotation_at(root: type[Strict], path: tuple[str | int, ...]) -> Any:
     annotation: Any = root
     for step in path:
-        annotation = _bare(annotation)
+        annotation = bare(annotation)
         if isinstance(annotation, type) and issubclass(annotation, Strict):
             field = annotation.model_fields.get(str(step))
             if field is None:
@@ -79,23 +86,12 @@ def _annotation_at(root: type[Strict], path: tuple[str | int, ...]) -> Any:
             annotation = get_args(annotation)[-1]
         else:
             return None
-    return _bare(annotation)
+    return bare(annotation)
 
 
 def _model_at(root: type[Strict], path: tuple[str | int, ...]) -> type[Strict] | None:
     annotation = _annotation_at(root, path)
     return annotation if isinstance(annotation, type) and issubclass(annotation, Strict) else None
-
-
-def _bare(annotation: Any) -> Any:
-    """Without `Annotated[…]` and `… | None`."""
-    while True:
-        if get_origin(annotation) is Annotated:
-            annotation = get_args(annotation)[0]
-        elif get_origin(annotation) in (Union, types.UnionType):
-            annotation = next(one for one in get_args(annotation) if one is not types.NoneType)
-        else:
-            return annotation
 
 
 def _literals(annotation: Any) -> list[str]:
