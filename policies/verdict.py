@@ -22,11 +22,15 @@ class Verdict:
         reason_code: "rule_allow", "rule_deny", "default_allow", "default_deny", or the code of the refusal.
         reasons: every matched rule of the deciding effect, in the order of (policy, rule id);
             empty when the default or a refusal decided.
+        uncertain: names of the rules that decided only because something is unknown or a condition failed (a
+            missing or mistyped argument, say): `deny` rules among `reasons` that are possibly and not certainly
+            true; under "default_deny" the `allow` rules that would have granted had they been certain.
     """
 
     effect: Effect
     reason_code: str
     reasons: tuple[Reason, ...]
+    uncertain: tuple[str, ...] = ()
 
 
 def decide(bundle: Bundle, *, possibly: int, certainly: int, refusal: str | None = None) -> Verdict:
@@ -45,6 +49,7 @@ def decide(bundle: Bundle, *, possibly: int, certainly: int, refusal: str | None
             effect=Effect.DENY,
             reason_code="rule_deny",
             reasons=_reasons(bundle, denying, Effect.DENY),
+            uncertain=_names(bundle, denying & ~certainly, Effect.DENY),
         )
     allowing = certainly & bundle.allowing
     if allowing:
@@ -53,6 +58,9 @@ def decide(bundle: Bundle, *, possibly: int, certainly: int, refusal: str | None
             reason_code="rule_allow",
             reasons=_reasons(bundle, allowing, Effect.ALLOW),
         )
+    if bundle.default is Effect.DENY:
+        uncertain = _names(bundle, possibly & bundle.allowing, Effect.ALLOW)
+        return Verdict(effect=Effect.DENY, reason_code="default_deny", reasons=(), uncertain=uncertain)
     return Verdict(effect=bundle.default, reason_code=f"default_{bundle.default}", reasons=())
 
 
@@ -69,6 +77,12 @@ def matched_rules(bundle: Bundle, *, possibly: int, certainly: int) -> tuple[Rul
 def _reasons(bundle: Bundle, bits: int, effect: Effect) -> tuple[Reason, ...]:
     reasons = bundle.reasons
     return tuple([reasons[number] for number in _numbers(bundle, bits, effect)])
+
+
+def _names(bundle: Bundle, bits: int, effect: Effect) -> tuple[str, ...]:
+    if not bits:  # the usual case, and the hot one
+        return ()
+    return tuple([bundle.reasons[number].rule for number in _numbers(bundle, bits, effect)])
 
 
 def _numbers(bundle: Bundle, bits: int, effect: Effect) -> list[int]:

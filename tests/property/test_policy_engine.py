@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 from hypothesis import given, settings
@@ -9,13 +10,13 @@ from hypothesis import strategies as st
 
 from policies.action import Action, Resource, Subject
 from policies.bundle import Atom, Bundle, Rule
-from policies.catalog import Catalog, ResourceFacts
+from policies.catalog import ARGUMENT_TYPES, ArgumentType, Catalog, ResourceFacts
 from policies.effect import Effect
 from policies.error import PolicyErrors, Source
 from policies.index import KEYS
 from policies.loader import load_documents
-from policies.prepare import Preparer
-from policies.verdict import decide, matched_rules
+from policies.prepare import Prepared, Preparer
+from policies.verdict import Verdict, decide, matched_rules
 
 SEGMENTS = ["a", "b", "ab"]
 names = st.lists(st.sampled_from(SEGMENTS), min_size=1, max_size=3).map(".".join)
@@ -23,7 +24,14 @@ patterns = st.one_of(
     names,
     st.lists(st.sampled_from([*SEGMENTS, "*", "**", "a*"]), min_size=1, max_size=3).map(".".join),
 )
-CONDITIONS = [None, "args.x > 1", "args.x > 1.0 || has(args.y)", 'subject.owner == "a"', '!(args.y == "a")']
+CONDITIONS = [
+    None,
+    "args.x > 1",
+    "args.x > 1.0 || has(args.y)",
+    'subject.owner == "a"',
+    '!(args.y == "a")',
+    "size(args) == 1",
+]
 ons = st.dictionaries(st.sampled_from(KEYS), st.lists(patterns, min_size=1, max_size=2), max_size=3)
 atoms = st.builds(
     lambda on, when: Atom(on=tuple(sorted((key, tuple(sorted(set(v)))) for key, v in on.items())), when=when),
@@ -39,23 +47,34 @@ facts = st.builds(
     boundary=st.none() | names,
     jurisdiction=st.none() | names,
     trust=st.none() | names,
+    arguments=st.none()
+    | st.fixed_dictionaries(
+        {
+            name: st.builds(ArgumentType, type=st.sampled_from(ARGUMENT_TYPES), required=st.booleans())
+            for name in "xy"
+        }
+    ),
 )
 actions = st.builds(
-    lambda id_, labels, owner, name, type_, tool, arguments: Action(
+    lambda who, id_, labels, owner, name, type_, tool, arguments: Action(
         tenant="a",
-        subject=Subject(type="a", id=id_, labels=tuple(labels), owner=owner),
+        subject=Subject(type=who, id=id_, labels=tuple(labels), owner=owner),
         name=name,
         resource=Resource(type=type_, id=tool),
         arguments=arguments,
         now_us=0,
     ),
+    st.sampled_from(["agent", "a"]),
     names,
     st.lists(names, max_size=2),
     st.none() | st.just("a"),
     names,
     st.sampled_from(["tool", "a"]),
     names,
-    st.dictionaries(st.sampled_from(["x", "y"]), st.sampled_from([0, 1, 2, 2.5, "a", None, True])),
+    st.dictionaries(
+        st.sampled_from(["x", "y"]),
+        st.sampled_from([0, 1, 2, 2.5, "a", "2", "1_0", " 2", "2e9", None, True, ["a"]]),
+    ),
 )
 
 
@@ -82,6 +101,17 @@ def bundles(draw: st.DrawFn) -> Bundle:
     )
 
 
+def naive_uncertain(bundle: Bundle, prepared: Prepared, verdict: Verdict) -> tuple[str, ...]:
+    leading = {"rule_deny": Effect.DENY, "default_deny": Effect.ALLOW}.get(verdict.reason_code)
+    return tuple(
+        rule.name
+        for rule in bundle.rules
+        if rule.effect is leading
+        and prepared.possibly >> rule.atom & 1
+        and not prepared.certainly >> rule.atom & 1
+    )
+
+
 def naive_glob(pattern: str, name: str) -> bool:
     if not pattern:
         return not name
@@ -103,7 +133,7 @@ def naive_facts(bundle: Bundle, action: Action) -> Mapping[str, tuple[str, ...] 
 
     return {
         "tenant": (action.tenant,),
-        "agent": (action.subject.id,),
+        "agent": (action.subject.id,) if action.subject.type == "agent" else (),
         "subject_type": (action.subject.type,),
         "agent_label": action.subject.labels,
         "action": (action.name,),
@@ -119,9 +149,38 @@ def naive_facts(bundle: Bundle, action: Action) -> Mapping[str, tuple[str, ...] 
     }
 
 
-def naive_condition(when: str | None, action: Action) -> bool | None:
-    """The five conditions again, in Python; None = failed."""
-    arguments = action.arguments
+def naive_value(value: object, type_: str) -> object:
+    """The value as its type has it, or an exception when it is not of its type."""
+    match type_, value:
+        case "any", _:
+            return value
+        case "decimal" | "number" | "integer", float() | int() | str() if not isinstance(value, bool):
+            parsed = json.loads(value) if isinstance(value, str) and value.strip() == value else value
+            if not isinstance(parsed, (int, float)) or (type_ == "integer" and parsed != int(parsed)):
+                raise ValueError(value)
+            return float(parsed)
+        case "boolean", bool():
+            return value
+        case "list", list():
+            return value
+        case "string" | "iban" | "email" | "url" | "date" | "datetime", str():
+            return value
+    raise ValueError(value)
+
+
+def naive_condition(
+    when: str | None, action: Action, types: Mapping[str, ArgumentType] | None
+) -> bool | None:
+    """The conditions again, in Python; None = failed."""
+    arguments = {}
+    mistyped = set()
+    for name, value in action.arguments.items():
+        try:
+            arguments[name] = naive_value(value, types[name].type if types is not None else "any")
+        except ValueError:
+            mistyped.add(name)
+    if when is not None and any(f"args.{name}" in when or "(args)" in when for name in mistyped):
+        return None
 
     def more_than_one() -> bool | None:
         value = arguments.get("x")
@@ -130,6 +189,8 @@ def naive_condition(when: str | None, action: Action) -> bool | None:
     match when:
         case None:
             return True
+        case "size(args) == 1":
+            return len(arguments) == 1
         case "args.x > 1":
             return more_than_one()
         case "args.x > 1.0 || has(args.y)":
@@ -149,7 +210,8 @@ def naive_truth(bundle: Bundle, atom: Atom, action: Action) -> tuple[bool, bool]
             certainly = False
         elif not any(naive_glob(pattern, name) for pattern in wanted for name in found):
             possibly = certainly = False
-    holds = naive_condition(atom.when, action)
+    entry = bundle.catalog.entries.get((action.resource.type, action.resource.id), ResourceFacts())
+    holds = naive_condition(atom.when, action, entry.arguments)
     return possibly and holds is not False, certainly and holds is True
 
 
@@ -187,6 +249,7 @@ def test_nothing_is_certain_that_is_not_possible_and_nothing_is_allowed_past_a_p
         assert verdict.effect is Effect.ALLOW
     else:
         assert (verdict.effect, verdict.reasons) == (bundle.default, ())
+    assert verdict.uncertain == naive_uncertain(bundle, prepared, verdict)
     if prepared.refusal is None:
         leading = denying or granting
         assert [reason.rule for reason in verdict.reasons] == [rule.name for rule in leading]

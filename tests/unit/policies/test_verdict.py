@@ -43,6 +43,45 @@ def test_a_failed_condition_restricts_and_never_grants() -> None:
     assert verdict_on(restricting, action("vague", {"x": 1})).reason_code == "rule_allow"
 
 
+OVER = "when: args.x > 1"
+
+
+@pytest.mark.parametrize(
+    ("rules", "arguments", "code", "uncertain"),
+    [
+        ([f"{{id: b, then: deny, {OVER}}}"], {"x": 2}, "rule_deny", ()),
+        ([f"{{id: b, then: deny, {OVER}}}"], {}, "rule_deny", ("p/b",)),
+        ([f"{{id: b, then: deny, {OVER}}}", "{id: c, then: deny}"], {}, "rule_deny", ("p/b",)),
+        (
+            [f"{{id: b, then: deny, {OVER}}}", "{id: a, then: deny, when: args.y}"],
+            {},
+            "rule_deny",
+            ("p/a", "p/b"),
+        ),
+        (["{id: d, on: {data: pii}, then: deny}", "{id: a, then: allow}"], {}, "rule_deny", ("p/d",)),
+        ([f"{{id: a, then: allow, {OVER}}}"], {}, "default_deny", ("p/a",)),
+        ([f"{{id: a, then: allow, {OVER}}}"], {"x": 1}, "default_deny", ()),
+        ([f"{{id: a, then: allow, {OVER}}}"], {"x": 2}, "rule_allow", ()),
+        ([f"{{id: a, then: allow, {OVER}}}", "{id: b, then: allow}"], {}, "rule_allow", ()),
+        ([f"{{id: a, then: allow, {OVER}}}", f"{{id: b, then: deny, {OVER}}}"], {}, "rule_deny", ("p/b",)),
+    ],
+)
+def test_a_verdict_names_the_rules_that_decided_for_want_of_knowledge(
+    rules: list[str], arguments: dict[str, object], code: str, uncertain: tuple[str, ...]
+) -> None:
+    verdict = verdict_on(bundle_of(CATALOG, policy(*rules)), action("vague", arguments))
+    assert (verdict.reason_code, verdict.uncertain) == (code, uncertain)
+
+
+def test_nothing_is_uncertain_about_a_default_that_allows_or_a_refusal() -> None:
+    bundle = bundle_of(
+        CATALOG, policy(f"{{id: a, then: allow, {OVER}}}"), "kind: Bundle\nname: b\ndefault: allow\n"
+    )
+    verdict = verdict_on(bundle, action("vague"))
+    assert (verdict.reason_code, verdict.uncertain) == ("default_allow", ())
+    assert decide(bundle, possibly=1, certainly=0, refusal="missing_argument").uncertain == ()
+
+
 def test_rules_of_both_effects_may_share_an_atom() -> None:
     bundle = bundle_of(CATALOG, policy("{id: a, then: allow}", "{id: d, then: deny}"))
     assert len(bundle.atoms) == 1
