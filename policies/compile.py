@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from policies import cel
@@ -11,8 +11,8 @@ from policies.catalog_build import build_catalog
 from policies.cel_types import Arguments, check_condition
 from policies.documents import DefineDocument, PolicyDocument, RuleDocument
 from policies.effect import Effect
-from policies.error import PolicyError, PolicyErrors, did_you_mean
-from policies.loader import DocumentSet
+from policies.error import PolicyError, PolicyErrors, Source, did_you_mean
+from policies.loader import DocumentSet, load_documents
 from policies.located import Located
 from policies.normal_form import atom_of, digest_of
 from policies.vocabulary import Vocabulary
@@ -33,6 +33,15 @@ class _Placed:
     @property
     def atom(self) -> Atom:
         return atom_of(self.document.on, self.document.when)
+
+
+def compile_sources(sources: Sequence[tuple[str, str]]) -> Bundle:
+    """Load and compile (name, text) pairs, as bundles travel and are stored.
+
+    Raises: PolicyErrors: all errors of the loader at once, or else all of the compiler.
+    Cost: that of `load_documents`, which parses YAML, and of `compile_bundle`.
+    """
+    return compile_bundle(load_documents([Source(name=name, text=text) for name, text in sources]))
 
 
 def compile_bundle(documents: DocumentSet) -> Bundle:
@@ -56,6 +65,9 @@ def compile_bundle(documents: DocumentSet) -> Bundle:
         _check_when(placed, vocabulary.arguments(placed.atom), conditions, errors)
     if errors:
         raise PolicyErrors(errors)
+    default = Effect(settings.default) if settings is not None else Effect.DENY
+    if not rules:
+        warnings.append(_no_rules(documents, default))
     atoms: dict[Atom, int] = {}
     compiled = [
         _rule(name, placed, atoms.setdefault(placed.atom, len(atoms)))
@@ -66,7 +78,7 @@ def compile_bundle(documents: DocumentSet) -> Bundle:
     return Bundle(
         digest=digest_of(documents),
         name=settings.name if settings is not None else first,
-        default=Effect(settings.default) if settings is not None else Effect.DENY,
+        default=default,
         uncatalogued=uncatalogued,
         rules=compiled,
         atoms=tuple(atoms),
@@ -75,6 +87,16 @@ def compile_bundle(documents: DocumentSet) -> Bundle:
         sources=documents.sources,
         warnings=warnings,
     )
+
+
+def _no_rules(documents: DocumentSet, default: Effect) -> PolicyError:
+    would = "nothing would ever be allowed" if default is Effect.DENY else "no rule would ever deny"
+    message = f"the bundle has no rule: {would}"
+    for located in (*documents.policies, documents.bundle, *documents.catalogs):
+        if located is not None:
+            return located.error((), "no_rules", message)
+    name = documents.sources[0].name if documents.sources else _DEFAULT_NAME
+    return PolicyError(file=name, line=1, column=1, code="no_rules", message=message)
 
 
 def _unique_rules(documents: DocumentSet, errors: list[PolicyError]) -> dict[tuple[str, str], _Placed]:

@@ -1,20 +1,22 @@
 """The documents in a form in which two bundles are equal exactly when they decide and report alike.
 
 Independent of files, order, comments and layout; tests are no part of it. Atoms are numbered in this order, so
-that an equal digest means equal bits.
+that an equal digest means equal bits. What stands at its default is left out: a key that a later version adds does
+not change the digests of documents that do not use it.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import rfc8785
 
 from policies.bundle import Atom
 from policies.catalog_build import entries_of
-from policies.documents import On
+from policies.document_types import Strict
+from policies.documents import DefineDocument, On, RuleDocument
 
 if TYPE_CHECKING:
     from policies.loader import DocumentSet
@@ -37,29 +39,15 @@ def digest_of(documents: DocumentSet) -> str:
     for located in documents.policies:
         policy = policies.setdefault(located.document.name, {"descriptions": [], "define": {}, "rules": {}})
         _append(policy["descriptions"], located.document.description)
-        _put(
-            policy["define"],
-            {name: _atom(atom_of(one.on, one.when)) for name, one in located.document.define.items()},
-        )
-        _put(
-            policy["rules"],
-            {
-                rule.id: {
-                    **_atom(atom_of(rule.on, rule.when)),
-                    "then": rule.then,
-                    "because": rule.because,
-                    "controls": list(rule.controls),
-                }
-                for rule in located.document.rules
-            },
-        )
+        _put(policy["define"], {name: _clauses(one) for name, one in located.document.define.items()})
+        _put(policy["rules"], {rule.id: _clauses(rule) for rule in located.document.rules})
     bundle = documents.bundle
     normal = {
         "engine": ENGINE_VERSION,
-        "bundle": bundle.document.model_dump() if bundle is not None else None,
+        "bundle": _dumped(bundle.document) if bundle is not None else None,
         "policies": policies,
         "catalog": _catalog(documents),
-        "controls": {one.document.name: one.document.model_dump() for one in documents.controls},
+        "controls": {one.document.name: _dumped(one.document) for one in documents.controls},
     }
     _sort_descriptions(policies.values())
     return "sha256:" + hashlib.sha256(rfc8785.dumps(normal)).hexdigest()  # type: ignore[arg-type]
@@ -71,19 +59,30 @@ def _catalog(documents: DocumentSet) -> dict[str, object]:
     data: dict[str, object] = {}
     for located in documents.catalogs:
         for resource_type, id_, entry, _ in entries_of(located.document):
-            dumped = entry.model_dump(exclude_none=True)
+            dumped = _dumped(entry)
             for key in ("effects", "data", "actions"):
                 if key in dumped:
                     dumped[key] = sorted(set(dumped[key]))
             resources.setdefault(resource_type, {})[id_] = dumped
-        systems.update({name: one.model_dump() for name, one in located.document.systems.items()})
-        data.update({name: one.model_dump() for name, one in located.document.data.items()})
+        systems.update({name: _dumped(one) for name, one in located.document.systems.items()})
+        data.update({name: _dumped(one) for name, one in located.document.data.items()})
     descriptions = sorted(one.document.description for one in documents.catalogs if one.document.description)
     return {"resources": resources, "systems": systems, "data": data, "descriptions": descriptions}
 
 
-def _atom(atom: Atom) -> dict[str, object]:
-    return {"on": {key: list(patterns) for key, patterns in atom.on}, "when": atom.when}
+def _clauses(document: RuleDocument | DefineDocument) -> dict[str, object]:
+    """A rule or a define; two that are one atom are written alike."""
+    atom = atom_of(document.on, document.when)
+    clauses = {key: value for key, value in _dumped(document).items() if key not in ("id", "on", "when")}
+    if atom.on:
+        clauses["on"] = {key: list(patterns) for key, patterns in atom.on}
+    if atom.when is not None:
+        clauses["when"] = atom.when
+    return clauses
+
+
+def _dumped(document: Strict) -> dict[str, Any]:
+    return document.model_dump(exclude_defaults=True)
 
 
 def _append(target: object, text: str) -> None:

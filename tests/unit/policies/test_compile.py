@@ -7,10 +7,14 @@ import pytest
 from unit.policies.policy_texts import CATALOG, bundle_of, errors_of, policy
 
 from policies.bundle import Atom
-from policies.compile import compile_bundle
+from policies.compile import compile_bundle, compile_sources
+from policies.document_types import Text
+from policies.documents import PolicyDocument, RuleDocument
 from policies.effect import Effect
-from policies.error import Source
-from policies.loader import load_documents
+from policies.error import PolicyErrors, Source
+from policies.loader import DocumentSet, load_documents
+from policies.located import Located
+from policies.normal_form import digest_of
 
 OPEN = "kind: Bundle\nname: b\nuncatalogued: allow\n"
 
@@ -181,6 +185,119 @@ def test_whatever_matters_changes_the_digest(part: int, old: str, new: str) -> N
     assert old in PARTS[part]
     changed = [text.replace(old, new, 1) if n == part else text for n, text in enumerate(PARTS)]
     assert bundle_of(*changed).digest != bundle_of(*PARTS).digest
+
+
+@pytest.mark.parametrize(
+    ("part", "old", "new"),
+    [
+        (1, "then: deny}", "then: deny, because: ''}"),
+        (1, "then: deny}", "then: deny, controls: []}"),
+        (1, "{id: a,", "{id: a, on: {},"),
+        (1, "name: p\n", "name: p\ndescription: ''\n"),
+        (1, "name: p\n", "name: p\ndefine: {}\n"),
+        (0, "role: destination}", "role: destination, required: false}"),
+        (0, "body: {}", "body: {type: any}"),
+        (0, "jurisdiction: EU", "jurisdiction: EU, description: ''"),
+        (3, "name: c\n", "name: c\ntitle: ''\n"),
+        (3, "title: one", "title: one, text: ''"),
+        (4, "name: b\n", "name: b\ndefault: deny\nuncatalogued: deny\ndescription: ''\n"),
+    ],
+)
+def test_a_default_that_is_written_out_changes_no_digest(part: int, old: str, new: str) -> None:
+    parts = (*PARTS, "kind: Bundle\nname: b\n")
+    assert old in parts[part]
+    changed = [text.replace(old, new, 1) if n == part else text for n, text in enumerate(parts)]
+    assert bundle_of(*changed).digest == bundle_of(*parts).digest
+
+
+@pytest.mark.parametrize("entry", ["{data: []}", "{effects: []}", "{actions: []}", "{args: {}}"])
+def test_known_to_be_none_is_not_the_default(entry: str) -> None:
+    head = "kind: Catalog\ntools:\n  x: "
+    assert bundle_of(f"{head}{entry}\n").digest != bundle_of(f"{head}{{}}\n").digest
+
+
+class LaterRule(RuleDocument):
+    mode: Text = "enforce"
+
+
+def test_a_key_that_a_later_version_adds_changes_no_digest_until_it_is_used() -> None:
+    def digest(rule: RuleDocument) -> str:
+        documents = load_documents([Source(name="f", text=policy("{id: a, then: deny}"))])
+        (located,) = documents.policies
+        later = PolicyDocument.model_construct(kind="Policy", name="p", rules=[rule])
+        return digest_of(
+            DocumentSet(
+                sources=documents.sources,
+                policies=(Located(document=later, source=located.source, root=located.root),),
+            )
+        )
+
+    today = digest(RuleDocument(id="a", then="deny"))
+    assert today == bundle_of(policy("{id: a, then: deny}")).digest
+    assert digest(LaterRule(id="a", then="deny")) == today
+    assert digest(LaterRule(id="a", then="deny", mode="enforce")) == today
+    assert digest(LaterRule(id="a", then="deny", mode="monitor")) != today
+
+
+STORED = """\
+kind: Bundle
+name: stored
+---
+kind: Catalog
+tools: {mail.send: {effects: [send], data: [], args: {to: {type: email, required: true}, body: {}}, returns: trusted}}
+systems: {mail: {jurisdiction: EU}}
+data: {pii: {}}
+---
+kind: Policy
+name: p
+define: {sends: {on: {effect: send}}}
+rules:
+  - {id: everyday, on: {agent: [b, a]}, then: allow}
+  - {id: none-to-x, when: args.to == "x", then: deny, because: so, controls: [c/1]}
+---
+kind: Controls
+name: c
+controls: {c/1: {title: one}}
+"""
+
+
+def test_the_digests_of_stored_bundles_stay_what_they_are() -> None:
+    """A digest that changes here orphans every stored bundle: mend the normal form, or raise ENGINE_VERSION."""
+    assert (
+        bundle_of(STORED).digest == "sha256:385bf83aeedb40213ef3187c2653c376590915a649038c8111dc0fb5ff3b6442"
+    )
+
+
+@pytest.mark.parametrize(
+    ("texts", "warning"),
+    [
+        ([CATALOG], "0.yaml:1:1: the bundle has no rule: nothing would ever be allowed"),
+        ([CATALOG, policy()], "1.yaml:1:1: the bundle has no rule: nothing would ever be allowed"),
+        ([f"# p\n{policy()}"], "0.yaml:2:1: the bundle has no rule: nothing would ever be allowed"),
+        (
+            ["kind: Bundle\nname: b\ndefault: allow\n"],
+            "0.yaml:1:1: the bundle has no rule: no rule would ever deny",
+        ),
+        (["# nothing\n"], "0.yaml:1:1: the bundle has no rule: nothing would ever be allowed"),
+        ([], "bundle:1:1: the bundle has no rule: nothing would ever be allowed"),
+    ],
+)
+def test_a_bundle_without_a_rule_is_warned_of(texts: list[str], warning: str) -> None:
+    found = bundle_of(*texts).warnings
+    assert [(str(one), one.code) for one in found] == [(warning, "no_rules")]
+
+
+def test_a_bundle_with_a_rule_is_not_warned_of() -> None:
+    assert bundle_of(*PARTS).warnings == ()
+
+
+def test_sources_compile_as_they_travel() -> None:
+    sources = [(f"{n}.yaml", text) for n, text in enumerate(PARTS)]
+    bundle = compile_sources(sources)
+    assert bundle.digest == bundle_of(*PARTS).digest
+    assert [(source.name, source.text) for source in bundle.sources] == sources
+    with pytest.raises(PolicyErrors, match=r"^x\.yaml:1:7: unknown kind"):
+        compile_sources([("x.yaml", "kind: Polic\n")])
 
 
 def test_a_bundle_compiles_again_from_its_own_sources() -> None:
