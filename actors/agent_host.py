@@ -9,30 +9,31 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import ray
-
 from actors import deciding, outcomes, registration, sessions
 from actors.active_bundle import ActiveBundle
-from actors.agent_journal import forget_old_decisions, open_agent_journal, registered
+from actors.agent_journal import forget_what_is_over, open_agent_journal
 from actors.directory import REFRESH_S, Activation, Directory
-from actors.handles import actor_handle
-from actors.journal import JournalError
+from actors.handles import ask
 from actors.log_feed import LogFeed
 from actors.messages import Outcome, SessionRequest
-from actors.owner import Owner, OwnerSettings
+from actors.owner import BundleMismatchError, Owner, OwnerSettings
 from actors.placement import CONTROL_STORE
-from actors.records import AgentRecord
 from actors.world import REAL, monotonic_s
-from controlplane.errors import UnavailableError
+from controlplane.errors import GovernanceError, UnavailableError
 
 log = logging.getLogger(__name__)
 
 LEASE_TIMEOUT_S = 1.0
+BUNDLE_TIMEOUT_S = 10.0
 HOUSEKEEPING_S = 60.0
+TIDY_ROWS = 5_000
+# The active bundle, and the one that is about to be.
+COMPILED_KEPT = 2
 
 
 class AgentHost:
@@ -49,19 +50,22 @@ class AgentHost:
     def __init__(
         self, name: str, ordinal: int, journals: str, secrets_file: str, awake_limit: int = 2000
     ) -> None:
-        session_key = bytes.fromhex(json.loads(Path(secrets_file).read_text())["session_key"])
-        self._settings = OwnerSettings(
-            name=name, ordinal=ordinal, session_key=session_key, awake_limit=awake_limit
-        )
+        self._name = name
+        self._ordinal = ordinal
+        self._awake_limit = awake_limit
+        self._secrets_file = Path(secrets_file)
         self._path = Path(journals) / f"{name}.db"
         self._directory = Directory()
         self._feed = LogFeed()
         self._owner: Owner | None = None
+        self._compiled: dict[str, ActiveBundle] = {}
         self._compiling = asyncio.Lock()
+        self._refreshing = asyncio.Lock()
+        self._adopting: asyncio.Task[None] | None = None
         loop = asyncio.get_running_loop()
         # An exception in `__init__` would end a Ray actor for good: what can fail is done, and done again, in tasks.
         self._tasks = [
-            loop.create_task(self._repeat(REFRESH_S, self._refresh)),
+            loop.create_task(self._repeat(REFRESH_S, self.refresh)),
             loop.create_task(self._repeat(HOUSEKEEPING_S, self._tidy)),
         ]
 
@@ -73,18 +77,41 @@ class AgentHost:
 
     # -- management ----------------------------------------------------------------------------------------------
 
-    async def activate(self, digest: str | None, number: int, sources: list[tuple[str, str]]) -> bool:
+    async def prepare_bundle(self, digest: str, sources: list[tuple[str, str]]) -> bool:
+        """Compile a bundle that is about to be activated, so that the activation itself costs nothing."""
+        await self._compile(digest, sources)
+        return digest in self._compiled
+
+    async def activate(self, digest: str, number: int, sources: list[tuple[str, str]]) -> bool:
         """Decide with this bundle from now on. True when it is, or a newer one is, active here."""
-        await self._adopt(Activation(digest, number), sources)
-        return self._live().activation.number >= number
+        await self._compile(digest, sources)
+        owner = self._live()
+        owner.adopt(self._compiled[digest], Activation(digest, number))
+        return owner.activation == Activation(digest, number) or owner.activation.number > number
 
     async def refresh(self) -> bool:
-        """Renew the lease now. True when it was renewed."""
-        await self._refresh()
+        """Renew the lease now, and see to the journal and the active bundle. True when the lease was renewed."""
+        owner = self._owner
+        if owner is not None and owner.journal.fenced:
+            # INVARIANT (single owner): whoever was superseded never opens the journal again. If it is we whom Ray
+            # knows under this name, Ray starts us anew.
+            log.critical("`%s`: the journal has another owner; this process ends", self._name)
+            os._exit(70)
+        if owner is None or not owner.journal.usable:
+            self._open()
+        async with self._refreshing:
+            sent_s = monotonic_s()
+            lease = await ask(CONTROL_STORE, "lease", self._directory.revision, timeout_s=LEASE_TIMEOUT_S)
+            self._directory.apply(*lease, sent_s=sent_s)
+        if self._adopting is None or self._adopting.done():
+            # A task of its own: the lease must not wait for a compiler.
+            self._adopting = asyncio.get_running_loop().create_task(self._follow())
         return True
 
-    async def register_agent(self, record: dict[str, Any], key_id: str) -> dict[str, Any]:
-        return registration.register_agent(self._live(), AgentRecord.from_json(record), key_id=key_id)
+    async def register_agent(
+        self, tenant: str, agent_id: str, given: dict[str, Any], key_id: str
+    ) -> dict[str, Any]:
+        return registration.register_agent(self._live(), tenant, agent_id, given, key_id=key_id)
 
     async def describe_agent(self, key: str) -> dict[str, Any]:
         return registration.describe_agent(self._live(), key)
@@ -110,13 +137,13 @@ class AgentHost:
     async def status(self) -> dict[str, Any]:
         """What an operator wants to know; answers also while the host cannot decide."""
         owner, reason = self._owner, self._not_ready()
-        status: dict[str, Any] = {"name": self._settings.name, "ready": reason is None, "reason": reason}
+        status: dict[str, Any] = {"name": self._name, "ready": reason is None, "reason": reason}
         if owner is not None and owner.journal.usable:
             status |= {
                 "log": owner.journal.log_id,
                 "epoch": owner.journal.epoch,
                 "pending_rows": owner.journal.pending_count(),
-                "agents": len(registered(owner.journal)),
+                "agents": owner.registered,
                 "awake": owner.awake(),
                 "bundle": owner.activation.digest,
             }
@@ -124,11 +151,11 @@ class AgentHost:
 
     # -- evidence ------------------------------------------------------------------------------------------------
 
-    async def pending(self, after_seq: int, limit: int) -> tuple[Any, ...] | None:
+    async def pending(self, limit: int) -> tuple[Any, ...] | None:
         owner = self._owner
         if owner is None or not owner.journal.usable:
             return None
-        return self._feed.pending(owner.journal, after_seq, limit)
+        return self._feed.pending(owner.journal, limit)
 
     async def trim(self, log_id: str, landed_seq: int) -> None:
         if self._owner is not None:
@@ -140,72 +167,82 @@ class AgentHost:
         owner = self._owner
         if owner is None or not owner.journal.usable:
             return "journal_unavailable"
-        if self._feed.rolled_back is not None:
-            return "journal_rolled_back"
+        if self._feed.trouble is not None:
+            return self._feed.trouble
+        if not owner.event_time().certain:
+            return "clock_uncertain"
         if not self._directory.fresh(now_s=monotonic_s()):
             return "lease_expired"
         if owner.activation.digest is not None and owner.active is None:
             return "bundle_loading"
-        return None
+        return "bundle_lagging" if owner.lagging() else None
 
     def _live(self) -> Owner:
-        # INVARIANT (fail closed): no journal, or one from the past, and nothing here answers.
+        # INVARIANT (fail closed): no journal, or one that may be from the past, and nothing here answers.
         if self._owner is None or not self._owner.journal.usable:
+            raise UnavailableError(f"the journal of `{self._name}` is not open", code="journal_unavailable")
+        if self._feed.trouble is not None:
             raise UnavailableError(
-                f"the journal of `{self._settings.name}` is not open", code="journal_unavailable"
+                f"the journal of `{self._name}` is not to be used", code=self._feed.trouble
             )
-        if self._feed.rolled_back is not None:
-            raise UnavailableError(self._feed.rolled_back, code="journal_rolled_back")
         return self._owner
 
-    async def _refresh(self) -> None:
-        """Twice a second: an open journal, a fresh lease, the active bundle."""
-        if self._owner is None or not self._owner.journal.usable:
-            self._open()
-        sent_s = monotonic_s()
-        store = actor_handle(CONTROL_STORE)
-        lease = await asyncio.wait_for(store.lease.remote(self._directory.revision), LEASE_TIMEOUT_S)
-        self._directory.apply(*lease, sent_s=sent_s)
-        owner, wanted = self._owner, self._directory.activation
-        if owner is None or wanted.digest is None:
-            return
-        if owner.active is None or owner.activation.number < wanted.number:
-            stored = await store.call.remote("bundle", {"digest": wanted.digest})
-            await self._adopt(wanted, stored["sources"])
-
     def _open(self) -> None:
-        new_log_id = f"{self._settings.name}.{REAL.random_bytes(4).hex()}"
-        journal = open_agent_journal(self._path, new_log_id=new_log_id)
+        session_key = bytes.fromhex(json.loads(self._secrets_file.read_text())["session_key"])
+        journal = open_agent_journal(self._path, new_log_id=f"{self._name}.{REAL.random_bytes(4).hex()}")
+        # Which journal this is, the evidence writer has to confirm anew.
+        self._feed = LogFeed()
+        settings = OwnerSettings(
+            name=self._name, ordinal=self._ordinal, session_key=session_key, awake_limit=self._awake_limit
+        )
         # The journal's active digest stands, but only a compiled bundle decides: until then it is `stale_bundle`.
-        self._owner = Owner(self._settings, journal, self._directory, REAL)
+        self._owner = Owner(settings, journal, self._directory, REAL)
 
-    async def _adopt(self, wanted: Activation, sources: list[Any]) -> None:
+    async def _follow(self) -> None:
+        """Adopt the active bundle, if it is not the one that decides here."""
+        owner, wanted = self._owner, self._directory.activation
+        if owner is None or wanted.digest is None or wanted.number < owner.activation.number:
+            return
+        if owner.active is not None and owner.activation == wanted:
+            return
+        try:
+            stored = await ask(
+                CONTROL_STORE, "call", "bundle", {"digest": wanted.digest}, timeout_s=BUNDLE_TIMEOUT_S
+            )
+            await self._compile(wanted.digest, stored["sources"])
+            self._live().adopt(self._compiled[wanted.digest], wanted)
+        except Exception as error:
+            # Tried again with the next lease; meanwhile `_not_ready` says so and, past a lease, actions are denied.
+            log.error("`%s` cannot adopt bundle %s: %s", self._name, wanted.digest, error)
+
+    async def _compile(self, digest: str, sources: list[Any]) -> None:
         async with self._compiling:
-            owner = self._live()
-            if owner.active is not None and owner.activation.number >= wanted.number:
+            if digest in self._compiled:
                 return
             compiled = await asyncio.to_thread(ActiveBundle.compile, [(name, text) for name, text in sources])
-            # The journal may have been opened anew meanwhile; the bundle belongs to whoever owns it now.
-            self._live().adopt(compiled, wanted)
+            if compiled.digest != digest:
+                raise BundleMismatchError(
+                    f"the stored bundle {digest} compiles to {compiled.digest} with this version; upload and "
+                    "activate its sources again",
+                    expected=digest,
+                    found=compiled.digest,
+                )
+            self._compiled[digest] = compiled
+            while len(self._compiled) > COMPILED_KEPT:
+                del self._compiled[next(iter(self._compiled))]
 
     async def _tidy(self) -> None:
-        owner = self._owner
-        if owner is not None and owner.journal.usable:
-            with owner.journal.transaction() as step:
-                forget_old_decisions(step, now_us=owner.event_time().us)
+        more = True
+        while more and (owner := self._owner) is not None and owner.journal.usable:
+            more = forget_what_is_over(owner.journal, now_us=owner.event_time().us, limit=TIDY_ROWS)
+            await asyncio.sleep(0.05)
 
     async def _repeat(self, interval_s: float, work: Callable[[], Any]) -> None:
         while True:
             try:
                 await work()
-            except (
-                JournalError,
-                UnavailableError,
-                ray.exceptions.RayError,
-                TimeoutError,
-                ValueError,
-            ) as error:
-                log.warning("%s: %s: %s", self._settings.name, type(error).__name__, str(error)[:300])
+            except GovernanceError as error:
+                log.warning("`%s`: %s", self._name, error.message)
             except Exception:
-                log.exception("%s: background work failed; it is tried again", self._settings.name)
+                log.exception("`%s`: background work failed; it is tried again", self._name)
             await asyncio.sleep(interval_s)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.journal import Journal, Transaction
-from actors.live_agent import LiveAgent, Seen, SeenKey, Session
+from actors.live_agent import IDLE_LIMIT_US, STANDING_PREFIX, LiveAgent, Seen, SeenKey, Session
 from actors.records import AgentRecord
 
 SCHEMA = """
@@ -119,12 +119,36 @@ def save_decisions(step: Transaction, rows: list[tuple[Any, ...]], keys: list[tu
         step.executemany("INSERT INTO idempotency VALUES (?, ?, ?, ?)", keys)
 
 
-def forget_old_decisions(step: Transaction, *, now_us: int) -> None:
-    """Keep the journal bounded: what is older than `DECISION_MEMORY_US` stands in the evidence table alone."""
+def forget_what_is_over(journal: Journal, *, now_us: int, limit: int) -> bool:
+    """Keep the journal bounded: decisions older than `DECISION_MEMORY_US` stand in the evidence table alone, and
+    sessions that ended or ran out a day ago are unknown.
+
+    Returns: whether there is more than `limit` rows' worth left. Cost: one transaction of at most 3 × `limit` rows.
+    """
     before = now_us - DECISION_MEMORY_US
-    step.execute("DELETE FROM decisions WHERE created_us < ?", (before,))
-    step.execute("DELETE FROM idempotency WHERE created_us < ?", (before,))
+    old = journal.read("SELECT id FROM decisions WHERE created_us < ? LIMIT ?", (before, limit))
+    keys = journal.read("SELECT agent, key FROM idempotency WHERE created_us < ? LIMIT ?", (before, limit))
+    over = journal.read(
+        "SELECT agent, name FROM sessions WHERE (ended_us < ? OR last_us < ?) AND name NOT LIKE ? LIMIT ?",
+        (before, before - IDLE_LIMIT_US, STANDING_PREFIX + "%", limit),
+    )
+    if old or keys or over:
+        with journal.transaction() as step:
+            step.executemany("DELETE FROM decisions WHERE id = ?", old)
+            step.executemany("DELETE FROM idempotency WHERE agent = ? AND key = ?", keys)
+            step.executemany("DELETE FROM sessions WHERE agent = ? AND name = ?", over)
+    return limit in (len(old), len(keys), len(over))
 
 
-def registered(journal: Journal) -> list[str]:
-    return [key for (key,) in journal.read("SELECT key FROM agents ORDER BY key")]
+def count_live_sessions(journal: Journal, key: str, *, limit: int) -> int:
+    """How many sessions of an agent have not ended, counted up to `limit`."""
+    rows = journal.read(
+        "SELECT count(*) FROM (SELECT 1 FROM sessions WHERE agent = ? AND ended_us IS NULL LIMIT ?)",
+        (key, limit),
+    )
+    return int(rows[0][0])
+
+
+def count_registered(journal: Journal) -> int:
+    """How many agents have a record. Cost: a scan; done once when the journal is opened."""
+    return int(journal.read("SELECT count(*) FROM agents")[0][0])

@@ -13,8 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-ROLES = ("agent", "gateway", "operator", "approver", "auditor")
-GRANTS = ("workflows", "witness")
 _PREFIX = "cp_"
 
 
@@ -43,7 +41,8 @@ class Caller:
 
     Attributes:
         agents: globs over ids of agents that it may speak for.
-        subjects: globs over ``type:id`` of other subjects that it may speak for.
+        subjects: ``type:glob`` of other subjects that it may speak for; the type ends at the first colon and is
+            compared whole, so a type with a colon in it is spoken for by operators alone.
     """
 
     key_id: str
@@ -73,7 +72,8 @@ class Caller:
             return True
         if subject_type == "agent":
             return any(_matches(pattern, subject_id) for pattern in self.agents)
-        return any(_matches(pattern, f"{subject_type}:{subject_id}") for pattern in self.subjects)
+        named = (pattern.split(":", 1) for pattern in self.subjects if ":" in pattern)
+        return any(kind == subject_type and _matches(pattern, subject_id) for kind, pattern in named)
 
     @property
     def starts_workflows(self) -> bool:
@@ -89,9 +89,14 @@ def verify(entry: dict[str, Any], found_hash: str, *, now_us: int) -> str | None
     """None when the key is good, else why not: ``unknown``, ``revoked`` or ``expired``."""
     if not hmac.compare_digest(entry["hash"], found_hash):
         return "unknown"
-    if entry.get("revoked_us"):
+    return no_longer_good(entry, now_us=now_us)
+
+
+def no_longer_good(entry: dict[str, Any], *, now_us: int) -> str | None:
+    """``revoked`` or ``expired``, or None for a key that still counts."""
+    if entry["revoked_us"]:
         return "revoked"
-    expires_us = entry.get("expires_us")
+    expires_us = entry["expires_us"]
     return "expired" if expires_us is not None and expires_us <= now_us else None
 
 

@@ -109,15 +109,18 @@ class Control:
             self._put(step, "key", identity, entry)
         return {"id": identity, "key": key, **_public_key(entry)}
 
-    def ensure_operator_key(self, key: str) -> None:
-        """Make `key`, which stands in the data directory, an operator's. Idempotent."""
+    def ensure_operator_key(self, key: str) -> bool:
+        """Make `key`, which stands in the data directory, an operator's, unless it is known already.
+
+        Returns: whether it is good. One that was revoked stays revoked: remove its file to get another.
+        """
         parts = api_keys.split(key)
         if parts is None:
             raise ConflictError("the operator key in the data directory is not a key", code="invalid_key")
         identity, key_hash = parts
         known = self._get("key", identity)
-        if known is not None and known["hash"] == key_hash and not known["revoked_us"]:
-            return
+        if known is not None:
+            return api_keys.verify(known, key_hash, now_us=self._now_us()) is None
         now_us = self._now_us()
         entry = {
             "tenant": "default",
@@ -134,6 +137,7 @@ class Control:
         details = {"key": identity, "role": "operator", "by": "data directory"}
         with self._change("key_created", "default", details, now_us) as step:
             self._put(step, "key", identity, entry)
+        return True
 
     def revoke_key(self, identity: str, *, tenant: str, by: str) -> dict[str, Any]:
         """Revoke a key; the fleet has missed it by two seconds from now at the latest. Idempotent."""
@@ -187,15 +191,20 @@ class Control:
         return [entry for _, entry in self._all("principal") if entry["tenant"] == tenant]
 
     def claim_agent(
-        self, *, tenant: str, agent_id: str, isolation: str, owner: str | None, by: str
+        self, *, tenant: str, agent_id: str, isolation: str | None, owner: str | None, by: str
     ) -> dict[str, Any]:
         """Enter an agent into the index. Its isolation is fixed from now on, or its past would be left behind.
 
+        Args:
+            isolation: None = as it is; hosted for a new agent.
+            owner: None = as it is.
         Returns: the index entry; for a dedicated agent with its actor's ``name`` and its log's ``ordinal``.
         Raises: ConflictError: it was registered with another isolation.
         """
         key = agent_key(tenant, "agent", agent_id)
         known = self._get("agent", key)
+        isolation = isolation or (known["isolation"] if known else "hosted")
+        owner = owner if owner is not None or known is None else known["owner"]
         if known is not None and known["isolation"] != isolation:
             raise ConflictError(
                 f"agent `{agent_id}` is registered with isolation `{known['isolation']}`, which cannot be changed: "

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+import os
 from pathlib import Path
 from typing import Any
 
-import ray
-
 from actors.control import Control, open_control_journal
-from actors.handles import actor_handle
-from actors.journal import FencedError, Journal, JournalError
+from actors.handles import ask
 from actors.log_feed import LogFeed
 from actors.placement import CONTROL_LOG, host_name
 from actors.world import REAL
-from controlplane.errors import UnavailableError
+from controlplane.errors import GovernanceError, UnavailableError
 
 log = logging.getLogger(__name__)
 
+PREPARE_TIMEOUT_S = 25.0
 ACKNOWLEDGE_TIMEOUT_S = 10.0
 REFRESH_TIMEOUT_S = 2.0
 REOPEN_S = 1.0
@@ -41,7 +39,8 @@ class ControlStore:
         self._reopening = asyncio.get_running_loop().create_task(self._keep_open())
 
     async def ready(self) -> bool:
-        return self._control is not None
+        """Whether the journal is open and known to be the latest one."""
+        return self._control is not None and self._control.journal.usable and self._feed.trouble is None
 
     async def lease(self, since: int) -> tuple[Any, ...]:
         """See `Control.changes`."""
@@ -53,46 +52,52 @@ class ControlStore:
             raise UnavailableError(f"the control store has no method `{method}`")
         result = getattr(self._live(), method)(**arguments)
         if method in _OWNERS_MUST_KNOW:
-            await self._for_every_owner(lambda owner: owner.refresh.remote(), REFRESH_TIMEOUT_S)
+            await self._for_every_owner("refresh", timeout_s=REFRESH_TIMEOUT_S)
         return result
 
     async def activate(self, digest: str, tenant: str, by: str) -> dict[str, Any]:
-        """Make a bundle active and tell every owner.
+        """Have every owner compile a bundle, make it active, and tell every owner.
 
-        Returns: ``{"digest", "acknowledged": […], "lagging": […]}``. A lagging owner keeps deciding with the bundle
-        that it has until its next lease, half a second later, tells it; once the lease is 2 s old it denies.
+        Returns: ``{"digest", "replaces", "acknowledged": […], "lagging": […]}``. A lagging owner decides with the
+        bundle that it has until it has heard of the new one for longer than a lease lasts; then it denies.
         """
+        sources = self._live().bundle(digest)["sources"]
+        # Compiling takes seconds for thousands of rules. Until every owner that can be reached has done it, the old
+        # bundle decides, so that nobody waits.
+        await self._for_every_owner("prepare_bundle", digest, sources, timeout_s=PREPARE_TIMEOUT_S)
         control = self._live()
+        replaced = control.activation.digest
         activation = control.activate(digest, tenant=tenant, by=by)
-        sources = control.bundle(digest)["sources"]
         told = await self._for_every_owner(
-            lambda owner: owner.activate.remote(activation.digest, activation.number, sources),
-            ACKNOWLEDGE_TIMEOUT_S,
+            "activate", activation.digest, activation.number, sources, timeout_s=ACKNOWLEDGE_TIMEOUT_S
         )
         return {
             "digest": digest,
+            "replaces": replaced if replaced != digest else None,
             "acknowledged": [name for name, done in told.items() if done],
             "lagging": [name for name, done in told.items() if not done],
         }
 
-    async def _for_every_owner(self, call: Callable[[Any], Any], timeout_s: float) -> dict[str, bool]:
-        """Call every owner at once; says by name which answered true in time. One that did not will learn the same
-        from its next lease."""
+    async def _for_every_owner(self, method: str, *arguments: Any, timeout_s: float) -> dict[str, bool]:
+        """Call every owner at once; says by name which answered true in time. One that did not learns the same from
+        its next lease."""
 
         async def tell(name: str) -> bool:
             try:
-                return bool(await asyncio.wait_for(call(actor_handle(name)), timeout_s))
-            except (ray.exceptions.RayError, ValueError, TimeoutError) as error:
-                log.warning("owner `%s` has not acknowledged: %s", name, type(error).__name__)
+                return bool(await ask(name, method, *arguments, timeout_s=timeout_s))
+            except GovernanceError as error:
+                log.warning("owner `%s` has not acknowledged `%s`: %s", name, method, error.message)
                 return False
 
         names = [host_name(index) for index in range(self._hosts)]
         names += [entry["name"] for entry in self._live().dedicated()]
         return dict(zip(names, await asyncio.gather(*map(tell, names)), strict=True))
 
-    async def pending(self, after_seq: int, limit: int) -> tuple[Any, ...] | None:
+    async def pending(self, limit: int) -> tuple[Any, ...] | None:
         control = self._control
-        return self._feed.pending(control.journal, after_seq, limit) if control else None
+        if control is None or not control.journal.usable:
+            return None
+        return self._feed.pending(control.journal, limit)
 
     async def trim(self, log_id: str, landed_seq: int) -> None:
         if self._control is not None:
@@ -112,24 +117,27 @@ class ControlStore:
     def _live(self) -> Control:
         if self._control is None or not self._control.journal.usable:
             raise UnavailableError("the control store's journal is not open", code="journal_unavailable")
-        if self._feed.rolled_back:
-            raise UnavailableError(self._feed.rolled_back, code="journal_rolled_back")
+        if self._feed.trouble is not None:
+            raise UnavailableError("the control store's journal is not to be used", code=self._feed.trouble)
         return self._control
 
     async def _keep_open(self) -> None:
         """Open the journal, and open it anew after a failure: never in `__init__`, whose error would be for good."""
         while True:
-            if self._control is None or not self._control.journal.usable:
+            control = self._control
+            if control is not None and control.journal.fenced:
+                # INVARIANT (single owner): whoever was superseded never opens the journal again.
+                log.critical("the control store's journal has another owner; this process ends")
+                os._exit(70)
+            if control is None or not control.journal.usable:
                 try:
-                    journal: Journal = open_control_journal(
+                    journal = open_control_journal(
                         self._path, new_log_id=f"{CONTROL_LOG}.{REAL.random_bytes(4).hex()}"
                     )
+                    self._feed = LogFeed()
                     self._control = Control(journal, REAL)
-                except FencedError:
-                    log.exception("the control journal has another owner")
-                    return
-                except JournalError as error:
-                    log.error("%s", error)
+                except Exception as error:
+                    log.error("the control store's journal cannot be opened; it is tried again: %s", error)
             await asyncio.sleep(REOPEN_S)
 
 

@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from actors import evidence_rows, messages
+from actors import api_keys, evidence_rows, messages
 from actors.agent_journal import save_decisions, save_seen, save_sessions
 from actors.ids import agent_key, read_session_id
 from actors.journal import Transaction
@@ -34,8 +34,25 @@ from policies.verdict import decide as verdict_of
 
 ALLOW_LIFETIME_US = 30_000_000
 
-# Denials that say nothing about the action itself: they do not bind an idempotency key, so that a retry is decided.
-_TRANSIENT = frozenset({"deadline_passed", "clock_uncertain", "lease_expired", "no_active_bundle"})
+# Denials that say nothing about the action itself: they do not bind an idempotency key, so that it can be decided
+# once the agent is registered, the session opened, the owner able.
+_NOT_BINDING = frozenset(
+    {
+        "bundle_lagging",
+        "clock_uncertain",
+        "deadline_passed",
+        "key_expired",
+        "key_revoked",
+        "lease_expired",
+        "no_active_bundle",
+        "session_ended",
+        "session_expired",
+        "session_required",
+        "unknown_agent",
+        "unknown_session",
+        "unknown_subject",
+    }
+)
 
 Answer = tuple[Any, ...]
 _SPENT: Answer = ("spent",)
@@ -99,8 +116,8 @@ def _decide_one(owner: Owner, request: DecisionRequest, step: _Step, transaction
     record = owner.record_of(agent, request.tenant, request.subject_type, request.subject_id)
     session, session_refusal = _session(owner, agent, record, request, step)
     # INVARIANT (fail closed): whether we can decide at all comes first, so that no earlier allow is repeated by an
-    # owner that cannot tell the time or may have missed a stop.
-    refusal = _unable(owner, request, step.time)
+    # owner that cannot tell the time or may have missed a stop, nor in a session that has ended.
+    refusal = _unable(owner, request, step.time) or _unknown(record, request) or session_refusal
     replay = None if refusal or request.dry_run else _replay(owner, key, request, step)
     permitted = False
     match replay:
@@ -110,8 +127,8 @@ def _decide_one(owner: Owner, request: DecisionRequest, step: _Step, transaction
         case (messages.CONFLICT, _):
             answer = replay
         case _:
-            refusal = refusal or ("idempotency_key_spent" if replay else _unknown(record, request))
-            decided = _verdict(owner, request, refusal or session_refusal, session, step)
+            refusal = refusal or ("idempotency_key_spent" if replay else None)
+            decided = _verdict(owner, request, refusal, session, step)
             if not request.dry_run:
                 bind = replay is None
                 _keep(owner, key, agent, record, session, request, decided, step, transaction, bind=bind)
@@ -158,7 +175,12 @@ def _unable(owner: Owner, request: DecisionRequest, time: EventTime) -> str | No
         return "deadline_passed"
     if owner.active is None:
         return "no_active_bundle"
-    return None
+    if owner.lagging():
+        return "bundle_lagging"
+    # The replica checked the key before it read the request; it may have been revoked since.
+    key = owner.directory.get("key", request.key_id)
+    reason = None if key is None else api_keys.no_longer_good(key, now_us=owner.world.wall_us())
+    return None if reason is None else f"key_{reason}"
 
 
 def _unknown(record: AgentRecord | None, request: DecisionRequest) -> str | None:
@@ -225,7 +247,8 @@ def _keep(
             atoms=active.defined(request.possibly) if active else [],
         )
     )
-    if session is not None:
+    # What is over stays over: a refused use does not keep a session alive.
+    if session is not None and session.state(now_us) == "live":
         session.last_us = now_us
         if answer.expires_us:
             session.actions += 1
@@ -252,7 +275,7 @@ def _keep(
     answer_json = json.dumps(answer)
     binding = _binding(request)
     step.decisions.append((answer.id, key, now_us, binding, answer_json, remembered))
-    if bind and request.idempotency_key is not None and answer.reason_code not in _TRANSIENT:
+    if bind and request.idempotency_key is not None and answer.reason_code not in _NOT_BINDING:
         step.bound[key, request.idempotency_key] = (binding, answer_json, None)
         step.keys.append((key, request.idempotency_key, answer.id, now_us))
 

@@ -22,11 +22,17 @@ class Activation:
 
 
 class Directory:
-    """Entries by kind and id, with the revision of the newest and the moment until which they may be trusted."""
+    """Entries by kind and id, with the revision of the newest and the moment until which they may be trusted.
+
+    Attributes:
+        activation: the newest that was heard of.
+        activation_known_s: monotonic clock when it was first heard of.
+    """
 
     def __init__(self) -> None:
         self.revision = 0
         self.activation = Activation(None, 0)
+        self.activation_known_s = float("-inf")
         self._entries: dict[str, dict[str, dict[str, Any]]] = {}
         self._trusted_until_s = float("-inf")
 
@@ -41,11 +47,14 @@ class Directory:
             changes: (kind, id, value) of every entry that changed since our revision.
             sent_s: monotonic clock when the lease was asked for (not when it came: it may have been long on the way).
         """
-        for kind, identity, value in changes:
-            self._entries.setdefault(kind, {})[identity] = value
-        self.revision = max(self.revision, revision)
-        if activation[1] >= self.activation.number:
+        # A lease that was overtaken on the way brings what is no longer true.
+        if revision >= self.revision:
+            for kind, identity, value in changes:
+                self._entries.setdefault(kind, {})[identity] = value
+            self.revision = revision
+        if activation[1] > self.activation.number:
             self.activation = Activation(*activation)
+            self.activation_known_s = sent_s
         self._trusted_until_s = max(self._trusted_until_s, sent_s + LEASE_S)
 
     def fresh(self, *, now_s: float) -> bool:

@@ -11,9 +11,7 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import ray
-
-from actors.handles import actor_handle
+from actors.handles import ask
 from actors.placement import CONTROL_STORE, host_name
 from actors.world import REAL
 from controlplane.errors import GovernanceError
@@ -45,6 +43,7 @@ class EvidenceWriter:
         self._trouble: dict[str, str] = {}
         self._landed: dict[str, int] = {}
         self._dedicated: list[str] = []
+        self._silent: list[str] = []
         self._landing = asyncio.Lock()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="landing")
         self._task = asyncio.get_running_loop().create_task(self._run())
@@ -57,7 +56,7 @@ class EvidenceWriter:
             "version": self._version,
             "last_landing_us": self._last_landing_us,
             "landed": dict(self._landed),
-            "trouble": dict(self._trouble),
+            "trouble": dict(self._trouble) | dict.fromkeys(self._silent, "does not hand out its evidence"),
         }
 
     async def flush(self) -> int:
@@ -94,14 +93,15 @@ class EvidenceWriter:
         answers = await asyncio.gather(*(self._ask(name) for name in names))
         sources: dict[str, str] = {}
         batches: list[LogBatch] = []
+        self._silent = [name for name, answer in zip(names, answers, strict=True) if answer is None]
         for name, answer in zip(names, answers, strict=True):
             if answer is None:
                 continue
-            log_id, records = answer
+            log_id, records, unconfirmed = answer
             sources[log_id] = name
             if log_id not in self._landed:
                 self._landed[log_id] = await loop.run_in_executor(self._thread, table.landed, log_id)
-                # Tells an owner whose journal was restored from a backup that the table knows more than it does.
+            if unconfirmed:
                 await self._trim(name, log_id, self._landed[log_id])
             if records:
                 batches.append(
@@ -134,32 +134,28 @@ class EvidenceWriter:
         await asyncio.gather(*(self._trim(sources[name], name, self._landed[name]) for name in offered))
         return landing.rows
 
-    async def _ask(self, name: str) -> tuple[str, list[tuple[int, bytes, bytes]]] | None:
+    async def _ask(self, name: str) -> tuple[str, list[tuple[int, bytes, bytes]], bool] | None:
         try:
-            call = actor_handle(name).pending.remote(-1, BATCH_ROWS)
-            answer: tuple[str, list[tuple[int, bytes, bytes]]] | None = await asyncio.wait_for(
-                call, ASK_TIMEOUT_S
+            answer: tuple[str, list[tuple[int, bytes, bytes]], bool] | None = await ask(
+                name, "pending", BATCH_ROWS, timeout_s=ASK_TIMEOUT_S
             )
             return answer
-        except (ray.exceptions.RayError, ValueError, TimeoutError) as error:
-            log.warning("`%s` does not hand out its evidence now: %s", name, type(error).__name__)
+        except GovernanceError as error:
+            log.warning("`%s` does not hand out its evidence now: %s", name, error.message)
             return None
 
     async def _trim(self, name: str, log_id: str, landed_seq: int) -> None:
-        if landed_seq < 0:
-            return
         try:
-            await asyncio.wait_for(actor_handle(name).trim.remote(log_id, landed_seq), ASK_TIMEOUT_S)
-        except (ray.exceptions.RayError, ValueError, TimeoutError) as error:
+            await ask(name, "trim", log_id, landed_seq, timeout_s=ASK_TIMEOUT_S)
+        except GovernanceError as error:
             # It will hand the same rows out again; they are dropped because the table has them.
-            log.warning("`%s` has not trimmed its journal: %s", name, type(error).__name__)
+            log.warning("`%s` has not trimmed its journal: %s", name, error.message)
 
     async def _dedicated_names(self) -> list[str]:
         try:
-            call = actor_handle(CONTROL_STORE).call.remote("dedicated", {})
-            entries = await asyncio.wait_for(call, ASK_TIMEOUT_S)
+            entries = await ask(CONTROL_STORE, "call", "dedicated", {}, timeout_s=ASK_TIMEOUT_S)
             self._dedicated = [entry["name"] for entry in entries]
-        except (ray.exceptions.RayError, ValueError, TimeoutError):
+        except GovernanceError as error:
             # The ones known so far go on landing while the control store is away.
-            log.warning("the control store does not say which dedicated agents there are")
+            log.warning("the control store does not say which dedicated agents there are: %s", error.message)
         return self._dedicated

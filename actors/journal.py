@@ -76,6 +76,7 @@ class Journal:
         log_id: name of its evidence log; stays with the file for good.
         epoch: raised by each opening; a transaction under an older epoch fails.
         next_seq: the sequence number that the next evidence record gets (the first is 0).
+        fenced: another owner has opened the journal; whoever holds this object must not open it again.
     """
 
     def __init__(self, connection: sqlite3.Connection, *, log_id: str, epoch: int, next_seq: int) -> None:
@@ -83,6 +84,7 @@ class Journal:
         self.log_id = log_id
         self.epoch = epoch
         self.next_seq = next_seq
+        self.fenced = False
 
     @classmethod
     def open(cls, path: Path, *, new_log_id: str, schema: str = "") -> Journal:
@@ -128,6 +130,7 @@ class Journal:
             # INVARIANT (single owner): read inside the write lock, so that no other owner can step in between.
             (epoch,) = connection.execute("SELECT value FROM meta WHERE name = 'epoch'").fetchone()
             if epoch != self.epoch:
+                self.fenced = True
                 self.close()
                 raise FencedError(
                     f"the journal `{self.log_id}` has another owner", expected=self.epoch, found=epoch

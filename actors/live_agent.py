@@ -15,13 +15,14 @@ DAY_US = 86_400_000_000
 IDLE_LIMIT_US = 7 * DAY_US
 SESSION_LIFETIME_US = 30 * DAY_US
 
-STANDING = "standing"
+# The session that an agent has without opening one; its name authenticates nothing.
+STANDING_PREFIX = "ses_standing_"
 MAX_SEEN = 2000
 
 
 @dataclass(slots=True, kw_only=True)
 class Session:
-    """One run of one agent. `name` is `STANDING` for the session that an agent has without opening one."""
+    """One run of one agent. `name` is its id."""
 
     name: str
     workflow_id: str
@@ -64,11 +65,11 @@ class LiveAgent:
     def see(self, key: SeenKey, capability: Capability, now_us: int) -> tuple[SeenKey, Seen]:
         """Count a permitted action, in the graph too if it is materialised. Cost: a few microseconds.
 
-        Past `MAX_SEEN` distinct resources, further ones are counted together under the resource id ``*``.
+        Past `MAX_SEEN` distinct resources, further ones are counted together as ``*``.
         """
         seen = self.seen.get(key)
         if seen is None and len(self.seen) >= MAX_SEEN:
-            key = (key[0], key[1], "*")
+            key = ("*", key[1], "*")
             capability = replace(capability, resource_id="*")
             seen = self.seen.get(key)
         if seen is None:

@@ -2,35 +2,51 @@
 
 from __future__ import annotations
 
+import logging
+
 from actors.journal import Journal
+
+log = logging.getLogger(__name__)
+
+UNCONFIRMED = "journal_unconfirmed"
+ROLLED_BACK = "journal_rolled_back"
 
 
 class LogFeed:
-    """Between one journal and the evidence writer.
+    """Between one open journal and the evidence writer.
+
+    Until the writer has said up to where the table holds the log, nobody knows whether the journal is the latest one
+    or a restored backup, whose owner would repeat sequence numbers and forget what agents have done.
 
     Attributes:
-        rolled_back: set once the table proves to hold more of the log than the journal does (a restored backup);
-            whoever holds the journal then denies, and the operator starts a new log.
+        trouble: why the journal must not be used now: `journal_unconfirmed` until the writer has spoken, then None,
+            or `journal_rolled_back` for good; the operator then starts a new log.
     """
 
     def __init__(self) -> None:
-        self.rolled_back: str | None = None
+        self.trouble: str | None = UNCONFIRMED
 
-    def pending(
-        self, journal: Journal, after_seq: int, limit: int
-    ) -> tuple[str, list[tuple[int, bytes, bytes]]]:
-        """(log id, records after `after_seq` as (seq, canonical bytes, leaf hash), oldest first, `limit` at most)."""
-        return journal.log_id, journal.pending(after_seq=after_seq, limit=limit)
+    def pending(self, journal: Journal, limit: int) -> tuple[str, list[tuple[int, bytes, bytes]], bool]:
+        """(log id, records as (seq, canonical bytes, leaf hash), whether the writer must say what it holds). Oldest
+        first, `limit` at most."""
+        records = journal.pending(after_seq=-1, limit=limit)
+        return journal.log_id, records, self.trouble == UNCONFIRMED
 
     def trim(self, journal: Journal, log_id: str, landed_seq: int) -> None:
-        """The table durably holds `log_id` up to and including `landed_seq`."""
+        """The table durably holds `log_id` up to and including `landed_seq` (-1: nothing)."""
         if log_id != journal.log_id:
             return
         last = journal.next_seq - 1
         if landed_seq > last:
-            self.rolled_back = (
-                f"the journal of log `{log_id}` ends at {last} but the evidence table holds {landed_seq}: "
-                "it was restored from a backup; start a new log"
+            self.trouble = ROLLED_BACK
+            log.error(
+                "the journal of log `%s` ends at %d but the evidence table holds %d: it was restored from a backup",
+                log_id,
+                last,
+                landed_seq,
             )
             return
-        journal.trim(landed_seq=landed_seq)
+        if self.trouble == UNCONFIRMED:
+            self.trouble = None
+        if landed_seq >= 0:
+            journal.trim(landed_seq=landed_seq)

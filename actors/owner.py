@@ -13,13 +13,14 @@ from hashlib import sha256
 from typing import Any
 
 from actors.active_bundle import ActiveBundle, capability_of
-from actors.agent_journal import find_session, wake
-from actors.directory import Activation, Directory
+from actors.agent_journal import count_registered, find_session, wake
+from actors.directory import LEASE_S, Activation, Directory
 from actors.ids import agent_key, decision_id
 from actors.journal import Journal
-from actors.live_agent import LiveAgent, Session
+from actors.live_agent import STANDING_PREFIX, LiveAgent, Session
 from actors.owner_clock import EventTime, OwnerClock
 from actors.records import AgentRecord
+from controlplane.errors import UnavailableError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +55,18 @@ class Surroundings:
     random_bytes: Callable[[int], bytes]
 
 
+class BundleMismatchError(UnavailableError):
+    """What was compiled is not what was activated."""
+
+    code = "bundle_mismatch"
+
+
 class Owner:
-    """The agents of one journal. Not thread-safe."""
+    """The agents of one journal. Not thread-safe.
+
+    Attributes:
+        registered: how many agents have a record here.
+    """
 
     def __init__(
         self, settings: OwnerSettings, journal: Journal, directory: Directory, world: Surroundings
@@ -72,14 +83,25 @@ class Owner:
             monotonic_us=world.monotonic_us(),
         )
         self._awake: OrderedDict[str, LiveAgent] = OrderedDict()
+        self.registered = count_registered(journal)
 
     def adopt(self, active: ActiveBundle, activation: Activation) -> None:
         """Decide with another bundle from the next batch on. Durable when it returns.
 
-        Raises: ValueError: the bundle is not the one that the activation names.
+        One that is older than what is journalled changes nothing.
+
+        Raises: BundleMismatchError: the bundle is not the one that the activation names.
         """
         if active.digest != activation.digest:
-            raise ValueError(f"compiled bundle {active.digest}, activation names {activation.digest}")
+            raise BundleMismatchError(
+                f"the stored bundle {activation.digest} compiles to {active.digest} with this version; upload and "
+                "activate its sources again",
+                expected=activation.digest,
+                found=active.digest,
+            )
+        # INVARIANT (agreement): an owner never goes back to an older activation, whichever message comes late.
+        if activation.number < self.activation.number:
+            return
         # INVARIANT (agreement): the journalled digest is the point of truth; it changes before the first decision
         # with the new bundle, never after.
         with self.journal.transaction() as step:
@@ -105,6 +127,13 @@ class Owner:
         else:
             self._awake.move_to_end(key)
         return agent
+
+    def lagging(self) -> bool:
+        """Whether a newer bundle than ours has been the active one for longer than a lease lasts."""
+        heard = self.directory
+        if heard.activation.number <= self.activation.number:
+            return False
+        return self.world.monotonic_us() / 1e6 > heard.activation_known_s + LEASE_S
 
     def awake(self) -> int:
         return len(self._awake)
@@ -167,4 +196,4 @@ class Owner:
 
 def standing_name(key: str) -> str:
     """The session id that stands in evidence for actions without a session. It authenticates nothing."""
-    return "ses_standing_" + sha256(key.encode()).hexdigest()[:20]
+    return STANDING_PREFIX + sha256(key.encode()).hexdigest()[:20]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 Isolation = Literal["hosted", "dedicated"]
@@ -42,6 +42,3 @@ class AgentRecord:
         for name in ("labels", "tools", "roles", "groups"):
             known[name] = tuple(known.get(name, ()))
         return cls(**known)
-
-    def with_version(self, record_version: int) -> AgentRecord:
-        return replace(self, record_version=record_version)

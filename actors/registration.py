@@ -14,16 +14,23 @@ from controlplane.errors import NotFoundError
 _SESSIONS_SHOWN = 100
 
 
-def register_agent(owner: Owner, record: AgentRecord, *, key_id: str) -> dict[str, Any]:
-    """Create or replace an agent's record. Durable when it returns; decisions prepared with the old one are redone.
+def register_agent(
+    owner: Owner, tenant: str, agent_id: str, given: dict[str, Any], *, key_id: str
+) -> dict[str, Any]:
+    """Create an agent's record, or change what is given of it; the rest stays as it was.
 
-    Returns: the record as JSON, with its new `record_version`.
+    Args:
+        given: fields of `AgentRecord` as JSON.
+    Returns: the record as JSON, with its new `record_version`. Decisions prepared with the old one are redone.
     """
-    key = agent_key(record.tenant, record.type, record.id)
+    key = agent_key(tenant, "agent", agent_id)
     agent = owner.agent(key)
     now_us = owner.event_time().us
-    version = (agent.record.record_version if agent.record else 0) + 1
-    record = record.with_version(version)
+    new: dict[str, Any] = {"tenant": tenant, "id": agent_id, "record_version": 0}
+    before = agent.record.to_json() if agent.record else new
+    # The time is part of the version, so that a journal begun anew never repeats one that a replica remembers.
+    version = max(before["record_version"] + 1, now_us)
+    record = AgentRecord.from_json(before | given | {"record_version": version})
     row = evidence_rows.event(
         event_id=owner.new_event_id(now_us),
         event_type="agent_registered",
@@ -46,6 +53,8 @@ def register_agent(owner: Owner, record: AgentRecord, *, key_id: str) -> dict[st
         save_record(step, key, record)
         step.append(row)
         step.set_meta("event_time_us", now_us)
+    if agent.record is None:
+        owner.registered += 1
     # It wakes with its new record, and with a graph that shows the new declarations.
     owner.let_rest(key)
     return record.to_json()

@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from actors import evidence_rows
-from actors.agent_journal import save_sessions, subject_of_session
+from actors.agent_journal import count_live_sessions, save_sessions, subject_of_session
 from actors.ids import agent_key, read_session_id, session_id, subject_of_key
 from actors.live_agent import SESSION_LIFETIME_US, LiveAgent, Session
 from actors.messages import SessionRequest
 from actors.owner import Owner
-from controlplane.errors import ConflictError, NotFoundError, UnavailableError
+from controlplane.errors import ConflictError, NotFoundError, OverloadedError, UnavailableError
+
+MAX_LIVE_SESSIONS = 10_000
+KEPT_IN_MEMORY = 256
 
 
 def open_session(owner: Owner, request: SessionRequest) -> dict[str, Any]:
@@ -21,6 +24,7 @@ def open_session(owner: Owner, request: SessionRequest) -> dict[str, Any]:
 
     Returns: ``{"session", "workflow", "expires_us"}``.
     Raises: NotFoundError: nobody has registered this subject. UnavailableError: the clock cannot be trusted.
+        OverloadedError: it has too many live ones.
     """
     if owner.record(request.tenant, request.subject_type, request.subject_id) is None:
         raise NotFoundError(
@@ -30,6 +34,11 @@ def open_session(owner: Owner, request: SessionRequest) -> dict[str, Any]:
     if not time.certain:
         raise UnavailableError("the clock cannot be trusted: no session is opened", code="clock_uncertain")
     key = agent_key(request.tenant, request.subject_type, request.subject_id)
+    if count_live_sessions(owner.journal, key, limit=MAX_LIVE_SESSIONS) >= MAX_LIVE_SESSIONS:
+        raise OverloadedError(
+            f"`{request.subject_id}` has {MAX_LIVE_SESSIONS} live sessions; end some first",
+            code="too_many_sessions",
+        )
     agent = owner.agent(key)
     random = owner.world.random_bytes(18)
     expires_us = time.us + SESSION_LIFETIME_US
@@ -130,5 +139,7 @@ def _record(
     except BaseException:
         owner.forget_memory()
         raise
+    if len(agent.sessions) > KEPT_IN_MEMORY:
+        agent.sessions.clear()
     agent.sessions[session.name] = session
     owner.rest_surplus()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import orjson
 
+from actors.placement import host_name
 from controlplane.errors import GovernanceError
 from controlplane.service.actor_calls import call_actor
 from controlplane.service.authentication import Authenticator
@@ -25,6 +27,10 @@ from controlplane.service.routing import DECIDING, Call, Reply, Route, Router
 from controlplane.wire import authzen
 from controlplane.wire.authzen import EvaluationRequest
 
+_READINESS_KEPT_S = 0.5
+# A host that does not answer has to be started again.
+_SILENT = frozenset({"owner_unreachable", "owner_timeout", "owner_failed"})
+
 
 class Application:
     """Everything one replica holds. Stateless but for caches: any replica can answer any request."""
@@ -35,6 +41,7 @@ class Application:
         self._door = DecisionDoor(self._fleet, self._bundles, digest_key=digest_key)
         self._base_url = base_url
         self._background: list[asyncio.Task[Any]] = []
+        self._readiness: tuple[float, asyncio.Task[Reply]] | None = None
         routes = [
             Route(method="POST", path="/access/v1/evaluation", roles=DECIDING, door=self.evaluation),
             Route(method="POST", path="/access/v1/evaluations", roles=DECIDING, door=self.evaluations),
@@ -71,12 +78,25 @@ class Application:
         return Reply(body=b'{"status":"alive"}')
 
     async def readiness(self, _: dict[bytes, bytes]) -> Reply:
-        """Ready: the lease holds and every host decides. 503 otherwise, with which one does not and why."""
-        hosts = dict(await asyncio.gather(*(self._host_ready(name) for name in self._fleet.owner_names())))
+        """Ready: the lease holds, every host answers and one at least decides; 503 otherwise.
+
+        A host that answers but cannot decide (its journal is damaged, say) denies its own agents and is listed with
+        why; restarting everything would not help it and would harm the others. Owners are asked twice a second at
+        most, whoever asks us.
+        """
+        now_s = time.monotonic()
+        if self._readiness is None or now_s - self._readiness[0] > _READINESS_KEPT_S:
+            self._readiness = (now_s, asyncio.get_running_loop().create_task(self._ask_readiness()))
+        return await asyncio.shield(self._readiness[1])
+
+    async def _ask_readiness(self) -> Reply:
+        names = [host_name(index) for index in range(self._fleet.hosts)]
+        hosts = dict(await asyncio.gather(*(_host_state(name) for name in names)))
+        states = set(hosts.values())
         reason = None if self._fleet.fresh() else "lease_expired"
-        ready = reason is None and all(state == "ready" for state in hosts.values())
+        ready = reason is None and "ready" in states and not states & _SILENT
         body = {
-            "status": "ready" if ready else "starting",
+            "status": ("ready" if states == {"ready"} else "degraded") if ready else "starting",
             "hosts": hosts,
             "bundle": self._fleet.directory.activation.digest,
             "reason": reason,
@@ -86,13 +106,14 @@ class Application:
     async def metadata(self, headers: dict[bytes, bytes]) -> Reply:
         return Reply(body=orjson.dumps(authzen.metadata(self._base_url)))
 
-    async def _host_ready(self, name: str) -> tuple[str, str]:
-        try:
-            status = await call_actor(name, "status", timeout_s=2.0)
-        except GovernanceError as error:
-            return name, error.code
-        return name, "ready" if status["ready"] else str(status["reason"])
-
     async def _start(self) -> None:
         await self._fleet.refresh()
         self._background.append(asyncio.get_running_loop().create_task(self._fleet.run()))
+
+
+async def _host_state(name: str) -> tuple[str, str]:
+    try:
+        status = await call_actor(name, "status", timeout_s=2.0)
+    except GovernanceError as error:
+        return name, error.code
+    return name, "ready" if status["ready"] else str(status["reason"])

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import OrderedDict
 
+from controlplane.errors import UnavailableError
 from controlplane.service.actor_calls import call_control
+from policies.bundle import Bundle
 from policies.compile import compile_bundle
 from policies.loader import Source, load_documents
 from policies.prepare import Preparer
+
+log = logging.getLogger(__name__)
 
 _KEPT = 3
 
@@ -18,27 +23,62 @@ class BundleCache:
 
     def __init__(self) -> None:
         self._preparers: OrderedDict[str, Preparer] = OrderedDict()
-        self._loading = asyncio.Lock()
+        self._loading: dict[str, asyncio.Task[Preparer]] = {}
 
-    def ready(self, digest: str) -> Preparer | None:
-        return self._preparers.get(digest)
+    def best(self, digest: str | None) -> str | None:
+        """The digest to prepare with now: `digest` when it is ready, else the newest that is, while it is loaded in
+        the background. Owners say `stale` to one that is no longer active, and name the one that is."""
+        if digest is None or digest in self._preparers:
+            return digest
+        self._load(digest)
+        return next(reversed(self._preparers), digest)
 
-    async def get(self, digest: str) -> Preparer:
+    async def get(self, digest: str, *, timeout_s: float) -> Preparer:
         """The preparer of a stored bundle; fetched and compiled once, beside the event loop.
 
-        Raises: NotFoundError, UnavailableError.
+        Raises: NotFoundError; UnavailableError: it is not ready in time.
         """
         preparer = self._preparers.get(digest)
         if preparer is not None:
             return preparer
-        async with self._loading:
-            if digest not in self._preparers:
-                stored = await call_control("bundle", digest=digest)
-                self._preparers[digest] = await asyncio.to_thread(_compile, stored["sources"])
-                while len(self._preparers) > _KEPT:
-                    self._preparers.popitem(last=False)
-            return self._preparers[digest]
+        try:
+            return await asyncio.wait_for(asyncio.shield(self._load(digest)), timeout_s)
+        except TimeoutError:
+            raise UnavailableError(
+                "the active bundle is still being compiled", code="bundle_loading"
+            ) from None
+
+    def keep(self, bundle: Bundle) -> None:
+        """Take in a bundle that was compiled here already. Cost: about 80 µs a condition."""
+        self._preparers[bundle.digest] = Preparer(bundle)
+        self._preparers.move_to_end(bundle.digest)
+        while len(self._preparers) > _KEPT:
+            self._preparers.popitem(last=False)
+
+    def _load(self, digest: str) -> asyncio.Task[Preparer]:
+        task = self._loading.get(digest)
+        if task is None:
+            task = self._loading[digest] = asyncio.get_running_loop().create_task(self._fetch(digest))
+            task.add_done_callback(lambda done: self._loaded(digest, done))
+        return task
+
+    def _loaded(self, digest: str, task: asyncio.Task[Preparer]) -> None:
+        del self._loading[digest]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.warning("bundle %s cannot be loaded: %s", digest, error)
+
+    async def _fetch(self, digest: str) -> Preparer:
+        stored = await call_control("bundle", digest=digest)
+        bundle = await asyncio.to_thread(_compile, stored["sources"])
+        if bundle.digest != digest:
+            raise UnavailableError(
+                f"the stored bundle {digest} compiles to {bundle.digest} with this version; upload and activate its "
+                "sources again",
+                code="bundle_mismatch",
+            )
+        await asyncio.to_thread(self.keep, bundle)
+        return self._preparers[digest]
 
 
-def _compile(sources: list[tuple[str, str]]) -> Preparer:
-    return Preparer(compile_bundle(load_documents([Source(name=name, text=text) for name, text in sources])))
+def _compile(sources: list[tuple[str, str]]) -> Bundle:
+    return compile_bundle(load_documents([Source(name=name, text=text) for name, text in sources]))

@@ -7,13 +7,15 @@ import itertools
 import logging
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from actors import messages
 from actors.api_keys import Caller
 from actors.messages import Decided, DecisionRequest
 from controlplane.errors import ConflictError, ForbiddenError, GovernanceError, UnavailableError
+from controlplane.service.authorization import refuse_foreign
 from controlplane.service.bundles import BundleCache
+from controlplane.service.explanations import explanation
 from controlplane.service.fleet import Fleet
 from controlplane.service.lanes import Lanes
 from controlplane.service.problems import status_of
@@ -28,6 +30,16 @@ log = logging.getLogger(__name__)
 
 # An activation and a changed record can each cost one more attempt.
 _ATTEMPTS = 4
+
+
+class Answer(NamedTuple):
+    """One answered item."""
+
+    permitted: bool
+    body: bytes
+
+
+_NOTHING = Answer(False, b"")
 
 
 class DecisionDoor:
@@ -52,11 +64,11 @@ class DecisionDoor:
             deadline_us: wall clock after which nobody waits for the answer.
         Raises: ForbiddenError, ConflictError, OverloadedError, UnavailableError; the caller is denied by each.
         """
-        refuse_foreign(caller, request)
+        refuse_foreign(caller, request.subject_type, request.subject_id)
         (answer,) = await self._decide(caller, [request], None, deadline_us)
         if isinstance(answer, GovernanceError):
             raise answer
-        return answer
+        return answer.body
 
     async def evaluations(self, caller: Caller, batch: BatchRequest, deadline_us: int) -> bytes:
         """Answer a batch. An item that cannot be evaluated is a deny that says why; the others go on."""
@@ -65,25 +77,25 @@ class DecisionDoor:
             answers = await self._all(caller, items, deadline_us)
         else:
             answers = await self._until(caller, items, batch.semantic, deadline_us)
-        return authzen.batch_answer(answers)
+        return authzen.batch_answer(answer.body for answer in answers)
 
     def _checked(self, caller: Caller, item: EvaluationRequest | ItemError) -> EvaluationRequest | ItemError:
         if isinstance(item, EvaluationRequest):
             try:
-                refuse_foreign(caller, item)
+                refuse_foreign(caller, item.subject_type, item.subject_id)
             except ForbiddenError as error:
                 return ItemError(status=403, code=error.code, message=error.message)
         return item
 
     async def _all(
         self, caller: Caller, items: Sequence[EvaluationRequest | ItemError], deadline_us: int
-    ) -> list[bytes]:
+    ) -> list[Answer]:
         """Every item, those of one owner in one group, in order."""
-        answers: list[bytes] = [b""] * len(items)
+        answers: list[Answer] = [_NOTHING] * len(items)
         by_owner: dict[str, list[int]] = {}
         for position, item in enumerate(items):
             if isinstance(item, ItemError):
-                answers[position] = authzen.error_answer(item)
+                answers[position] = _denied(item)
             else:
                 owner = self._fleet.owner_of(caller.tenant, item.subject_type, item.subject_id)
                 by_owner.setdefault(owner, []).append(position)
@@ -104,10 +116,10 @@ class DecisionDoor:
         items: Sequence[EvaluationRequest | ItemError],
         semantic: Semantic,
         deadline_us: int,
-    ) -> list[bytes]:
+    ) -> list[Answer]:
         """Items in order until the first answer that stops; runs of items of one owner go together."""
         stop_on = "permit" if semantic is Semantic.PERMIT_ON_FIRST_PERMIT else "deny"
-        answers: list[bytes] = []
+        answers: list[Answer] = []
 
         def owner(item: EvaluationRequest | ItemError) -> str | None:
             if isinstance(item, ItemError):
@@ -118,7 +130,7 @@ class DecisionDoor:
             for_owner: list[EvaluationRequest] = []
             for item in run:
                 if isinstance(item, ItemError):
-                    answers.append(authzen.error_answer(item))
+                    answers.append(_denied(item))
                     if stop_on == "deny":
                         return answers
                 else:
@@ -127,29 +139,24 @@ class DecisionDoor:
                 continue
             found = await self._decide_or_deny(caller, for_owner, stop_on, deadline_us)
             answers += found
-            if len(found) < len(for_owner) or _stops(found[-1], stop_on):
+            if len(found) < len(for_owner) or found[-1].permitted == (stop_on == "permit"):
                 return answers
         return answers
 
     async def _decide_or_deny(
         self, caller: Caller, requests: list[EvaluationRequest], stop_on: str | None, deadline_us: int
-    ) -> list[bytes]:
+    ) -> list[Answer]:
         """Like `_decide`, but what fails becomes items that are denied and say why."""
         try:
             answers = await self._decide(caller, requests, stop_on, deadline_us)
         except GovernanceError as error:
-            denied = authzen.error_answer(error, status=status_of(error))
+            denied = _denied(error)
             return [denied] if stop_on == "deny" else [denied] * len(requests)
-        return [
-            authzen.error_answer(answer, status=status_of(answer))
-            if isinstance(answer, GovernanceError)
-            else answer
-            for answer in answers
-        ]
+        return [_denied(answer) if isinstance(answer, GovernanceError) else answer for answer in answers]
 
     async def _decide(
         self, caller: Caller, requests: list[EvaluationRequest], stop_on: str | None, deadline_us: int
-    ) -> list[bytes | GovernanceError]:
+    ) -> list[Answer | GovernanceError]:
         """Have requests of one owner decided, in order.
 
         Returns: an answer a request; fewer when `stop_on` cut the rest.
@@ -159,18 +166,19 @@ class DecisionDoor:
         lane = self._lanes.to(self._fleet.owner_of(caller.tenant, first.subject_type, first.subject_id))
         group = next(self._groups) if len(requests) > 1 else 0
         received_us = time.time_ns() // 1000
-        digest = self._fleet.directory.activation.digest
-        answers: list[bytes | GovernanceError | None] = [None] * len(requests)
+        digest = self._bundles.best(self._fleet.directory.activation.digest)
+        answers: list[Answer | GovernanceError | None] = [None] * len(requests)
         skipped = False
         for _ in range(_ATTEMPTS):
             waiting = [position for position, answer in enumerate(answers) if answer is None]
-            preparer = await self._bundles.get(digest) if digest is not None else None
+            preparer = None
+            if digest is not None:
+                preparer = await self._bundles.get(digest, timeout_s=_left_s(deadline_us))
             prepared = [
                 self._prepare(caller, requests[position], preparer, received_us, deadline_us, group, stop_on)
                 for position in waiting
             ]
-            timeout_s = max(0.001, (deadline_us - time.time_ns() // 1000) / 1e6)
-            tag, content = await lane.send(digest, prepared, timeout_s=timeout_s)
+            tag, content = await lane.send(digest, prepared, timeout_s=_left_s(deadline_us))
             if tag == messages.STALE_BUNDLE:
                 digest = content
                 continue
@@ -205,7 +213,7 @@ class DecisionDoor:
     ) -> DecisionRequest:
         """Stage one: everything that depends on this action alone."""
         version, subject = self._subjects.get(caller.tenant, request.subject_type, request.subject_id)
-        digest = arguments_digest(request.arguments)
+        digest, masked = arguments_digest(request.arguments), mask(request.arguments)
         possibly = certainly = 0
         refusal: str | None = None
         detail = ""
@@ -244,7 +252,7 @@ class DecisionDoor:
             detail=detail,
             arguments_digest=digest,
             evidence_digest=keyed_digest(self._digest_key, digest),
-            masked_arguments=mask(request.arguments),
+            masked_arguments=masked,
             idempotency_key=request.idempotency_key,
             deadline_us=deadline_us,
             received_us=received_us,
@@ -264,19 +272,8 @@ class DecisionDoor:
         self._subjects.learn(request.tenant, request.subject_type, request.subject_id, version, record)
 
 
-def refuse_foreign(caller: Caller, request: EvaluationRequest) -> None:
-    """Raises: ForbiddenError: this key may not speak for the request's subject."""
-    if caller.role not in ("agent", "gateway", "operator") or not caller.may_speak_for(
-        request.subject_type, request.subject_id
-    ):
-        raise ForbiddenError(
-            f"key `{caller.key_id}` ({caller.role}) may not speak for {request.subject_type} `{request.subject_id}`",
-            code="foreign_subject",
-        )
-
-
-def _answer(decided: Decided, request: DecisionRequest) -> bytes:
-    return authzen.answer(
+def _answer(decided: Decided, request: DecisionRequest) -> Answer:
+    body = authzen.answer(
         decision_id=decided.id,
         effect=decided.effect,
         reason_code=decided.reason_code,
@@ -284,13 +281,20 @@ def _answer(decided: Decided, request: DecisionRequest) -> bytes:
         bundle=decided.bundle,
         session=decided.session,
         reasons=decided.reasons,
-        detail=decided.detail,
+        detail=decided.detail or explanation(decided.reason_code),
         expires_at_us=decided.expires_us,
         replayed=decided.replayed,
         dry_run=request.dry_run,
     )
+    return Answer(decided.expires_us > 0 and not request.dry_run, body)
 
 
-def _stops(answer: bytes, stop_on: str) -> bool:
-    permitted = answer.startswith(b'{"decision":true')
-    return permitted == (stop_on == "permit")
+def _denied(error: ItemError | GovernanceError) -> Answer:
+    """An item that could not be evaluated: a deny that says why."""
+    if isinstance(error, ItemError):
+        return Answer(False, authzen.error_answer(error))
+    return Answer(False, authzen.error_answer(error, status=status_of(error)))
+
+
+def _left_s(deadline_us: int) -> float:
+    return max(0.001, (deadline_us - time.time_ns() // 1000) / 1e6)

@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 APPLICATION = "controlplane"
 _READY_TIMEOUT_S = 90.0
+_JOURNAL_PATIENCE_S = 15.0
 # Beyond the longest deadline that a caller may set, so that our own answer always comes first.
 _REQUEST_TIMEOUT_S = 35.0
 
@@ -72,12 +73,13 @@ def start(settings: Settings, *, address: str | None = None) -> None:
     owners.start_evidence_writer()
     hosts = owners.start_hosts()
     _wait("the control store", lambda: ray.get(store.ready.remote(), timeout=10))
-    ray.get(
-        store.call.remote("ensure_operator_key", {"key": settings.operator_key.read_text().strip()}),
-        timeout=10,
-    )
+    key = settings.operator_key.read_text().strip()
+    if not ray.get(store.call.remote("ensure_operator_key", {"key": key}), timeout=10):
+        log.warning(
+            "the key in %s was revoked and stays so; remove the file to get another", settings.operator_key
+        )
     for entry in ray.get(store.call.remote("dedicated", {}), timeout=10):
-        hosts.append(owners.start_dedicated_again(entry["name"], entry["ordinal"]))
+        owners.start_dedicated_again(entry["name"], entry["ordinal"])
     serve.start(
         proxy_location=ProxyLocation.HeadOnly,
         http_options=HTTPOptions(
@@ -98,15 +100,34 @@ def start(settings: Settings, *, address: str | None = None) -> None:
         logging_config=LoggingConfig(enable_access_log=False, log_level="WARNING"),
     )(DecisionService)
     serve.run(service.bind(settings.to_json()), name=APPLICATION, route_prefix="/", blocking=False)
-    for handle in hosts:
-        _wait("a host", lambda handle=handle: ray.get(handle.status.remote(), timeout=10)["ready"])
+    _wait_for_hosts(hosts)
+
+
+def _wait_for_hosts(hosts: list[Any]) -> None:
+    """Until every host decides; one that only its own journal keeps from it is told of and left behind.
+
+    Raises: UnavailableError: none decides.
+    """
+    deadline_s = time.monotonic() + _READY_TIMEOUT_S
+    patience_s = time.monotonic() + _JOURNAL_PATIENCE_S
+    while True:
+        states = [ray.get(handle.status.remote(), timeout=10) for handle in hosts]
+        held_up = [state for state in states if not state["ready"]]
+        if not held_up:
+            return
+        told = "; ".join(f"`{state['name']}`: {state['reason']}" for state in held_up)
+        for_good = all(str(state["reason"]).startswith("journal_") for state in held_up)
+        if for_good and len(held_up) < len(states) and time.monotonic() > patience_s:
+            log.error("the agents of these hosts are denied: %s", told)
+            return
+        if time.monotonic() > deadline_s:
+            raise UnavailableError(f"not ready in {_READY_TIMEOUT_S:g} s: {told}")
+        time.sleep(0.05)
 
 
 def _wait(what: str, ready: Any) -> None:
     deadline_s = time.monotonic() + _READY_TIMEOUT_S
     while not ready():
         if time.monotonic() > deadline_s:
-            raise UnavailableError(
-                f"{what} did not become ready in {_READY_TIMEOUT_S:g} s (pid {os.getpid()})"
-            )
+            raise UnavailableError(f"{what} did not become ready in {_READY_TIMEOUT_S:g} s")
         time.sleep(0.05)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 
 from actors.directory import REFRESH_S, Directory
 from actors.ids import agent_key, ordinal_of_decision, session_ordinal
 from actors.placement import CONTROL_STORE, host_name, host_of
+from actors.world import monotonic_s
 from controlplane.errors import GovernanceError, NotFoundError
 from controlplane.service.actor_calls import call_actor
 
@@ -29,12 +29,15 @@ class Fleet:
 
     def fresh(self) -> bool:
         """Whether the lease on the control store holds."""
-        return self.directory.fresh(now_s=time.monotonic())
+        return self.directory.fresh(now_s=monotonic_s())
 
     async def run(self) -> None:
         """Renew the lease twice a second, for as long as the replica lives."""
         while True:
-            await self.refresh()
+            try:
+                await self.refresh()
+            except Exception:
+                log.exception("renewing the lease failed; it is tried again")
             await asyncio.sleep(REFRESH_S)
 
     async def refresh(self) -> None:
@@ -43,12 +46,12 @@ class Fleet:
         Callers share one renewal if it was asked for after they came, and renewals are 50 ms apart at least, so
         that unknown keys cannot be used to hammer the control store.
         """
-        came_s = time.monotonic()
+        came_s = monotonic_s()
         async with self._refreshing:
             if self._last_sent_s > came_s:
                 return
-            await asyncio.sleep(max(0.0, self._last_sent_s + _MINIMUM_GAP_S - time.monotonic()))
-            self._last_sent_s = sent_s = time.monotonic()
+            await asyncio.sleep(max(0.0, self._last_sent_s + _MINIMUM_GAP_S - monotonic_s()))
+            self._last_sent_s = sent_s = monotonic_s()
             try:
                 lease = await call_actor(
                     CONTROL_STORE, "lease", self.directory.revision, timeout_s=_LEASE_TIMEOUT_S

@@ -14,8 +14,9 @@ from urllib.parse import parse_qsl
 
 from controlplane.errors import GovernanceError, InputError, TooLargeError, UnavailableError
 from controlplane.service.authentication import Authenticator
+from controlplane.service.authorization import refuse_role
 from controlplane.service.problems import problem, status_of
-from controlplane.service.routing import Call, Reply, Router, refuse_role
+from controlplane.service.routing import Call, Reply, Router
 from controlplane.wire import json_input
 
 log = logging.getLogger(__name__)
@@ -27,6 +28,8 @@ PublicDoor = Callable[[dict[bytes, bytes]], Awaitable[Reply]]
 
 DEFAULT_DEADLINE_MS = 5_000
 MAX_DEADLINE_MS = 30_000
+_SLOW_BODY_S = 0.5
+_MAX_QUERY_FIELDS = 20
 
 
 class ClientGoneError(Exception):
@@ -93,16 +96,21 @@ class Ingress:
             return await public(headers)
         # Nothing is said about which routes exist to somebody without a key.
         authorization = headers.get(b"authorization")
-        caller = await self._authenticator.caller(authorization.decode("latin-1") if authorization else None)
+        key = authorization.decode("latin-1") if authorization else None
+        caller = await self._authenticator.caller(key)
         route, matched = self._router.find(method, path)
         refuse_role(route, caller)
         deadline_us = _deadline_us(headers)
         body: dict[str, Any] = {}
         if method in ("POST", "PUT", "PATCH"):
+            began_s = time.monotonic()
             raw = await _read(headers, receive, route.limit_bytes)
+            if time.monotonic() - began_s > _SLOW_BODY_S:
+                # The key may have been revoked while the body trickled in.
+                caller = await self._authenticator.caller(key)
             if raw or "{" not in route.path:
                 body = json_input.parse(raw, limit_bytes=route.limit_bytes)
-        query = dict(parse_qsl(scope["query_string"].decode("latin-1"), max_num_fields=20))
+        query = _query(scope["query_string"])
         return await route.door(
             Call(caller=caller, path=matched, body=body, query=query, deadline_us=deadline_us)
         )
@@ -143,6 +151,13 @@ async def _read(headers: dict[bytes, bytes], receive: Receive, limit_bytes: int)
             raise _too_large(limit_bytes)
         parts.append(part)
     return b"".join(parts)
+
+
+def _query(raw: bytes) -> dict[str, str]:
+    try:
+        return dict(parse_qsl(raw.decode("latin-1"), max_num_fields=_MAX_QUERY_FIELDS))
+    except ValueError:
+        raise InputError(f"the query string has more than {_MAX_QUERY_FIELDS} fields") from None
 
 
 def _too_large(limit_bytes: int) -> TooLargeError:

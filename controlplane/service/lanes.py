@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 MAX_BATCH = 512
 MAX_WAITING = 20_000
+# Beyond the longest deadline: whoever waited has been answered by then.
+_CALL_TIMEOUT_S = 31.0
 
 
 class _Parcel:
@@ -70,13 +72,15 @@ class Lane:
             ) from None
 
     async def _run(self) -> None:
-        while self._waiting:
-            batch = self._take()
-            # A waiter that went away is dropped before it is sent; once sent, it cannot break the others' batch.
-            batch = [parcel for parcel in batch if not parcel.answered.done()]
-            if batch:
-                await self._deliver(batch)
-        self._sender = None
+        try:
+            while self._waiting:
+                # A waiter that went away is dropped before it is sent; once sent, it cannot break the others' batch.
+                batch = [parcel for parcel in self._take() if not parcel.answered.done()]
+                if batch:
+                    await self._deliver(batch)
+        finally:
+            # Whatever happened, the next request starts a sender anew.
+            self._sender = None
 
     def _take(self) -> list[_Parcel]:
         """The parcels for the next call: as many as fit, all prepared with one bundle."""
@@ -93,17 +97,18 @@ class Lane:
     async def _deliver(self, batch: list[_Parcel]) -> None:
         requests = [request for parcel in batch for request in parcel.requests]
         try:
-            tag, answers = await call_actor(self._owner, "decide", batch[0].digest, requests, timeout_s=30.0)
-        except GovernanceError as error:
-            if not isinstance(error, UnavailableError):
-                # One item that the owner chokes on must not look like the fault of every caller in the batch.
-                log.error("`%s` failed on a batch: %s", self._owner, error.message)
-                error = UnavailableError(f"`{self._owner}` failed; its log says why", code="owner_failed")
+            tag, answers = await call_actor(
+                self._owner, "decide", batch[0].digest, requests, timeout_s=_CALL_TIMEOUT_S
+            )
+        except Exception as error:
+            if not _undecided(error) or len(batch) == 1:
+                _fail(batch, _as_ours(error, self._owner))
+                return
+            # The owner choked on something in the batch and decided nothing: each parcel on its own, so that one
+            # caller's request is not the fault of all.
+            log.error("`%s` failed on a batch of %d; they are sent one by one", self._owner, len(batch))
             for parcel in batch:
-                if not parcel.answered.done():
-                    parcel.answered.set_exception(error)
-                    # Retrieved here, so that a waiter that went away leaves no "never retrieved" warning.
-                    parcel.answered.exception()
+                await self._deliver([parcel])
             return
         position = 0
         for parcel in batch:
@@ -111,6 +116,28 @@ class Lane:
             position += len(parcel.requests)
             if not parcel.answered.done():
                 parcel.answered.set_result((tag, own))
+
+
+def _undecided(error: Exception) -> bool:
+    """Whether the owner certainly rolled the whole batch back: it raised, rather than went silent."""
+    if isinstance(error, UnavailableError):
+        return error.code == "owner_failed"
+    return isinstance(error, GovernanceError)
+
+
+def _as_ours(error: Exception, owner: str) -> GovernanceError:
+    if isinstance(error, UnavailableError):
+        return error
+    log.error("`%s` failed: %r", owner, error)
+    return UnavailableError(f"`{owner}` failed; its log says why", code="owner_failed")
+
+
+def _fail(batch: list[_Parcel], error: GovernanceError) -> None:
+    for parcel in batch:
+        if not parcel.answered.done():
+            parcel.answered.set_exception(error)
+            # Retrieved here, so that a waiter that went away leaves no "never retrieved" warning.
+            parcel.answered.exception()
 
 
 class Lanes:

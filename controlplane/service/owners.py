@@ -11,7 +11,6 @@ import ray
 from actors.agent_host import AgentHost
 from actors.control_store import ControlStore
 from actors.evidence_writer import EvidenceWriter
-from actors.handles import forget_handle
 from actors.placement import CONTROL_STORE, EVIDENCE_WRITER, NAMESPACE, host_name
 
 _DETACHED: dict[str, Any] = {
@@ -62,7 +61,6 @@ class Owners:
     async def start_dedicated(self, name: str, ordinal: int) -> None:
         """Start the owner of one dedicated agent and wait until it is there."""
         handle = self._start_owner(name, ordinal)
-        forget_handle()
         await asyncio.wait_for(handle.status.remote(), 60.0)
 
     def start_dedicated_again(self, name: str, ordinal: int) -> Any:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from actors.api_keys import Caller
-from controlplane.errors import ForbiddenError, NotFoundError
+from controlplane.errors import NotFoundError
 from controlplane.wire.json_input import LIMIT_BYTES
 
 DECIDING = frozenset({"agent", "gateway", "operator"})
@@ -99,13 +99,3 @@ class Router:
             if fits and rest and all(rest):
                 fitting.append((methods, ("/".join(rest),)))
         return sorted(fitting, key=lambda found: len(found[1][0]))
-
-
-def refuse_role(route: Route, caller: Caller) -> None:
-    """Raises: ForbiddenError: the caller's role may not use this route."""
-    if caller.role not in route.roles:
-        raise ForbiddenError(
-            f"a key with the role `{caller.role}` may not {route.method} `{route.path}`; "
-            f"it takes {' or '.join(f'`{role}`' for role in sorted(route.roles))}",
-            code="role_not_permitted",
-        )

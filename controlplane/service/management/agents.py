@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from actors.ids import agent_key
-from actors.records import AgentRecord
 from controlplane.service.actor_calls import call_actor, call_control
+from controlplane.service.authorization import refuse_foreign
 from controlplane.service.fleet import Fleet
 from controlplane.service.management import bodies
-from controlplane.service.management.replies import json_reply, refuse_foreign_subject
+from controlplane.service.management.replies import json_reply
 from controlplane.service.owners import Owners
 from controlplane.service.routing import DECIDING, OPERATING, READING, Call, Reply, Route
 from controlplane.wire.authzen import rfc3339
@@ -30,6 +30,7 @@ class AgentDoors:
         ]
 
     async def register_agent(self, call: Call) -> Reply:
+        """Register an agent, or change what the body gives of it; what it leaves out stays as it was."""
         body = bodies.read_body(bodies.NewAgent, call.body)
         tenant = call.caller.tenant
         claimed = await call_control(
@@ -40,24 +41,14 @@ class AgentDoors:
             owner=body.owner,
             by=call.caller.key_id,
         )
-        if body.isolation == "dedicated":
+        if claimed["isolation"] == "dedicated":
             await self._owners.start_dedicated(claimed["name"], claimed["ordinal"])
             await self._fleet.refresh()
             owner = claimed["name"]
         else:
             owner = self._fleet.owner_of(tenant, "agent", body.id)
-        record = AgentRecord(
-            tenant=tenant,
-            id=body.id,
-            owner=body.owner,
-            labels=tuple(body.labels),
-            attributes=body.attributes,
-            tools=tuple(body.tools),
-            isolation=body.isolation,
-            standing=body.standing,
-            version=body.version,
-        )
-        registered = await call_actor(owner, "register_agent", record.to_json(), call.caller.key_id)
+        given = body.model_dump(exclude_unset=True, exclude={"id"}) | {"isolation": claimed["isolation"]}
+        registered = await call_actor(owner, "register_agent", tenant, body.id, given, call.caller.key_id)
         return json_reply(registered | {"lives_with": owner}, 201)
 
     async def list_agents(self, call: Call) -> Reply:
@@ -71,7 +62,7 @@ class AgentDoors:
     async def show_agent(self, call: Call) -> Reply:
         tenant, agent = call.caller.tenant, call.path[0]
         if call.caller.role not in READING:
-            refuse_foreign_subject(call.caller, "agent", agent)
+            refuse_foreign(call.caller, "agent", agent)
         key = agent_key(tenant, "agent", agent)
         described = await call_actor(self._fleet.owner_of(tenant, "agent", agent), "describe_agent", key)
         for session in described["sessions"]:

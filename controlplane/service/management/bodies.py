@@ -56,7 +56,7 @@ class NewAgent(_Attributed):
     owner: Text | None = None
     labels: list[Label] = Field(default_factory=list, max_length=100)
     tools: list[Id] = Field(default_factory=list, max_length=1000)
-    isolation: Literal["hosted", "dedicated"] = "hosted"
+    isolation: Literal["hosted", "dedicated"] | None = None
     standing: bool = True
     version: Annotated[str, StringConstraints(max_length=128)] = ""
 

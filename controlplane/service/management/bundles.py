@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from actors.placement import CONTROL_STORE
-from controlplane.errors import InputError
+from controlplane.errors import ConflictError, InputError
 from controlplane.service.actor_calls import call_actor, call_control
 from controlplane.service.bundles import BundleCache
 from controlplane.service.fleet import Fleet
@@ -21,6 +21,8 @@ from policies.error import PolicyErrors
 from policies.loader import Source, load_documents
 
 _LIMIT_BYTES = 8 << 20
+_COMPILE_TIMEOUT_S = 30.0
+_ACTIVATE_TIMEOUT_S = 40.0
 # Compiling costs CPU that decisions need: uploads queue up behind one another.
 _UPLOADS_AT_ONCE = 1
 
@@ -57,6 +59,8 @@ class BundleDoors:
         sources = [(source.name, source.text) for source in body.sources]
         async with self._uploading:
             bundle = await asyncio.to_thread(_compile, sources)
+            if body.activate:
+                await asyncio.to_thread(self._bundles.keep, bundle)
         await call_control(
             "store_bundle",
             digest=bundle.digest,
@@ -92,12 +96,26 @@ class BundleDoors:
         return json_reply(await self._activate(call, call.path[0]))
 
     async def _activate(self, call: Call, digest: str) -> dict[str, Any]:
+        # This replica first, then the owners, then everybody's word: the old bundle decides until all can.
+        await self._bundles.get(digest, timeout_s=_COMPILE_TIMEOUT_S)
+        stored = await call_control("bundle", digest=digest)
+        if not stored["rules"]:
+            raise ConflictError(
+                f"the bundle `{stored['name']}` has no rules: nothing would be decided by anything but its default",
+                code="empty_bundle",
+            )
         answer: dict[str, Any] = await call_actor(
-            CONTROL_STORE, "activate", digest, call.caller.tenant, call.caller.key_id
+            CONTROL_STORE,
+            "activate",
+            digest,
+            call.caller.tenant,
+            call.caller.key_id,
+            timeout_s=_ACTIVATE_TIMEOUT_S,
         )
         await self._fleet.refresh()
-        await self._bundles.get(digest)
-        return answer
+        replaced = answer["replaces"]
+        name = (await call_control("bundle", digest=replaced))["name"] if replaced else None
+        return answer | {"replaces_name": name}
 
 
 def _compile(sources: list[tuple[str, str]]) -> Bundle:

@@ -9,9 +9,10 @@ from actors.ids import subject_of_key
 from actors.messages import SessionRequest
 from controlplane.errors import ForbiddenError, NotFoundError
 from controlplane.service.actor_calls import call_actor
+from controlplane.service.authorization import refuse_foreign
 from controlplane.service.fleet import Fleet
 from controlplane.service.management import bodies
-from controlplane.service.management.replies import json_reply, refuse_foreign_subject
+from controlplane.service.management.replies import json_reply
 from controlplane.service.routing import DECIDING, Call, Reply, Route
 from controlplane.wire.authzen import rfc3339
 from controlplane.wire.digest import keyed_digest
@@ -34,7 +35,7 @@ class SessionDoors:
     async def open_session(self, call: Call) -> Reply:
         body = bodies.read_body(bodies.NewSession, call.body)
         caller = call.caller
-        refuse_foreign_subject(call.caller, body.subject_type, body.agent)
+        refuse_foreign(call.caller, body.subject_type, body.agent)
         if body.task is not None and not caller.starts_workflows:
             raise ForbiddenError(
                 "only a key with the grant `workflows` says what the user asked for: an agent cannot set its own task",

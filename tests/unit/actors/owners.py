@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, field
+from hashlib import shake_256
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ from actors.deciding import decide
 from actors.directory import Activation, Directory
 from actors.messages import BATCH, DECIDED, Decided, DecisionRequest
 from actors.owner import Owner, OwnerSettings, Surroundings
-from actors.records import AgentRecord
 from actors.registration import register_agent
 from policies.action import Action, Resource, Subject
 from policies.prepare import Preparer
@@ -53,7 +53,7 @@ class World:
         return Surroundings(
             wall_us=lambda: self.wall_us,
             monotonic_us=lambda: self.monotonic_us,
-            random_bytes=lambda n: next(self.counter).to_bytes(n, "big"),
+            random_bytes=lambda n: shake_256(str(next(self.counter)).encode()).digest(n),
         )
 
 
@@ -87,7 +87,12 @@ class Bench:
         self.directory.apply(0, (None, 0), [], sent_s=self.world.monotonic_us / 1e6)
 
     def register(self, agent: str, **more: Any) -> dict[str, Any]:
-        return register_agent(self.owner, AgentRecord(tenant="default", id=agent, **more), key_id="k")
+        given = {name: list(value) if isinstance(value, tuple) else value for name, value in more.items()}
+        return register_agent(self.owner, "default", agent, given, key_id="k")
+
+    def version(self, agent: str) -> int:
+        record = self.owner.record("default", "agent", agent)
+        return record.record_version if record else 0
 
     def request(
         self,
@@ -95,7 +100,7 @@ class Bench:
         tool: str = "ledger.pay",
         arguments: dict[str, Any] | None = None,
         *,
-        record_version: int = 1,
+        record_version: int | None = None,
         **more: Any,
     ) -> DecisionRequest:
         """Prepared as a replica does it."""
@@ -114,7 +119,7 @@ class Bench:
             "tenant": "default",
             "subject_type": "agent",
             "subject_id": agent,
-            "record_version": record_version,
+            "record_version": self.version(agent) if record_version is None else record_version,
             "session": None,
             "action": "call",
             "resource_type": "tool",

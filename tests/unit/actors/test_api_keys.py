@@ -63,6 +63,9 @@ def test_a_key_is_good_only_when_its_hash_fits_and_it_is_neither_revoked_nor_exp
         (caller(agents=("ab*ba",)), ("agent", "aba"), False),
         (caller(subjects=("user:*",)), ("user", "rick@the-citadel.com"), True),
         (caller(subjects=("user:*",)), ("agent", "rick"), False),
+        (caller(subjects=("user:*",)), ("user:admin", "x"), False),
+        (caller(subjects=("svc:db:reader",)), ("svc", "db:reader"), True),
+        (caller(subjects=("svc:db:reader",)), ("svc:db", "reader"), False),
         (caller(role="operator"), ("agent", "anybody"), True),
     ],
 )

@@ -100,6 +100,11 @@ def test_the_operator_key_of_the_data_directory_is_made_once(registry: Registry)
     registry.reopen()
     registry.control.ensure_operator_key(key)
     assert registry.events() == ["key_created"]
+    identity = key.split("_")[1]
+    registry.control.revoke_key(identity, tenant="default", by="k")
+    assert registry.control.ensure_operator_key(key) is False
+    ((_, _, entry),) = registry.control.changes(1)[2]
+    assert api_keys.verify(entry, api_keys.hash_of(key), now_us=0) == "revoked"
     with pytest.raises(ConflictError):
         registry.control.ensure_operator_key("nonsense")
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from actors.journal import FencedError, Journal, JournalError
-from actors.log_feed import LogFeed
 from evidence.record import EvidenceRow, leaf_hash
 
 
@@ -116,27 +115,12 @@ def test_journals_are_readable_by_us_alone(path: Path) -> None:
     assert path.stat().st_mode & 0o077 == 0
 
 
-def test_trimming_forgets_what_landed_and_keeps_counting(path: Path) -> None:
-    journal = Journal.open(path, new_log_id="log-a")
-    with journal.transaction() as step:
-        for _ in range(5):
-            step.append(row())
-    LogFeed().trim(journal, "log-a", 3)
-    assert [seq for seq, _, _ in journal.pending(after_seq=-1, limit=10)] == [4]
-    journal.close()
-    assert Journal.open(path, new_log_id="x").next_seq == 5
-
-
-def test_a_journal_that_ends_before_what_the_table_holds_is_noticed(path: Path) -> None:
-    journal = Journal.open(path, new_log_id="log-a")
-    with journal.transaction() as step:
-        step.append(row())
-    feed = LogFeed()
-    feed.trim(journal, "another-log", 99)
-    assert feed.rolled_back is None
-    feed.trim(journal, "log-a", 7)
-    assert feed.rolled_back is not None and "restored from a backup" in feed.rolled_back
-    assert journal.pending_count() == 1
+def test_a_superseded_owner_knows_that_it_must_not_open_the_journal_again(path: Path) -> None:
+    old = Journal.open(path, new_log_id="log-a")
+    Journal.open(path, new_log_id="log-a")
+    with pytest.raises(FencedError), old.transaction():
+        pass
+    assert old.fenced
 
 
 def test_the_journal_is_in_wal_mode_with_full_synchronisation(path: Path) -> None:

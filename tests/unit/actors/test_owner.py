@@ -7,14 +7,17 @@ from pathlib import Path
 import pytest
 from unit.actors.owners import SESSION_KEY, Bench
 
-from actors import messages, outcomes, sessions
+from actors import live_agent, messages, outcomes, sessions
+from actors.agent_journal import forget_what_is_over
 from actors.deciding import decide
+from actors.directory import Activation
 from actors.ids import ordinal_of_decision, session_id
 from actors.journal import FencedError, JournalError
 from actors.live_agent import IDLE_LIMIT_US, SESSION_LIFETIME_US
 from actors.messages import Outcome, SessionRequest
+from actors.owner import BundleMismatchError
 from actors.registration import describe_agent
-from controlplane.errors import ConflictError, NotFoundError
+from controlplane.errors import ConflictError, NotFoundError, OverloadedError
 
 
 @pytest.fixture
@@ -77,9 +80,12 @@ def test_a_batch_prepared_with_another_bundle_is_stale_and_leaves_nothing(bench:
 
 
 def test_an_action_prepared_with_another_record_comes_back_with_the_current_one(bench: Bench) -> None:
+    old = bench.version("bot")
     bench.register("bot", labels=("new",))
-    stale, fine = bench.decide(bench.request(record_version=1), bench.request(record_version=2))
-    assert stale[0] == messages.STALE_RECORD and stale[1] == 2 and '"new"' in stale[2]
+    stale, fine = bench.decide(bench.request(record_version=old), bench.request())
+    assert (
+        stale[0] == messages.STALE_RECORD and stale[1] == bench.version("bot") > old and '"new"' in stale[2]
+    )
     assert fine[0] == messages.DECIDED
 
 
@@ -92,7 +98,7 @@ def test_a_group_with_a_stale_item_is_prepared_again_as_a_whole(bench: Bench) ->
 @pytest.mark.parametrize(
     ("agent", "more", "code"),
     [
-        ("nobody", {"record_version": 0}, "unknown_agent"),
+        ("nobody", {}, "unknown_agent"),
         ("bot", {"deadline_us": 1}, "deadline_passed"),
         ("bot", {"session": "ses_" + "A" * 43}, "unknown_session"),
         ("bot", {"refusal": "unlisted_argument"}, "unlisted_argument"),
@@ -147,6 +153,8 @@ def test_a_session_expires_after_seven_idle_days_and_at_its_own_end(bench: Bench
     bench.world.pass_s(IDLE_LIMIT_US / 1e6 + 1)
     bench.renew_lease()
     assert bench.decided(bench.request(session=name))[0].reason_code == "session_expired"
+    # A refused use does not bring it back.
+    assert bench.decided(bench.request(session=name))[0].reason_code == "session_expired"
     old = session_id(
         key=SESSION_KEY,
         subject="default/agent/bot",
@@ -198,6 +206,88 @@ def test_a_conflict_stops_a_batch_that_stops_on_the_first_deny(bench: Bench) -> 
         bench.request(group=1, stop_on="deny"),
     )
     assert [answer[0] for answer in answers] == [messages.CONFLICT, messages.SKIPPED]
+
+
+def test_an_allow_is_not_repeated_in_a_session_that_has_ended(bench: Bench) -> None:
+    name = sessions.open_session(bench.owner, opening())["session"]
+    assert bench.decided(bench.request(session=name, idempotency_key="k"))[0].effect == "allow"
+    sessions.end_session(bench.owner, name, key_id="k")
+    assert bench.decided(bench.request(session=name, idempotency_key="k"))[0].reason_code == "session_ended"
+
+
+def test_being_unknown_does_not_bind_an_idempotency_key(bench: Bench) -> None:
+    assert bench.decided(bench.request("late", idempotency_key="k"))[0].reason_code == "unknown_agent"
+    bench.register("late")
+    assert bench.decided(bench.request("late", idempotency_key="k"))[0].effect == "allow"
+
+
+def test_a_key_that_was_revoked_on_the_way_is_denied(bench: Bench) -> None:
+    entry = {"revoked_us": bench.world.wall_us, "expires_us": None}
+    bench.directory.apply(5, (None, 0), [("key", "k", entry)], sent_s=bench.world.monotonic_us / 1e6)
+    assert bench.decided(bench.request())[0].reason_code == "key_revoked"
+    entry = {"revoked_us": None, "expires_us": bench.world.wall_us}
+    bench.directory.apply(6, (None, 0), [("key", "k", entry)], sent_s=bench.world.monotonic_us / 1e6)
+    assert bench.decided(bench.request())[0].reason_code == "key_expired"
+
+
+def test_an_owner_that_cannot_follow_an_activation_denies_after_a_lease(bench: Bench) -> None:
+    bench.directory.apply(0, ("sha256:newer", 9), [], sent_s=bench.world.monotonic_us / 1e6)
+    assert bench.decided(bench.request())[0].effect == "allow"
+    bench.world.pass_s(2.5)
+    bench.renew_lease()
+    assert bench.decided(bench.request())[0].reason_code == "bundle_lagging"
+
+
+def test_an_owner_never_goes_back_to_an_older_activation_nor_takes_another_bundle(bench: Bench) -> None:
+    bench.owner.adopt(bench.bundle, Activation(bench.bundle.digest, 3))
+    bench.owner.adopt(bench.bundle, Activation(bench.bundle.digest, 2))
+    assert bench.owner.activation.number == 3
+    with pytest.raises(BundleMismatchError):
+        bench.owner.adopt(bench.bundle, Activation("sha256:other", 4))
+
+
+def test_registering_again_changes_only_what_is_given(bench: Bench) -> None:
+    bench.register("bot", labels=("sre",), owner="ada")
+    bench.register("bot", owner="bob")
+    record = bench.owner.record("default", "agent", "bot")
+    assert record is not None
+    assert (record.labels, record.tools, record.owner) == (("sre",), ("ledger.read",), "bob")
+    assert bench.owner.registered == 1
+
+
+def test_what_an_agent_has_been_seen_to_do_is_bounded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_agent, "MAX_SEEN", 3)
+    for number in range(8):
+        bench.decided(bench.request(action=f"act-{number}"))
+    assert len(bench.owner.agent("default/agent/bot").seen) == 4
+
+
+def test_live_sessions_of_one_agent_are_bounded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "MAX_LIVE_SESSIONS", 2)
+    first = sessions.open_session(bench.owner, opening())["session"]
+    sessions.open_session(bench.owner, opening())
+    with pytest.raises(OverloadedError, match="live sessions"):
+        sessions.open_session(bench.owner, opening())
+    sessions.end_session(bench.owner, first, key_id="k")
+    sessions.open_session(bench.owner, opening())
+
+
+def test_what_is_over_is_forgotten_after_its_time_and_not_before(bench: Bench) -> None:
+    name = sessions.open_session(bench.owner, opening())["session"]
+    bench.decided(bench.request(idempotency_key="k"))
+    sessions.end_session(bench.owner, name, key_id="k")
+
+    def tidy() -> tuple[int, int, int]:
+        forget_what_is_over(bench.owner.journal, now_us=bench.world.wall_us, limit=100)
+        tables = ("decisions", "idempotency", "sessions")
+        (counts,) = bench.owner.journal.read(
+            "SELECT " + ", ".join(f"(SELECT count(*) FROM {table})" for table in tables)
+        )
+        return counts  # type: ignore[return-value]
+
+    assert tidy() == (1, 1, 2)
+    bench.world.pass_s(86_400 + 1)
+    assert tidy() == (0, 0, 1)  # the standing session stays
 
 
 def test_an_idempotency_key_survives_a_restart_and_holds_within_a_batch(bench: Bench) -> None:

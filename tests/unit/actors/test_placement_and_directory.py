@@ -31,6 +31,13 @@ def test_an_older_activation_does_not_undo_a_newer_one() -> None:
     assert directory.activation == Activation("sha256:new", 2)
 
 
+def test_a_lease_that_was_overtaken_brings_back_nothing() -> None:
+    directory = Directory()
+    directory.apply(11, (None, 0), [("principal", "p", {"roles": []})], sent_s=1)
+    directory.apply(10, (None, 0), [("principal", "p", {"roles": ["treasury"]})], sent_s=0)
+    assert directory.get("principal", "p") == {"roles": []}
+
+
 def test_changes_replace_what_was_known() -> None:
     directory = Directory()
     directory.apply(1, (None, 0), [("key", "k", {"role": "agent"})], sent_s=0)

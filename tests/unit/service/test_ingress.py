@@ -101,6 +101,7 @@ def test_a_body_in_many_parts_reaches_its_door_whole() -> None:
         ("POST", "/echo", b'{"a":1,"a":2}', "good", 400, "invalid_request"),
         ("POST", "/echo", b"", "good", 400, "invalid_request"),
         ("GET", "/conflict", b"", "good", 409, "conflict"),
+        ("GET", "/things/a?" + "&".join(f"f{n}=1" for n in range(21)), b"", "good", 400, "invalid_request"),
     ],
 )
 def test_what_may_not_pass_is_answered_with_a_clear_code(

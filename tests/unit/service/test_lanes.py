@@ -113,6 +113,34 @@ def test_an_owner_that_fails_fails_every_waiter_and_the_lane_goes_on(owner: Slow
     asyncio.run(scenario())
 
 
+def test_one_request_that_the_owner_chokes_on_is_not_the_fault_of_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def choking(name: str, method: str, digest: str, requests: list[Any], **_: Any) -> Any:
+        await asyncio.sleep(0)
+        if (13,) in requests:
+            raise UnavailableError("cannot be encoded", code="owner_failed")
+        return (BATCH, [("decided", *request) for request in requests])
+
+    monkeypatch.setattr(lanes, "call_actor", choking)
+
+    async def scenario() -> None:
+        lane = Lane("host-000")
+        first = asyncio.create_task(lane.send("d", [(0,)], timeout_s=5))  # type: ignore[list-item]
+        await settle()
+        numbers = (1, 13, 2)
+        results = await asyncio.gather(
+            *(lane.send("d", [(n,)], timeout_s=5) for n in numbers),  # type: ignore[list-item]
+            return_exceptions=True,
+        )
+        await first
+        assert isinstance(results[1], UnavailableError)
+        assert (results[0], results[2]) == ((BATCH, [("decided", 1)]), (BATCH, [("decided", 2)]))
+        assert await lane.send("d", [(3,)], timeout_s=5) == (BATCH, [("decided", 3)])  # type: ignore[list-item]
+
+    asyncio.run(scenario())
+
+
 def test_a_waiter_waits_no_longer_than_its_deadline(owner: SlowOwner) -> None:
     async def scenario() -> None:
         with pytest.raises(UnavailableError, match="did not answer within"):

@@ -1,0 +1,28 @@
+"""What a reason code means and what to do about it, for answers whose decision has no words of its own."""
+
+from __future__ import annotations
+
+from typing import Final
+
+_EXPLANATIONS: Final = {
+    "default_deny": "no rule allows this",
+    "unknown_agent": "no such agent is registered: POST /v1/agents, or `controlplane agent register`",
+    "unknown_subject": "no such principal is registered: POST /v1/principals, or `controlplane principal add`",
+    "unknown_session": "no such session of this subject: open one with POST /v1/sessions",
+    "session_required": "this agent has no standing session: open one with POST /v1/sessions",
+    "session_ended": "this session has ended: open another",
+    "session_expired": "this session was idle for too long or is too old: open another",
+    "idempotency_key_spent": "what this idempotency key was bound to is over: use a new key for a new action",
+    "no_active_bundle": "no policies are active: `controlplane bundle activate FILES`",
+    "bundle_lagging": "the owner of this subject has not taken over the active policies yet: try again",
+    "lease_expired": "the owner of this subject has lost the control store: try again",
+    "clock_uncertain": "the owner's clock cannot be trusted: see its log; a restart takes the clock as it is",
+    "deadline_passed": "the action arrived after its caller stopped waiting: try again",
+    "key_revoked": "the key was revoked while the action was on its way",
+    "key_expired": "the key expired while the action was on its way",
+}
+
+
+def explanation(reason_code: str) -> str:
+    """A sentence for a reason code; empty where rules speak for themselves."""
+    return _EXPLANATIONS.get(reason_code, "")
