@@ -197,4 +197,6 @@ def _failures(bundle: Bundle, step: StoryStepDocument, prepared: Prepared, verdi
 
 def _told(verdict: Verdict, prepared: Prepared) -> str:
     rules = ", ".join(f"`{reason.rule}`" for reason in verdict.reasons)
-    return f"{verdict.effect} ({rules or prepared.detail or verdict.reason_code})"
+    uncertain = ", ".join(f"`{rule}`" for rule in verdict.uncertain)
+    doubt = f"; unknown or failed: {uncertain}" if uncertain else ""
+    return f"{verdict.effect} ({rules or prepared.detail or verdict.reason_code}{doubt})"

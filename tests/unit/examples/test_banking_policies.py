@@ -50,12 +50,13 @@ def test_the_catalog_holds_exactly_the_tools_that_the_agents_hold(bundle: Bundle
     assert sorted(tool for _, tool in bundle.catalog.entries) == sorted(runs.BankingSuite().tools)
 
 
-def test_the_catalog_lists_exactly_the_arguments_that_each_tool_takes(bundle: Bundle) -> None:
+def test_the_catalog_lists_exactly_the_arguments_that_each_tool_takes_and_requires(bundle: Bundle) -> None:
     load_suites = pytest.importorskip("agentdojo.task_suite.load_suites", reason="needs the extra `demo`")
     for tool in load_suites.get_suite("v1.2.2", "banking").tools:
         facts = bundle.catalog.facts("tool", tool.name)
         assert facts is not None and facts.arguments is not None
-        assert set(facts.arguments) == set(tool.parameters.model_fields), tool.name
+        taken = {name: field.is_required() for name, field in tool.parameters.model_fields.items()}
+        assert {name: one.required for name, one in facts.arguments.items()} == taken, tool.name
 
 
 def test_no_policy_knows_an_account_or_a_phrase_of_an_attack(bundle: Bundle) -> None:

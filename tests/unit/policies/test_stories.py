@@ -80,6 +80,14 @@ def test_a_failure_says_what_was_expected_and_found_and_where() -> None:
     )
 
 
+def test_a_failure_names_the_rules_that_could_not_be_decided() -> None:
+    story = STORY.replace("context: {user: ann}, expect: allow", "expect: allow")
+    assert told(story, POLICY, CATALOG).failures == (
+        "0.yaml:19: office: the clock starts again, step 2: "
+        "expected allow, found deny (default_deny; unknown or failed: `p/owners`)",
+    )
+
+
 def test_a_refused_action_counts_for_no_rule() -> None:
     story = STORY.replace("tool: mail.send, expect: allow", "tool: mail.sned, expect: deny")
     assert told(story, POLICY, CATALOG).coverage["p/mail"] == 4
