@@ -70,7 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console.print("interrupted; the control plane is shut down")
         return 130
     console.print(
-        f"the evidence stays and needs no control plane: controlplane evidence query --data {options.data} SQL",
+        f"the evidence stays and needs no control plane: .venv/bin/controlplane evidence query --data {options.data}",
+        "\"SELECT tool_name, decision, count(*) AS n FROM evidence WHERE event_type = 'decision' GROUP BY ALL\"",
         highlight=False,
         soft_wrap=True,
     )
