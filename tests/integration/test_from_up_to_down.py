@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -24,29 +25,32 @@ pytestmark = pytest.mark.ray
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+API_PAGE = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
 
 
-def blocks(heading: str, language: str) -> list[str]:
-    """The fenced blocks of one section of the README."""
-    section = README.split(f"## {heading}\n", 1)[1].split("\n## ", 1)[0]
+def blocks(heading: str, language: str, page: str = README) -> list[str]:
+    """The fenced blocks of one section of a page."""
+    section = page.split(f"## {heading}\n", 1)[1].split("\n## ", 1)[0]
     return re.findall(rf"```{language}\n(.*?)```", section, flags=re.S)
 
 
 def commands(heading: str) -> list[list[str]]:
     text = "\n".join(blocks(heading, "sh"))
-    joined = re.sub(r'("[^"]*")', lambda quoted: quoted.group(0).replace("\n", " "), text)
+    joined = re.sub(r'("SELECT[^"]*")', lambda quoted: quoted.group(0).replace("\n", " "), text)
     return [
         shlex.split(line, comments=True) for line in joined.splitlines() if line.startswith("controlplane ")
     ]
 
 
-def run(arguments: list[str], data: Path, *extra: str) -> subprocess.CompletedProcess[str]:
+def run(
+    arguments: list[str], data: Path, *extra: str, folder: Path = ROOT
+) -> subprocess.CompletedProcess[str]:
     """One command of the README, with the data directory in the environment as an operator would set it."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "CONTROLPLANE_"))}
     return subprocess.run(
         [sys.executable, "-m", *arguments, *extra],
         env=environment | {"CONTROLPLANE_DATA": str(data)},
-        cwd=ROOT,
+        cwd=folder,
         capture_output=True,
         text=True,
         timeout=180,
@@ -70,23 +74,27 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 def test_every_command_of_the_readme_does_what_it_says(own: Running) -> None:
-    for command in [*commands("Run it")[1:-1], *commands("Query the evidence")]:
+    for command in commands("Run it")[1:-1]:
+        if command[1] == "evidence":
+            own.wait_until_landed()
         done = run(command, own.settings.data)
         assert done.returncode == 0, (command, done.stdout, done.stderr)
+        assert (command[1] != "evidence") or "assistant-1" in done.stdout
     assert commands("Run it")[-1] == ["controlplane", "down"]
 
 
 @pytest.fixture(scope="module")
-def agent_key(own: Running) -> str:
-    """The key of `my-agent`, which may call `payments.transfer`."""
-    catalog = 'kind: Catalog\ntools: {"payments.transfer": {effects: [pay], boundary: external}}\n'
-    policy = "---\nkind: Policy\nname: p\nrules:\n  - {id: all, on: {agent: my-agent}, then: allow}\n"
-    client = own.client()
-    source = {"name": "p.yaml", "text": catalog + policy}
-    client.request("POST", "/v1/bundles", {"sources": [source], "activate": True})
-    client.request("POST", "/v1/agents", {"id": "my-agent"})
-    made = client.request("POST", "/v1/keys", {"role": "agent", "agents": ["my-agent"]})
-    return str(made["key"])
+def agent_key(own: Running, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The key of `my-agent`, made as the README prints it, with the README's policies active."""
+    folder = tmp_path_factory.mktemp("policies")
+    (policies,) = blocks("Write policies", "yaml")
+    (folder / "treasury.yaml").write_text(policies, encoding="utf-8")
+    for command in [*commands("Write policies"), *commands("Govern your agent")]:
+        done = run(command, own.settings.data, folder=folder)
+        assert done.returncode == 0, (command, done.stdout, done.stderr)
+        assert "warning" not in done.stdout
+    assert command[1:3] == ["keys", "create"]
+    return done.stdout.strip()
 
 
 def test_the_readmes_code_governs_an_agent(own: Running, agent_key: str) -> None:
@@ -102,13 +110,32 @@ def test_the_readmes_code_governs_an_agent(own: Running, agent_key: str) -> None
     assert [row["event_type"] for row in kinds] == ["agent_registered", "decision", "outcome"]
 
 
-def test_the_readmes_policy_is_a_policy(tmp_path: Path) -> None:
-    (policy,) = blocks("Write policies", "yaml")
-    tools = "payments.transfer: {args: {amount: {type: decimal}}}, crm.read_customer: {}"
-    catalog = f"kind: Catalog\ntools: {{{tools}}}\n---\n"
-    (tmp_path / "treasury.yaml").write_text(catalog + policy)
-    checked = run(["controlplane", "bundle", "check", str(tmp_path / "treasury.yaml")], tmp_path)
-    assert checked.returncode == 0, checked.stdout + checked.stderr
+def test_the_readmes_query_shows_what_was_denied_and_by_which_rule(own: Running, agent_key: str) -> None:
+    refused, query = commands("Query the evidence")
+    done = run(refused, own.settings.data)
+    assert done.returncode == 4, done.stdout + done.stderr
+    own.wait_until_landed()
+    found = run(query, own.settings.data)
+    assert found.returncode == 0, found.stderr
+    assert "treasury/large-transfer" in found.stdout
+
+
+def test_the_api_pages_request_is_answered_as_the_page_says(own: Running, agent_key: str) -> None:
+    (request,) = blocks("Ask for a decision", "sh", API_PAGE)
+    (shown,) = blocks("Ask for a decision", "json", API_PAGE)
+    request = request.replace("http://127.0.0.1:8470", own.url)
+    done = subprocess.run(
+        ["sh", "-c", request],
+        env=os.environ | {"KEY": agent_key},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    written, answered = json.loads(shown), json.loads(done.stdout)
+    assert list(answered["context"]) == list(written["context"])
+    for name in ("effect", "reason_code", "arguments_digest", "reasons", "session"):
+        assert answered["context"][name] == written["context"][name]
 
 
 def test_a_second_up_says_where_things_are_and_other_hosts_are_refused(own: Running) -> None:
