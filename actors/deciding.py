@@ -30,6 +30,7 @@ from actors.owner import Owner
 from actors.owner_clock import EventTime
 from actors.records import AgentRecord
 from policies.effect import Effect
+from policies.verdict import Verdict
 from policies.verdict import decide as verdict_of
 
 ALLOW_LIFETIME_US = 30_000_000
@@ -55,6 +56,7 @@ _NOT_BINDING = frozenset(
 )
 
 Answer = tuple[Any, ...]
+_NAMED = 5
 _SPENT: Answer = ("spent",)
 
 
@@ -201,7 +203,7 @@ def _verdict(
         )
         effect, reason_code = verdict.effect, verdict.reason_code
         reasons = tuple((r.rule, r.because, r.controls) for r in verdict.reasons)
-        detail = request.detail if reason_code == request.refusal else ""
+        detail = request.detail if reason_code == request.refusal else _doubt(verdict)
     else:
         effect, reason_code, reasons, detail = Effect.DENY, refusal or "no_active_bundle", (), ""
     permitted = effect in (Effect.ALLOW, Effect.MODIFY)
@@ -215,6 +217,20 @@ def _verdict(
         expires_us=step.time.us + ALLOW_LIFETIME_US if permitted else 0,
         bundle=owner.activation.digest,
         replayed=False,
+    )
+
+
+def _doubt(verdict: Verdict) -> str:
+    """Which rules decided for want of knowledge: a fact that is open, a condition that failed. Names no value."""
+    if not verdict.uncertain:
+        return ""
+    names = ", ".join(f"`{name}`" for name in verdict.uncertain[:_NAMED])
+    if len(verdict.uncertain) > _NAMED:
+        names += f" and {len(verdict.uncertain) - _NAMED} more"
+    effect = "denies" if verdict.reason_code == "rule_deny" else "does not allow"
+    return (
+        f"{names} {effect} because a fact is unknown or the condition failed, as it does where an argument is "
+        "missing or of another type"
     )
 
 

@@ -9,8 +9,7 @@ from collections import OrderedDict
 from controlplane.errors import UnavailableError
 from controlplane.service.actor_calls import call_control
 from policies.bundle import Bundle
-from policies.compile import compile_bundle
-from policies.loader import Source, load_documents
+from policies.compile import compile_sources
 from policies.prepare import Preparer
 
 log = logging.getLogger(__name__)
@@ -69,7 +68,7 @@ class BundleCache:
 
     async def _fetch(self, digest: str) -> Preparer:
         stored = await call_control("bundle", digest=digest)
-        bundle = await asyncio.to_thread(_compile, stored["sources"])
+        bundle = await asyncio.to_thread(compile_sources, stored["sources"])
         if bundle.digest != digest:
             raise UnavailableError(
                 f"the stored bundle {digest} compiles to {bundle.digest} with this version; upload and activate its "
@@ -78,7 +77,3 @@ class BundleCache:
             )
         await asyncio.to_thread(self.keep, bundle)
         return self._preparers[digest]
-
-
-def _compile(sources: list[tuple[str, str]]) -> Bundle:
-    return compile_bundle(load_documents([Source(name=name, text=text) for name, text in sources]))

@@ -16,9 +16,8 @@ from controlplane.service.management.replies import json_reply
 from controlplane.service.routing import OPERATING, READING, Call, Reply, Route
 from controlplane.wire.authzen import rfc3339
 from policies.bundle import Bundle
-from policies.compile import compile_bundle
+from policies.compile import compile_sources
 from policies.error import PolicyErrors
-from policies.loader import Source, load_documents
 
 _LIMIT_BYTES = 8 << 20
 _COMPILE_TIMEOUT_S = 30.0
@@ -120,7 +119,7 @@ class BundleDoors:
 
 def _compile(sources: list[tuple[str, str]]) -> Bundle:
     try:
-        return compile_bundle(load_documents([Source(name=name, text=text) for name, text in sources]))
+        return compile_sources(sources)
     except PolicyErrors as errors:
         found = [asdict(error) for error in errors.errors]
         raise InputError(

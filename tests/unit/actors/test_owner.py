@@ -302,6 +302,13 @@ def test_a_deny_for_want_of_time_does_not_bind_the_idempotency_key(bench: Bench)
     assert bench.decided(bench.request(idempotency_key="k"))[0].effect == "allow"
 
 
+def test_a_rule_that_decided_for_want_of_knowledge_is_named(bench: Bench) -> None:
+    (answer,) = bench.decided(bench.request(arguments={"amount": "many"}))
+    assert (answer.effect, answer.reason_code) == ("deny", "rule_deny")
+    assert "`spine/too-much` denies because a fact is unknown" in answer.detail
+    assert "many" not in str(bench.rows())
+
+
 def test_a_dry_run_leaves_nothing_behind(bench: Bench) -> None:
     rows = len(bench.rows())
     (answer,) = bench.decided(bench.request(dry_run=True, idempotency_key="k"))
