@@ -62,6 +62,7 @@ class AgentHost:
         self._compiling = asyncio.Lock()
         self._refreshing = asyncio.Lock()
         self._adopting: asyncio.Task[None] | None = None
+        self._cannot_adopt: str | None = None
         loop = asyncio.get_running_loop()
         # An exception in `__init__` would end a Ray actor for good: what can fail is done, and done again, in tasks.
         self._tasks = [
@@ -174,8 +175,8 @@ class AgentHost:
         if not self._directory.fresh(now_s=monotonic_s()):
             return "lease_expired"
         if owner.activation.digest is not None and owner.active is None:
-            return "bundle_loading"
-        return "bundle_lagging" if owner.lagging() else None
+            return self._cannot_adopt or "bundle_loading"
+        return (self._cannot_adopt or "bundle_lagging") if owner.lagging() else None
 
     def _live(self) -> Owner:
         # INVARIANT (fail closed): no journal, or one that may be from the past, and nothing here answers.
@@ -211,8 +212,10 @@ class AgentHost:
             )
             await self._compile(wanted.digest, stored["sources"])
             self._live().adopt(self._compiled[wanted.digest], wanted)
+            self._cannot_adopt = None
         except Exception as error:
             # Tried again with the next lease; meanwhile `_not_ready` says so and, past a lease, actions are denied.
+            self._cannot_adopt = error.code if isinstance(error, BundleMismatchError) else None
             log.error("`%s` cannot adopt bundle %s: %s", self._name, wanted.digest, error)
 
     async def _compile(self, digest: str, sources: list[Any]) -> None:

@@ -28,6 +28,8 @@ from controlplane.wire import authzen
 from controlplane.wire.authzen import EvaluationRequest
 
 _READINESS_KEPT_S = 0.5
+# One with policies that this version compiles to something else denies, but lets an operator activate them anew.
+_ABLE = frozenset({"ready", "bundle_mismatch"})
 # A host that does not answer has to be started again.
 _SILENT = frozenset({"owner_unreachable", "owner_timeout", "owner_failed"})
 
@@ -94,7 +96,7 @@ class Application:
         hosts = dict(await asyncio.gather(*(_host_state(name) for name in names)))
         states = set(hosts.values())
         reason = None if self._fleet.fresh() else "lease_expired"
-        ready = reason is None and "ready" in states and not states & _SILENT
+        ready = reason is None and bool(states & _ABLE) and not states & _SILENT
         body = {
             "status": ("ready" if states == {"ready"} else "degraded") if ready else "starting",
             "hosts": hosts,

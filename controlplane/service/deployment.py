@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import time
 from typing import Any
 
@@ -20,6 +21,8 @@ from controlplane.service.application import Application
 from controlplane.service.ingress import Ingress
 from controlplane.service.owners import Owners
 from controlplane.settings import Secrets, Settings, create_private
+from policies.compile import compile_sources
+from policies.error import PolicyErrors
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +83,7 @@ def start(settings: Settings, *, address: str | None = None) -> None:
         )
     for entry in ray.get(store.call.remote("dedicated", {}), timeout=10):
         owners.start_dedicated_again(entry["name"], entry["ordinal"])
+    _carry_over(store)
     serve.start(
         proxy_location=ProxyLocation.HeadOnly,
         http_options=HTTPOptions(
@@ -103,6 +107,30 @@ def start(settings: Settings, *, address: str | None = None) -> None:
     _wait_for_hosts(hosts)
 
 
+def _carry_over(store: Any) -> None:
+    """Activate the active bundle's sources anew when this version compiles them to another digest.
+
+    What an engine makes of a policy is part of what decided, so a new version of it means a new digest; the sources
+    are the operator's and stay. What no longer compiles is left to the operator: every action is denied until then.
+    """
+    _, (digest, _), _ = ray.get(store.lease.remote(sys.maxsize), timeout=10)
+    if digest is None:
+        return
+    stored = ray.get(store.call.remote("bundle", {"digest": digest}), timeout=10)
+    try:
+        bundle = compile_sources(stored["sources"])
+    except PolicyErrors as errors:
+        log.error("the active bundle %s no longer compiles; activate another: %s", digest, errors.message)
+        return
+    if bundle.digest == digest:
+        return
+    log.warning("this version compiles the active bundle %s to %s; it is activated", digest, bundle.digest)
+    upgraded = {"digest": bundle.digest, "name": bundle.name, "rules": len(bundle.rules)}
+    upgraded |= {"sources": stored["sources"], "tenant": "default", "by": "upgrade"}
+    ray.get(store.call.remote("store_bundle", upgraded), timeout=10)
+    ray.get(store.activate.remote(bundle.digest, "default", "upgrade"), timeout=60)
+
+
 def _wait_for_hosts(hosts: list[Any]) -> None:
     """Until every host decides; one that only its own journal keeps from it is told of and left behind.
 
@@ -116,8 +144,10 @@ def _wait_for_hosts(hosts: list[Any]) -> None:
         if not held_up:
             return
         told = "; ".join(f"`{state['name']}`: {state['reason']}" for state in held_up)
-        for_good = all(str(state["reason"]).startswith("journal_") for state in held_up)
-        if for_good and len(held_up) < len(states) and time.monotonic() > patience_s:
+        reasons = {str(state["reason"]) for state in held_up}
+        for_good = all(reason.startswith("journal_") or reason == "bundle_mismatch" for reason in reasons)
+        can_be_mended = len(held_up) < len(states) or "bundle_mismatch" in reasons
+        if for_good and can_be_mended and time.monotonic() > patience_s:
             log.error("the agents of these hosts are denied: %s", told)
             return
         if time.monotonic() > deadline_s:

@@ -8,9 +8,11 @@ import re
 import shlex
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import psutil
@@ -186,3 +188,23 @@ def test_down_leaves_no_process_and_no_port(own: Running) -> None:
     # The table needs no control plane.
     rows = own.table_rows("SELECT DISTINCT decision FROM evidence WHERE event_type = 'decision'")
     assert {row["decision"] for row in rows} >= {"allow"}
+
+
+def test_a_bundle_that_a_new_version_compiles_to_another_digest_is_activated_anew(own: Running) -> None:
+    active = own.table_rows(
+        "SELECT bundle_hash FROM evidence WHERE event_type = 'bundle_activated' ORDER BY seq DESC LIMIT 1"
+    )[0]["bundle_hash"]
+    older = "sha256:" + "0" * 64
+    with closing(sqlite3.connect(own.settings.journals / "control.db")) as control, control:
+        control.execute("UPDATE bundles SET digest = ? WHERE digest = ?", (older, active))
+        control.execute("UPDATE meta SET value = ? WHERE name = 'active_digest'", (older,))
+    up = controlplane("up", "--port", str(own.settings.port), data=own.settings.data)
+    assert up.returncode == 0
+    assert own.client().request("GET", "/v1/bundles")["active"] == active
+    decision = own.client().decide(agent="my-agent", tool="payments.transfer", arguments={"amount": 1})
+    assert decision.allowed, decision
+    own.wait_until_landed()
+    last = own.table_rows(
+        "SELECT details FROM evidence WHERE event_type = 'bundle_activated' ORDER BY seq DESC LIMIT 1"
+    )
+    assert '"by":"upgrade"' in last[0]["details"]
