@@ -70,6 +70,9 @@ def look(settings: Settings, *, key: str | None) -> Status:
     reasons = []
     if answer.readiness is not Readiness.READY:
         reasons.append(answer.reason if state.stage is Stage.READY else f"{state.stage}: {state.message}")
+    elif held_up := {name: why for name, why in answer.body.get("hosts", {}).items() if why != "ready"}:
+        # The others go on; these deny their own agents.
+        reasons.append("degraded: " + ", ".join(f"{name} denies ({why})" for name, why in held_up.items()))
     if not state.supervised:
         reasons.append("the supervisor is gone; `controlplane up` brings it back")
     service: dict[str, Any] = {}

@@ -19,6 +19,8 @@ import psutil
 import pytest
 from integration.plane import Running, controlplane, wait_until
 
+from actors.ids import agent_key as agent_key_of
+from actors.placement import host_name, host_of
 from controlplane.lifecycle import processes
 from controlplane.lifecycle.ports import any_free
 from controlplane.settings import Settings
@@ -208,3 +210,23 @@ def test_a_bundle_that_a_new_version_compiles_to_another_digest_is_activated_ane
         "SELECT details FROM evidence WHERE event_type = 'bundle_activated' ORDER BY seq DESC LIMIT 1"
     )
     assert '"by":"upgrade"' in last[0]["details"]
+
+
+def test_a_damaged_journal_denies_its_own_agents_and_nobody_elses(own: Running) -> None:
+    controlplane("down", data=own.settings.data)
+    healthy = host_of(agent_key_of("default", "agent", "my-agent"), 2)
+    damaged = own.settings.journals / f"{host_name(1 - healthy)}.db"
+    damaged.write_bytes(b"no journal any more " * 1000)
+    for left_over in (damaged.with_name(damaged.name + "-wal"), damaged.with_name(damaged.name + "-shm")):
+        left_over.unlink(missing_ok=True)
+    assert controlplane("up", "--port", str(own.settings.port), data=own.settings.data).returncode == 0
+    decision = own.client().decide(agent="my-agent", tool="payments.transfer", arguments={"amount": 1})
+    assert decision.allowed, decision
+    other = next(
+        name
+        for name in map("agent-{}".format, range(99))
+        if host_of(agent_key_of("default", "agent", name), 2) != healthy
+    )
+    assert not own.client().decide(agent=other, tool="payments.transfer", arguments={"amount": 1}).allowed
+    status = controlplane("status", data=own.settings.data, check=False)
+    assert status.returncode == 1 and f"{damaged.stem} denies (journal_unavailable)" in status.stdout
