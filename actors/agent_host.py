@@ -81,13 +81,13 @@ class AgentHost:
     async def prepare_bundle(self, digest: str, sources: list[tuple[str, str]]) -> bool:
         """Compile a bundle that is about to be activated, so that the activation itself costs nothing."""
         await self._compile(digest, sources)
-        return digest in self._compiled
+        return True
 
     async def activate(self, digest: str, number: int, sources: list[tuple[str, str]]) -> bool:
         """Decide with this bundle from now on. True when it is, or a newer one is, active here."""
-        await self._compile(digest, sources)
+        compiled = await self._compile(digest, sources)
         owner = self._live()
-        owner.adopt(self._compiled[digest], Activation(digest, number))
+        owner.adopt(compiled, Activation(digest, number))
         return owner.activation == Activation(digest, number) or owner.activation.number > number
 
     async def refresh(self) -> bool:
@@ -210,18 +210,19 @@ class AgentHost:
             stored = await ask(
                 CONTROL_STORE, "call", "bundle", {"digest": wanted.digest}, timeout_s=BUNDLE_TIMEOUT_S
             )
-            await self._compile(wanted.digest, stored["sources"])
-            self._live().adopt(self._compiled[wanted.digest], wanted)
+            compiled = await self._compile(wanted.digest, stored["sources"])
+            self._live().adopt(compiled, wanted)
             self._cannot_adopt = None
         except Exception as error:
             # Tried again with the next lease; meanwhile `_not_ready` says so and, past a lease, actions are denied.
             self._cannot_adopt = error.code if isinstance(error, BundleMismatchError) else None
             log.error("`%s` cannot adopt bundle %s: %s", self._name, wanted.digest, error)
 
-    async def _compile(self, digest: str, sources: list[Any]) -> None:
+    async def _compile(self, digest: str, sources: list[Any]) -> ActiveBundle:
         async with self._compiling:
-            if digest in self._compiled:
-                return
+            known = self._compiled.get(digest)
+            if known is not None:
+                return known
             compiled = await asyncio.to_thread(ActiveBundle.compile, [(name, text) for name, text in sources])
             if compiled.digest != digest:
                 raise BundleMismatchError(
@@ -233,6 +234,7 @@ class AgentHost:
             self._compiled[digest] = compiled
             while len(self._compiled) > COMPILED_KEPT:
                 del self._compiled[next(iter(self._compiled))]
+            return compiled
 
     async def _tidy(self) -> None:
         more = True

@@ -35,26 +35,6 @@ from policies.verdict import decide as verdict_of
 
 ALLOW_LIFETIME_US = 30_000_000
 
-# Denials that say nothing about the action itself: they do not bind an idempotency key, so that it can be decided
-# once the agent is registered, the session opened, the owner able.
-_NOT_BINDING = frozenset(
-    {
-        "bundle_lagging",
-        "clock_uncertain",
-        "deadline_passed",
-        "key_expired",
-        "key_revoked",
-        "lease_expired",
-        "no_active_bundle",
-        "session_ended",
-        "session_expired",
-        "session_required",
-        "unknown_agent",
-        "unknown_session",
-        "unknown_subject",
-    }
-)
-
 Answer = tuple[Any, ...]
 _NAMED = 5
 _SPENT: Answer = ("spent",)
@@ -129,10 +109,12 @@ def _decide_one(owner: Owner, request: DecisionRequest, step: _Step, transaction
         case (messages.CONFLICT, _):
             answer = replay
         case _:
+            # What says nothing about the action itself binds no key: it can be decided once the agent is registered,
+            # the session opened, the owner able.
+            bind = refusal is None and replay is None
             refusal = refusal or ("idempotency_key_spent" if replay else None)
             decided = _verdict(owner, request, refusal, session, step)
             if not request.dry_run:
-                bind = replay is None
                 _keep(owner, key, agent, record, session, request, decided, step, transaction, bind=bind)
             permitted = decided.expires_us > 0 and not request.dry_run
             answer = (DECIDED, *decided)
@@ -291,7 +273,7 @@ def _keep(
     answer_json = json.dumps(answer)
     binding = _binding(request)
     step.decisions.append((answer.id, key, now_us, binding, answer_json, remembered))
-    if bind and request.idempotency_key is not None and answer.reason_code not in _NOT_BINDING:
+    if bind and request.idempotency_key is not None:
         step.bound[key, request.idempotency_key] = (binding, answer_json, None)
         step.keys.append((key, request.idempotency_key, answer.id, now_us))
 
