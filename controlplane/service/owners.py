@@ -12,6 +12,8 @@ from actors.agent_host import AgentHost
 from actors.control_store import ControlStore
 from actors.evidence_writer import EvidenceWriter
 from actors.placement import CONTROL_STORE, EVIDENCE_WRITER, NAMESPACE, host_name
+from actors.world import monotonic_s
+from controlplane.errors import UnavailableError
 
 _DETACHED: dict[str, Any] = {
     "namespace": NAMESPACE,
@@ -23,6 +25,9 @@ _DETACHED: dict[str, Any] = {
     "num_cpus": 0,
     "max_concurrency": 1000,
 }
+
+
+_DEDICATED_TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,9 +64,19 @@ class Owners:
         return [self._start_owner(host_name(index), index) for index in range(self.hosts)]
 
     async def start_dedicated(self, name: str, ordinal: int) -> None:
-        """Start the owner of one dedicated agent and wait until it is there."""
+        """Start the owner of one dedicated agent and wait until it decides.
+
+        Raises: UnavailableError: it does not in 30 s; it goes on starting.
+        """
         handle = self._start_owner(name, ordinal)
-        await asyncio.wait_for(handle.status.remote(), 60.0)
+        deadline_s = monotonic_s() + _DEDICATED_TIMEOUT_S
+        while not (status := await asyncio.wait_for(handle.status.remote(), _DEDICATED_TIMEOUT_S))["ready"]:
+            if monotonic_s() > deadline_s:
+                raise UnavailableError(
+                    f"`{name}` is not ready in {_DEDICATED_TIMEOUT_S:g} s: {status['reason']}",
+                    code="owner_starting",
+                )
+            await asyncio.sleep(0.05)
 
     def start_dedicated_again(self, name: str, ordinal: int) -> Any:
         """Start the owner of a dedicated agent that is already in the index, at start-up."""
