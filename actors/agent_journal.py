@@ -11,6 +11,8 @@ from actors.journal import Journal, Transaction
 from actors.live_agent import IDLE_LIMIT_US, STANDING_PREFIX, LiveAgent, Seen, SeenKey, Session
 from actors.records import AgentRecord
 
+# `decisions` has row ids: without them SQLite keeps a quarter of a page of a row at most and puts the rest on a page of
+# its own, which doubled what a decision costs (82 µs instead of 42 in batches of 64, fsync included).
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS agents (key TEXT PRIMARY KEY, record TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS sessions (
@@ -22,7 +24,7 @@ CREATE TABLE IF NOT EXISTS seen (
     PRIMARY KEY (agent, action, resource_type, resource_id)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS decisions (
     id TEXT PRIMARY KEY, agent TEXT NOT NULL, created_us INTEGER NOT NULL, digest BLOB NOT NULL,
-    answer TEXT NOT NULL, request TEXT NOT NULL, outcome TEXT) WITHOUT ROWID;
+    answer BLOB NOT NULL, request BLOB NOT NULL, outcome TEXT);
 CREATE INDEX IF NOT EXISTS decisions_by_age ON decisions (created_us);
 CREATE TABLE IF NOT EXISTS idempotency (
     agent TEXT, key TEXT, decision TEXT NOT NULL, created_us INTEGER NOT NULL, PRIMARY KEY (agent, key)) WITHOUT ROWID;

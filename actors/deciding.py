@@ -10,6 +10,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import orjson
+
 from actors import api_keys, evidence_rows, messages
 from actors.agent_journal import save_decisions, save_seen, save_sessions
 from actors.ids import agent_key, read_session_id
@@ -257,20 +259,19 @@ def _keep(
             (request.action, request.resource_type, request.resource_id), capability, now_us
         )
         step.seen[key, seen_key] = seen
-    remembered = json.dumps(
-        DecidedAction(
-            tenant=request.tenant,
-            subject_type=request.subject_type,
-            subject_id=request.subject_id,
-            action=request.action,
-            resource_type=request.resource_type,
-            resource_id=request.resource_id,
-            arguments_digest=request.arguments_digest.hex(),
-            evidence_digest=request.evidence_digest.hex(),
-            workflow_id=session.workflow_id if session else None,
-        )
+    action = DecidedAction(
+        tenant=request.tenant,
+        subject_type=request.subject_type,
+        subject_id=request.subject_id,
+        action=request.action,
+        resource_type=request.resource_type,
+        resource_id=request.resource_id,
+        arguments_digest=request.arguments_digest.hex(),
+        evidence_digest=request.evidence_digest.hex(),
+        workflow_id=session.workflow_id if session else None,
     )
-    answer_json = json.dumps(answer)
+    # orjson takes no named tuples.
+    remembered, answer_json = orjson.dumps(tuple(action)), orjson.dumps(tuple(answer))
     binding = _binding(request)
     step.decisions.append((answer.id, key, now_us, binding, answer_json, remembered))
     if bind and request.idempotency_key is not None:
@@ -309,7 +310,7 @@ class _Step:
         self.seen: dict[tuple[str, SeenKey], Seen] = {}
         self.decisions: list[tuple[Any, ...]] = []
         self.keys: list[tuple[Any, ...]] = []
-        self.bound: dict[tuple[str, str], tuple[bytes, str, str | None]] = {}
+        self.bound: dict[tuple[str, str], tuple[bytes, bytes, str | None]] = {}
         self.stopped_groups: set[int] = set()
 
     def save(self, transaction: Transaction) -> None:
@@ -319,8 +320,8 @@ class _Step:
         transaction.set_meta("event_time_us", self.time.us)
 
 
-def read_answer(text: str) -> Decided:
-    values = json.loads(text)
+def read_answer(text: bytes) -> Decided:
+    values = orjson.loads(text)
     answer = Decided._make(values)
     return answer._replace(reasons=tuple((r, b, tuple(c)) for r, b, c in answer.reasons))
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import orjson
+
 from actors.messages import Decided, DecidedAction, DecisionRequest, Outcome
 from actors.records import AgentRecord
 from evidence.record import SCHEMA_VERSION, EvidenceRow
@@ -53,9 +55,8 @@ def decision_row(
     row["arguments"] = request.masked_arguments
     row["arguments_digest"] = request.evidence_digest
     row["duration_us"] = duration_us
-    row["authorization_boundary"] = json.dumps(
-        {"key": request.key_id, "subject_type": request.subject_type}, separators=(",", ":"), sort_keys=True
-    )
+    boundary = {"key": request.key_id, "subject_type": request.subject_type}
+    row["authorization_boundary"] = orjson.dumps(boundary).decode()
     if answer.reasons:
         row["rule_ids"] = [rule for rule, _, _ in answer.reasons]
         row["reasons"] = [because for _, because, _ in answer.reasons]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import orjson
+
 from actors import evidence_rows
 from actors.deciding import read_answer
 from actors.messages import Decided, DecidedAction, Outcome
@@ -26,7 +28,7 @@ def remembered(owner: Owner, decision_id: str) -> tuple[Decided, DecidedAction, 
     answer, request, outcome = rows[0]
     return (
         read_answer(answer),
-        DecidedAction._make(json.loads(request)),
+        DecidedAction._make(orjson.loads(request)),
         json.loads(outcome) if outcome else None,
     )
 
