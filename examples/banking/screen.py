@@ -71,7 +71,7 @@ def _by_attack(figures: Figures) -> Table:
 
 def _evidence(figures: Figures) -> list[RenderableType]:
     made, landed = figures.decisions, figures.landed
-    mark = "[green]equal, id by id[/]" if landed.agrees_with(made) else "[red]NOT equal[/]"
+    mark = "[green]equal (decisions id by id)[/]" if landed.agrees_with(made) else "[red]NOT equal[/]"
     rows = _table(gap=1)  # rule and tool names are long, and 80 columns must do
     for column in figures.columns:
         rows.add_column(column, justify="left" if column in {"rule", "tool"} else "right")
