@@ -12,7 +12,6 @@ CONTROL_LOG = "control"
 # Ordinals 0 … 4095 belong to hosts and the control store's log; dedicated agents are numbered from here on.
 CONTROL_ORDINAL = 4095
 FIRST_DEDICATED_ORDINAL = 4096
-MAX_HOSTS = 1000
 
 
 def host_name(index: int) -> str:
