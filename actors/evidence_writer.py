@@ -1,7 +1,8 @@
 """Ray shell of landing: the one writer of the evidence table.
 
-Every half second it asks each owner for what is not yet in the table, commits it all at once, and only then lets the
-owners forget it. Delta work runs in a thread of its own, so that `status` always answers.
+Every half second it asks each owner for what is not yet in the table, commits at once what has come, and only then
+lets the owners forget it; an owner that is slow or stopped lands later and delays nobody. Delta work runs in a thread
+of its own, so that `status` always answers.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from actors.handles import ask
+from actors.evidence_sources import Offer, Sources
 from actors.placement import CONTROL_STORE, host_name
 from actors.world import REAL
 from controlplane.errors import GovernanceError
@@ -22,7 +23,6 @@ log = logging.getLogger(__name__)
 
 LANDING_INTERVAL_S = 0.5
 BATCH_ROWS = 10_000
-ASK_TIMEOUT_S = 2.0
 
 
 class EvidenceWriter:
@@ -35,15 +35,15 @@ class EvidenceWriter:
 
     def __init__(self, table: str, hosts: int) -> None:
         self._path = table
-        self._hosts = hosts
         self._table: EvidenceTable | None = None
         self._rows = 0
         self._version = -1
         self._last_landing_us = 0
         self._trouble: dict[str, str] = {}
         self._landed: dict[str, int] = {}
-        self._dedicated: list[str] = []
-        self._silent: list[str] = []
+        self._sources = Sources(
+            [CONTROL_STORE, *(host_name(index) for index in range(hosts))], limit=BATCH_ROWS
+        )
         self._landing = asyncio.Lock()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="landing")
         self._task = asyncio.get_running_loop().create_task(self._run())
@@ -56,7 +56,8 @@ class EvidenceWriter:
             "version": self._version,
             "last_landing_us": self._last_landing_us,
             "landed": dict(self._landed),
-            "trouble": dict(self._trouble) | dict.fromkeys(self._silent, "does not hand out its evidence"),
+            "trouble": dict(self._trouble)
+            | dict.fromkeys(self._sources.silent(), "does not hand out its evidence"),
         }
 
     async def flush(self) -> int:
@@ -85,33 +86,12 @@ class EvidenceWriter:
             self._table = await loop.run_in_executor(self._thread, EvidenceTable.open_or_create, self._path)
             self._version = self._table.version
         table = self._table
-        names = [
-            CONTROL_STORE,
-            *(host_name(index) for index in range(self._hosts)),
-            *await self._dedicated_names(),
-        ]
-        answers = await asyncio.gather(*(self._ask(name) for name in names))
-        sources: dict[str, str] = {}
-        batches: list[LogBatch] = []
-        self._silent = [name for name, answer in zip(names, answers, strict=True) if answer is None]
-        for name, answer in zip(names, answers, strict=True):
-            if answer is None:
-                continue
-            log_id, records, unconfirmed = answer
-            sources[log_id] = name
-            if log_id not in self._landed:
-                self._landed[log_id] = await loop.run_in_executor(self._thread, table.landed, log_id)
-            if unconfirmed:
-                await self._trim(name, log_id, self._landed[log_id])
-            if records:
-                batches.append(
-                    LogBatch(
-                        log_id=log_id,
-                        first_seq=records[0][0],
-                        last_seq=records[-1][0],
-                        records=[(canonical, leaf) for _, canonical, leaf in records],
-                    )
-                )
+        offers = await self._sources.collect()
+        for log_id in {offer.log_id for offer in offers} - self._landed.keys():
+            self._landed[log_id] = await loop.run_in_executor(self._thread, table.landed, log_id)
+        # Who waits to be confirmed decides nothing until then: before the commit, not after it.
+        await self._sources.trim(self._told(offer) for offer in offers if offer.unconfirmed)
+        batches = [_batch(offer) for offer in offers if offer.records]
         if not batches:
             self._trouble.pop("table", None)
             return 0
@@ -130,32 +110,19 @@ class EvidenceWriter:
         # INVARIANT (nothing lost): owners trim only here, after the commit was fsynced.
         # A log that offered only what had landed before (its trim was lost on the way) is told again.
         self._landed.update(landing.landed)
-        offered = [batch.log_id for batch in batches if batch.log_id not in landing.refused]
-        await asyncio.gather(*(self._trim(sources[name], name, self._landed[name]) for name in offered))
+        await self._sources.trim(
+            self._told(offer) for offer in offers if offer.records and offer.log_id not in landing.refused
+        )
         return landing.rows
 
-    async def _ask(self, name: str) -> tuple[str, list[tuple[int, bytes, bytes]], bool] | None:
-        try:
-            answer: tuple[str, list[tuple[int, bytes, bytes]], bool] | None = await ask(
-                name, "pending", BATCH_ROWS, timeout_s=ASK_TIMEOUT_S
-            )
-            return answer
-        except GovernanceError as error:
-            log.warning("`%s` does not hand out its evidence now: %s", name, error.message)
-            return None
+    def _told(self, offer: Offer) -> tuple[str, str, int]:
+        return offer.name, offer.log_id, self._landed[offer.log_id]
 
-    async def _trim(self, name: str, log_id: str, landed_seq: int) -> None:
-        try:
-            await ask(name, "trim", log_id, landed_seq, timeout_s=ASK_TIMEOUT_S)
-        except GovernanceError as error:
-            # It will hand the same rows out again; they are dropped because the table has them.
-            log.warning("`%s` has not trimmed its journal: %s", name, error.message)
 
-    async def _dedicated_names(self) -> list[str]:
-        try:
-            entries = await ask(CONTROL_STORE, "call", "dedicated", {}, timeout_s=ASK_TIMEOUT_S)
-            self._dedicated = [entry["name"] for entry in entries]
-        except GovernanceError as error:
-            # The ones known so far go on landing while the control store is away.
-            log.warning("the control store does not say which dedicated agents there are: %s", error.message)
-        return self._dedicated
+def _batch(offer: Offer) -> LogBatch:
+    return LogBatch(
+        log_id=offer.log_id,
+        first_seq=offer.records[0][0],
+        last_seq=offer.records[-1][0],
+        records=[(canonical, leaf) for _, canonical, leaf in offer.records],
+    )
