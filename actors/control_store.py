@@ -17,6 +17,7 @@ from controlplane.errors import GovernanceError, UnavailableError
 
 log = logging.getLogger(__name__)
 
+AWAKE_TIMEOUT_S = 2.0
 PREPARE_TIMEOUT_S = 25.0
 ACKNOWLEDGE_TIMEOUT_S = 10.0
 REFRESH_TIMEOUT_S = 2.0
@@ -52,7 +53,7 @@ class ControlStore:
             raise UnavailableError(f"the control store has no method `{method}`")
         result = getattr(self._live(), method)(**arguments)
         if method in _OWNERS_MUST_KNOW:
-            await self._for_every_owner("refresh", timeout_s=REFRESH_TIMEOUT_S)
+            await self._tell(self._owners(), "refresh", timeout_s=REFRESH_TIMEOUT_S)
         return result
 
     async def activate(self, digest: str, tenant: str, by: str) -> dict[str, Any]:
@@ -62,15 +63,24 @@ class ControlStore:
         bundle that it has until it has heard of the new one for longer than a lease lasts; then it denies.
         """
         sources = self._live().bundle(digest)["sources"]
+        # An owner that is stopped must not hold up the others as long as one that compiles may: an awake one answers
+        # at once, whatever it compiles.
+        awake = await self._tell(self._owners(), "status", timeout_s=AWAKE_TIMEOUT_S)
+        reached = [name for name, answered in awake.items() if answered]
         # Compiling takes seconds for thousands of rules. Until every owner that can be reached has done it, the old
         # bundle decides, so that nobody waits.
-        await self._for_every_owner("prepare_bundle", digest, sources, timeout_s=PREPARE_TIMEOUT_S)
+        await self._tell(reached, "prepare_bundle", digest, sources, timeout_s=PREPARE_TIMEOUT_S)
         control = self._live()
         replaced = control.activation.digest
         activation = control.activate(digest, tenant=tenant, by=by)
-        told = await self._for_every_owner(
-            "activate", activation.digest, activation.number, sources, timeout_s=ACKNOWLEDGE_TIMEOUT_S
+        word = (activation.digest, activation.number, sources)
+        missed = [name for name in awake if name not in reached]
+        one, other = await asyncio.gather(
+            self._tell(reached, "activate", *word, timeout_s=ACKNOWLEDGE_TIMEOUT_S),
+            # It may be back by now.
+            self._tell(missed, "activate", *word, timeout_s=AWAKE_TIMEOUT_S),
         )
+        told = one | other
         return {
             "digest": digest,
             "replaces": replaced if replaced != digest else None,
@@ -78,8 +88,14 @@ class ControlStore:
             "lagging": [name for name, done in told.items() if not done],
         }
 
-    async def _for_every_owner(self, method: str, *arguments: Any, timeout_s: float) -> dict[str, bool]:
-        """Call every owner at once; says by name which answered true in time. One that did not learns the same from
+    def _owners(self) -> list[str]:
+        hosts = [host_name(index) for index in range(self._hosts)]
+        return hosts + [entry["name"] for entry in self._live().dedicated()]
+
+    async def _tell(
+        self, names: list[str], method: str, *arguments: Any, timeout_s: float
+    ) -> dict[str, bool]:
+        """Call owners, all at once; says by name which answered true in time. One that did not learns the same from
         its next lease."""
 
         async def tell(name: str) -> bool:
@@ -89,8 +105,6 @@ class ControlStore:
                 log.warning("owner `%s` has not acknowledged `%s`: %s", name, method, error.message)
                 return False
 
-        names = [host_name(index) for index in range(self._hosts)]
-        names += [entry["name"] for entry in self._live().dedicated()]
         return dict(zip(names, await asyncio.gather(*map(tell, names)), strict=True))
 
     async def pending(self, limit: int) -> tuple[Any, ...] | None:
