@@ -1,8 +1,9 @@
-"""Which owner an agent lives with: a stable hash over a number of hosts that never changes."""
+"""Which owner an agent lives with, and which node an owner's journal lies on: neither ever changes."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 NAMESPACE = "controlplane"
 CONTROL_STORE = "control-store"
@@ -30,3 +31,17 @@ def host_of(agent_key: str, hosts: int) -> int:
 def dedicated_name(agent_key: str) -> str:
     """The Ray actor's and the journal's name of an agent registered with `isolation: dedicated`."""
     return "agent-" + hashlib.sha256(agent_key.encode()).hexdigest()[:16]
+
+
+def journals_resource(node: str) -> str:
+    """The Ray resource by which a node says that its disk holds the journals of `node`, e.g. ``journals-head``.
+
+    The operator gives it when Ray starts on the machine, so it survives a restart, which a Ray node id does not.
+    """
+    return f"journals-{node}"
+
+
+def node_of(ordinal: int, nodes: Sequence[str]) -> str:
+    """The node whose disk holds the journal of the owner with this ordinal: round robin over a list that is fixed when
+    the data directory is created."""
+    return nodes[ordinal % len(nodes)]
