@@ -17,6 +17,7 @@ from typing import Any
 from actors import deciding, outcomes, registration, sessions
 from actors.active_bundle import ActiveBundle
 from actors.agent_journal import forget_what_is_over, open_agent_journal
+from actors.channel import channel_path, private_folder, serve
 from actors.directory import REFRESH_S, Activation, Directory
 from actors.handles import ask
 from actors.log_feed import LogFeed
@@ -32,6 +33,7 @@ LEASE_TIMEOUT_S = 1.0
 BUNDLE_TIMEOUT_S = 10.0
 HOUSEKEEPING_S = 60.0
 TIDY_ROWS = 5_000
+LISTEN_S = 5.0
 # The active bundle, and the one that is about to be.
 COMPILED_KEPT = 2
 
@@ -44,16 +46,25 @@ class AgentHost:
         ordinal: of its log.
         journals: the folder of the journals.
         secrets_file: JSON with `session_key`, 32 bytes in hexadecimal; readable by us alone.
+        channels: the folder, on each node, for the sockets of its owners; empty = none.
         awake_limit: how many agents stay in memory.
     """
 
     def __init__(
-        self, name: str, ordinal: int, journals: str, secrets_file: str, awake_limit: int = 2000
+        self,
+        name: str,
+        ordinal: int,
+        journals: str,
+        secrets_file: str,
+        channels: str = "",
+        awake_limit: int = 2000,
     ) -> None:
         self._name = name
         self._ordinal = ordinal
         self._awake_limit = awake_limit
         self._secrets_file = Path(secrets_file)
+        self._channels = Path(channels) if channels else None
+        self._listening: Any = None
         self._path = Path(journals) / f"{name}.db"
         self._directory = Directory()
         self._feed = LogFeed()
@@ -68,6 +79,7 @@ class AgentHost:
         self._tasks = [
             loop.create_task(self._repeat(REFRESH_S, self.refresh)),
             loop.create_task(self._repeat(HOUSEKEEPING_S, self._tidy)),
+            loop.create_task(self._repeat(LISTEN_S, self._listen)),
         ]
 
     # -- the decision path ---------------------------------------------------------------------------------------
@@ -75,6 +87,16 @@ class AgentHost:
     async def decide(self, digest: str | None, requests: list[tuple[Any, ...]]) -> tuple[Any, ...]:
         """See `deciding.decide`. One fsync serves the whole batch."""
         return deciding.decide(self._live(), digest, requests)
+
+    async def _listen(self) -> None:
+        """Answer replicas of this machine on a socket, without Ray in between. What fails is tried again."""
+        if self._channels is None or self._listening is not None:
+            return
+        private_folder(self._channels)
+        self._listening = await serve(channel_path(self._channels, self._name), self._decide_now)
+
+    def _decide_now(self, batch: tuple[str | None, list[tuple[Any, ...]]]) -> tuple[Any, ...]:
+        return deciding.decide(self._live(), *batch)
 
     # -- management ----------------------------------------------------------------------------------------------
 

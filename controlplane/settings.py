@@ -1,8 +1,9 @@
 """What one control plane is, and where its things lie: the data directory's contract, in one place.
 
     DATA/                       0700, ours alone
-      instance.json             {instance, hosts, created_at}: fixed when the directory is created
-      journals/                 one SQLite journal per owner
+      instance.json             {instance, hosts, nodes, created_at}: fixed when the directory is created
+      nodes/                    what marks each node's folder of journals, once it was first used
+      journals/                 one SQLite journal per owner; on each node those of its own
       evidence/decisions/       the Delta table
       keys/                     0700: operator.key, secrets.json, ray.token (each 0600)
       logs/                     the supervisor's, the starter's
@@ -16,9 +17,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import secrets
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,6 +31,9 @@ DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8470
 DEFAULT_HOSTS = 2
 MAX_HOSTS = 256
+DEFAULT_NODES = ("head",)
+NODE_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}")
+"""What a host name looks like, because on most clusters it is one."""
 
 DATA_VARIABLE = "CONTROLPLANE_DATA"
 SETTINGS_VARIABLE = "CONTROLPLANE_SETTINGS"
@@ -48,6 +53,8 @@ class Settings:
         data: absolute path of the data directory.
         instance: 8 hexadecimal digits, drawn once when the directory is created.
         hosts: number of `AgentHost` actors; fixed, because an agent's past lies in its host's journal.
+        nodes: names of the nodes that keep journals, the head's first; fixed, because a journal lies on its node's
+            disk. Host *i* lives on node *i* modulo their number.
         host: address the decision endpoint binds; loopback unless the operator says otherwise.
         port: its TCP port, 1-65535.
     """
@@ -55,22 +62,37 @@ class Settings:
     data: Path
     instance: str
     hosts: int
+    nodes: tuple[str, ...] = DEFAULT_NODES
     host: str = DEFAULT_HOST
     port: int = DEFAULT_PORT
 
     @classmethod
     def create_or_open(
-        cls, data: Path, *, hosts: int | None = None, host: str = DEFAULT_HOST, port: int = DEFAULT_PORT
+        cls,
+        data: Path,
+        *,
+        hosts: int | None = None,
+        nodes: Sequence[str] | None = None,
+        host: str = DEFAULT_HOST,
+        port: int = DEFAULT_PORT,
     ) -> Settings:
         """Open the data directory, or make it: safe to call twice, and by two processes at once.
 
         Args:
             hosts: how many hosts to create it with (default 2); when it exists, None or what it has.
-        Raises: DataDirectoryError: it is not ours, readable by others, damaged, or has other hosts.
+            nodes: which nodes keep journals (default `head` alone); when it exists, None or what it has.
+        Raises: DataDirectoryError: it is not ours, readable by others, damaged, or has other hosts or nodes.
         """
         if hosts is not None and not 1 <= hosts <= MAX_HOSTS:
             raise DataDirectoryError(
                 f"`{hosts}` hosts: give a number from 1 to {MAX_HOSTS}", code="invalid_hosts", found=hosts
+            )
+        if nodes is not None and not _good_nodes(list(nodes)):
+            raise DataDirectoryError(
+                f"nodes `{', '.join(nodes)[:200]}`: give different names that match `{NODE_NAME.pattern}`, "
+                f"the head's first",
+                code="invalid_nodes",
+                found=list(nodes),
             )
         data = data.expanduser().absolute()
         _claim(data)
@@ -79,6 +101,7 @@ class Settings:
             fresh = {
                 "instance": secrets.token_hex(4),
                 "hosts": hosts or DEFAULT_HOSTS,
+                "nodes": list(nodes or DEFAULT_NODES),
                 "created_at": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
             }
             create_private(identity, json.dumps(fresh, indent=2) + "\n")
@@ -91,7 +114,17 @@ class Settings:
                 expected=settings.hosts,
                 found=hosts,
             )
+        if nodes is not None and tuple(nodes) != settings.nodes:
+            raise DataDirectoryError(
+                f"`{data}` was created for the nodes {', '.join(settings.nodes)} and cannot have "
+                f"{', '.join(nodes)}: a journal lies on its node's disk; to replace a machine, give the new one the "
+                f"old one's name and journals",
+                code="nodes_are_fixed",
+                expected=list(settings.nodes),
+                found=list(nodes),
+            )
         for folder in (
+            settings.node_marks,
             settings.journals,
             settings.evidence_table.parent,
             settings.keys,
@@ -114,6 +147,8 @@ class Settings:
         try:
             found = json.loads(identity.read_text(encoding="utf-8"))
             instance, hosts = found["instance"], found["hosts"]
+            # One that was made before there could be several nodes names none.
+            nodes = found.get("nodes", list(DEFAULT_NODES))
         except FileNotFoundError:
             raise DataDirectoryError(
                 f"no control plane in `{data}`; create one with `controlplane up --data {data}`",
@@ -127,13 +162,14 @@ class Settings:
         good_name = (
             isinstance(instance, str) and len(instance) == 8 and set(instance) <= set("0123456789abcdef")
         )
-        if not good_name or type(hosts) is not int or not 1 <= hosts <= MAX_HOSTS:
+        good_hosts = type(hosts) is int and 1 <= hosts <= MAX_HOSTS
+        if not good_name or not good_hosts or not _good_nodes(nodes):
             raise DataDirectoryError(
-                f"`{identity}` is damaged: it needs `instance` (8 hex digits), `hosts` (1 to {MAX_HOSTS}); "
-                f"restore it from a backup",
+                f"`{identity}` is damaged: it needs `instance` (8 hex digits), `hosts` (1 to {MAX_HOSTS}) and "
+                f"`nodes` (a list of names); restore it from a backup",
                 path=str(identity),
             )
-        return cls(data=data, instance=instance, hosts=hosts, host=host, port=port)
+        return cls(data=data, instance=instance, hosts=hosts, nodes=tuple(nodes), host=host, port=port)
 
     @property
     def url(self) -> str:
@@ -152,12 +188,27 @@ class Settings:
         return f"{self.instance}:{hashlib.sha256(bytes(self.data)).hexdigest()[:12]}"
 
     @property
-    def ray_temp(self) -> Path:
-        """Ray's session files. Short and outside DATA, because Unix socket paths end at 107 bytes.
+    def private_temp(self) -> Path:
+        """Sockets and Ray's session files. Short and outside DATA, because Unix socket paths end at 107 bytes.
 
         Always /tmp: TMPDIR differs between shells, and `down` must find what `up` made.
         """
         return Path("/tmp") / f"cp-{self.tag[:15].replace(':', '-')}"  # noqa: S108
+
+    @property
+    def ray_temp(self) -> Path:
+        """Ray's session files. Below `private_temp`, because Ray opens its own directory to everybody (0777)."""
+        return self.private_temp / "ray"
+
+    @property
+    def channels(self) -> Path:
+        """Sockets between replicas and the owners of the same node. Short, for the same reason."""
+        return self.private_temp / "channels"
+
+    @property
+    def node_marks(self) -> Path:
+        """One file a node, on the head: the mark of its folder of journals (see `actors.journal_folder`)."""
+        return self.data / "nodes"
 
     @property
     def journals(self) -> Path:
@@ -205,7 +256,7 @@ class Settings:
     @classmethod
     def from_json(cls, text: str) -> Settings:
         values = json.loads(text)
-        return cls(**{**values, "data": Path(values["data"])})
+        return cls(**{**values, "data": Path(values["data"]), "nodes": tuple(values["nodes"])})
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Settings:
@@ -291,7 +342,7 @@ def _claim(data: Path) -> None:
         raise DataDirectoryError(
             f"`{data}` belongs to another user; name another directory with --data", path=str(data)
         )
-    known = {"instance.json", "journals", "evidence", "keys", "logs", "run"}
+    known = {"instance.json", "nodes", "journals", "evidence", "keys", "logs", "run"}
     strangers = sorted(
         entry.name for entry in data.iterdir() if entry.name not in known and entry.name[0] != "."
     )
@@ -302,3 +353,12 @@ def _claim(data: Path) -> None:
         )
     if stat.S_IMODE(status.st_mode) != 0o700:
         data.chmod(0o700)
+
+
+def _good_nodes(nodes: object) -> bool:
+    return (
+        isinstance(nodes, list)
+        and 1 <= len(nodes) <= MAX_HOSTS
+        and all(isinstance(node, str) and NODE_NAME.fullmatch(node) for node in nodes)
+        and len(set(nodes)) == len(nodes)
+    )

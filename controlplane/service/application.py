@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -40,7 +41,12 @@ class Application:
     def __init__(self, owners: Owners, *, digest_key: bytes, base_url: str) -> None:
         self._fleet = Fleet(owners.hosts)
         self._bundles = BundleCache()
-        self._door = DecisionDoor(self._fleet, self._bundles, digest_key=digest_key)
+        self._door = DecisionDoor(
+            self._fleet,
+            self._bundles,
+            digest_key=digest_key,
+            channels=Path(owners.channels) if owners.channels else None,
+        )
         self._base_url = base_url
         self._background: list[asyncio.Task[Any]] = []
         self._readiness: tuple[float, asyncio.Task[Reply]] | None = None

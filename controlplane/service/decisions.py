@@ -7,6 +7,7 @@ import itertools
 import logging
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from actors import messages
@@ -47,12 +48,15 @@ class DecisionDoor:
 
     Args:
         digest_key: under which evidence keeps digests of arguments.
+        channels: see `Lanes`.
     """
 
-    def __init__(self, fleet: Fleet, bundles: BundleCache, *, digest_key: bytes) -> None:
+    def __init__(
+        self, fleet: Fleet, bundles: BundleCache, *, digest_key: bytes, channels: Path | None = None
+    ) -> None:
         self._fleet = fleet
         self._bundles = bundles
-        self._lanes = Lanes()
+        self._lanes = Lanes(channels)
         self._subjects = KnownSubjects()
         self._digest_key = digest_key
         self._groups = itertools.count(1)

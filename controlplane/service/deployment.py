@@ -57,6 +57,7 @@ def owners_of(settings: Settings) -> Owners:
         evidence=str(settings.evidence_table),
         hosts=settings.hosts,
         secrets_file=str(settings.secrets),
+        channels=str(settings.channels),
     )
 
 

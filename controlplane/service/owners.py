@@ -38,6 +38,7 @@ class Owners:
         journals: folder of the journals.
         evidence: folder of the evidence table.
         hosts: how many hosts there are.
+        channels: folder, on each node, for the sockets by which owners answer replicas of the same node.
         secrets_file: where owners read the session key; the key itself never travels through Ray.
     """
 
@@ -45,6 +46,7 @@ class Owners:
     evidence: str
     hosts: int
     secrets_file: str
+    channels: str = ""
 
     def start_control_store(self) -> Any:
         return (
@@ -86,5 +88,5 @@ class Owners:
         return (
             ray.remote(AgentHost)
             .options(name=name, **_DETACHED)
-            .remote(name, ordinal, self.journals, self.secrets_file)
+            .remote(name, ordinal, self.journals, self.secrets_file, self.channels)
         )

@@ -185,7 +185,7 @@ def test_down_leaves_no_process_and_no_port(own: Running) -> None:
     assert [process for process in processes.ours(settings) if process.status() != psutil.STATUS_ZOMBIE] == []
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", settings.port)) != 0
-    assert not settings.ray_temp.exists()
+    assert not settings.private_temp.exists()
     assert "nothing runs" in controlplane("down", data=data).stdout
     # The table needs no control plane.
     rows = own.table_rows("SELECT DISTINCT decision FROM evidence WHERE event_type = 'decision'")

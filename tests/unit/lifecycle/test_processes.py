@@ -95,9 +95,9 @@ def test_we_ourselves_are_never_among_those_to_end(
 
 @pytest.fixture
 def temp(settings: Settings) -> Iterator[Path]:
-    settings.ray_temp.mkdir(mode=0o700)
+    settings.ray_temp.mkdir(mode=0o700, parents=True)
     yield settings.ray_temp
-    shutil.rmtree(settings.ray_temp, ignore_errors=True)
+    shutil.rmtree(settings.private_temp, ignore_errors=True)
 
 
 def test_an_agent_of_ray_that_lost_its_environment_is_known_by_title_and_open_file(
@@ -162,11 +162,11 @@ def state_of(settings: Settings, supervisor: Identity) -> RunState:
 
 
 def test_down_ends_what_is_left_without_a_supervisor(settings: Settings) -> None:
-    settings.ray_temp.mkdir(mode=0o700)
+    settings.ray_temp.mkdir(mode=0o700, parents=True)
     with child(settings.tag) as process:
         assert bring_down(settings, progress=lambda text: None).processes == 1
         assert process.wait() == -signal.SIGTERM
-    assert not settings.ray_temp.exists()
+    assert not settings.private_temp.exists()
 
 
 def test_down_with_nothing_running_ends_nothing(settings: Settings) -> None:

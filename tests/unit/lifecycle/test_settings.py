@@ -166,12 +166,12 @@ def test_the_url_is_one_that_a_client_here_can_use(data: Path, host: str, url: s
 def test_a_copied_data_directory_is_another_one(tmp_path: Path) -> None:
     here, there = (Settings(data=tmp_path / name, instance="0123abcd", hosts=2) for name in ("a", "b"))
     assert here.tag != there.tag
-    assert here.ray_temp != there.ray_temp
+    assert here.private_temp != there.private_temp
 
 
 def test_haproxys_socket_fits_a_socket_address(data: Path) -> None:
     settings = Settings(data=data, instance="0123abcd", hosts=2)
-    bound = f"{settings.ray_temp}/{'f' * 56}/a.{2**22}.tmp"
+    bound = f"{settings.private_temp}/{'f' * 56}/a.{2**22}.tmp"
     assert len(bound) < 107
 
 

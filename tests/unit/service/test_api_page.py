@@ -37,7 +37,7 @@ BODIES: list[tuple[str, type[BaseModel]]] = [
 
 @pytest.fixture(scope="module")
 def ingress() -> Any:
-    owners = cast(Owners, SimpleNamespace(hosts=2))
+    owners = cast(Owners, SimpleNamespace(hosts=2, channels=""))
     return Application(owners, digest_key=b"", base_url="http://cp.example").ingress
 
 

@@ -1,0 +1,210 @@
+"""The short way between a replica and an owner on the same machine: a Unix socket that carries batches.
+
+Ray places, names, restarts and fences owners, and a call through Ray always works; but it crosses five threads and
+costs a millisecond of CPU. A batch therefore takes this way where there is one (docs/adr/0004).
+
+Frames are four bytes of length and a `marshal` of plain values: it is twice as fast as pickle and, unlike it, runs no
+code. Both ends are processes of one control plane and of one user, in a folder that only this user can enter,
+and each end asks the kernel who the other is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import marshal
+import os
+import socket
+import stat
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+from controlplane.errors import UnavailableError
+
+log = logging.getLogger(__name__)
+
+# A batch is at most a few thousand requests; whatever announces more is no frame of ours.
+MAX_FRAME_BYTES = 1 << 30
+
+_LENGTH = struct.Struct("<I")
+_CREDENTIALS = struct.Struct("3i")  # process, user, group
+_ANSWERED, _FAILED = 0, 1
+
+Handle = Callable[[Any], Any]
+
+
+def channel_path(folder: Path, owner: str) -> Path:
+    """Where an owner listens."""
+    return folder / f"{owner}.sock"
+
+
+class NoChannelError(Exception):
+    """There is no channel to this owner now: nothing was sent. The caller takes the way through Ray."""
+
+
+class _Frames(asyncio.Protocol):
+    """Cuts a stream of bytes into frames. Cost: no copy for a frame that comes in one piece."""
+
+    def __init__(self) -> None:
+        self._transport: asyncio.Transport | None = None
+        self._buffer = bytearray()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass of it
+        # INVARIANT (own processes): neither end talks to a process of another user, however it came to the socket.
+        if _user_of(self._transport) != os.getuid():
+            log.error("a process of another user is at the other end of an owner's socket; it is cut off")
+            self.abort()
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        while len(self._buffer) >= _LENGTH.size:
+            (size,) = _LENGTH.unpack_from(self._buffer)
+            end = _LENGTH.size + size
+            if size > MAX_FRAME_BYTES:
+                log.error("a frame of %d bytes was announced; the connection is closed", size)
+                self.abort()
+                return
+            if len(self._buffer) < end:
+                return
+            frame = bytes(self._buffer[_LENGTH.size : end])
+            del self._buffer[:end]
+            self.frame_received(frame)
+
+    def frame_received(self, frame: bytes) -> None:
+        raise NotImplementedError
+
+    def send(self, value: Any) -> None:
+        assert self._transport is not None
+        frame = marshal.dumps(value)
+        self._transport.write(_LENGTH.pack(len(frame)) + frame)
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+
+class _Server(_Frames):
+    """One connection of one replica, which has at most one batch in flight: answers need no number."""
+
+    def __init__(self, handle: Handle) -> None:
+        super().__init__()
+        self._handle = handle
+
+    def frame_received(self, frame: bytes) -> None:
+        try:
+            # Synchronous on purpose: the owner's state has one thread, and nothing may come between.
+            answer = (_ANSWERED, self._handle(marshal.loads(frame)))  # noqa: S302 - from a process of our own
+        except UnavailableError as error:
+            answer = (_FAILED, error.code, error.message)
+        except Exception as error:
+            log.exception("a batch failed")
+            answer = (_FAILED, "owner_failed", f"{type(error).__name__}: {error}")
+        self.send(answer)
+
+
+def _user_of(transport: asyncio.Transport) -> int:
+    """The user id of the process at the other end."""
+    # uvloop's transports show a socket without `getsockopt`: ask through a descriptor of our own.
+    with socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno())) as own:
+        _, uid, _ = _CREDENTIALS.unpack(
+            own.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        )
+    return int(uid)
+
+
+def private_folder(folder: Path) -> None:
+    """Make sure that nobody but us can put a socket where owners listen.
+
+    Raises: OSError: the folder cannot be made. PermissionError: it is somebody else's, or open to others.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise PermissionError(f"`{folder}` is not a folder of our own with mode 0700")
+
+
+async def serve(path: Path, handle: Handle) -> asyncio.AbstractServer:
+    """Answer whoever connects to `path`, which whoever held it before loses.
+
+    Args:
+        handle: from one frame's value to its answer's; both made of plain values (tuples, lists, str, bytes, int,
+            float, bool, None). An exception becomes an UnavailableError at the other end.
+    Raises: OSError: the folder is not there or not ours, or the path is too long for a socket (107 bytes).
+    """
+    path.unlink(missing_ok=True)  # noqa: ASYNC240 - once, before there is anybody to wait
+    server = await asyncio.get_running_loop().create_unix_server(lambda: _Server(handle), str(path))
+    path.chmod(0o600)  # noqa: ASYNC240
+    return server
+
+
+class _Client(_Frames):
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting: asyncio.Future[Any] | None = None
+        self.lost = False
+
+    def frame_received(self, frame: bytes) -> None:
+        if self.waiting is not None and not self.waiting.done():
+            self.waiting.set_result(marshal.loads(frame))  # noqa: S302 - as above
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = True
+        if self.waiting is not None and not self.waiting.done():
+            self.waiting.set_exception(ConnectionResetError())
+
+
+class Channel:
+    """A replica's end of the way to one owner. One call at a time.
+
+    Args:
+        path: where the owner listens, if it lives on this machine.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = str(path)
+        self._client: _Client | None = None
+
+    async def call(self, value: Any, *, timeout_s: float) -> Any:
+        """Send one frame and wait for its answer.
+
+        Raises: NoChannelError: there is no way; nothing was sent. UnavailableError: the owner raised it, or failed
+            (`owner_failed`: it rolled everything back), or went away or silent in between (`owner_unreachable`,
+            `owner_timeout`): the call may have run, so whatever it would have permitted stays unanswered.
+        """
+        client = self._client
+        if client is None or client.lost:
+            client = self._client = await self._connect()
+        loop = asyncio.get_running_loop()
+        client.waiting = answered = loop.create_future()
+        timer = loop.call_later(timeout_s, _time_out, client, answered)
+        try:
+            client.send(value)
+            tag, *content = await answered
+        except ConnectionError:
+            raise UnavailableError("the owner went away", code="owner_unreachable") from None
+        except BaseException:
+            # An answer that comes late must never be taken for the next one's.
+            client.abort()
+            raise
+        finally:
+            timer.cancel()
+        if tag == _ANSWERED:
+            return content[0]
+        raise UnavailableError(content[1], code=content[0])
+
+    async def _connect(self) -> _Client:
+        try:
+            _, client = await asyncio.get_running_loop().create_unix_connection(_Client, self._path)
+        except OSError:
+            raise NoChannelError(self._path) from None
+        return client
+
+
+def _time_out(client: _Client, answered: asyncio.Future[Any]) -> None:
+    if not answered.done():
+        answered.set_exception(UnavailableError("the owner did not answer in time", code="owner_timeout"))
+        client.lost = True
+        client.abort()
