@@ -20,6 +20,7 @@ from actors.agent_journal import forget_what_is_over, open_agent_journal
 from actors.channel import channel_path, private_folder, serve
 from actors.directory import REFRESH_S, Activation, Directory
 from actors.handles import ask
+from actors.journal_folder import Place, refuse_another
 from actors.log_feed import LogFeed
 from actors.messages import Outcome, SessionRequest
 from actors.owner import BundleMismatchError, Owner, OwnerSettings
@@ -47,6 +48,7 @@ class AgentHost:
         journals: the folder of the journals.
         secrets_file: JSON with `session_key`, 32 bytes in hexadecimal; readable by us alone.
         channels: the folder, on each node, for the sockets of its owners; empty = none.
+        place: whose folder of journals it must be, see `actors.journal_folder`; None = any.
         awake_limit: how many agents stay in memory.
     """
 
@@ -57,6 +59,7 @@ class AgentHost:
         journals: str,
         secrets_file: str,
         channels: str = "",
+        place: tuple[str, str] | None = None,
         awake_limit: int = 2000,
     ) -> None:
         self._name = name
@@ -65,6 +68,8 @@ class AgentHost:
         self._secrets_file = Path(secrets_file)
         self._channels = Path(channels) if channels else None
         self._listening: Any = None
+        self._place = Place(*place) if place else None
+        self._cannot_open = "journal_unavailable"
         self._path = Path(journals) / f"{name}.db"
         self._directory = Directory()
         self._feed = LogFeed()
@@ -189,7 +194,7 @@ class AgentHost:
     def _not_ready(self) -> str | None:
         owner = self._owner
         if owner is None or not owner.journal.usable:
-            return "journal_unavailable"
+            return self._cannot_open
         if self._feed.trouble is not None:
             return self._feed.trouble
         if not owner.event_time().certain:
@@ -203,7 +208,7 @@ class AgentHost:
     def _live(self) -> Owner:
         # INVARIANT (fail closed): no journal, or one that may be from the past, and nothing here answers.
         if self._owner is None or not self._owner.journal.usable:
-            raise UnavailableError(f"the journal of `{self._name}` is not open", code="journal_unavailable")
+            raise UnavailableError(f"the journal of `{self._name}` is not open", code=self._cannot_open)
         if self._feed.trouble is not None:
             raise UnavailableError(
                 f"the journal of `{self._name}` is not to be used", code=self._feed.trouble
@@ -211,6 +216,13 @@ class AgentHost:
         return self._owner
 
     def _open(self) -> None:
+        self._cannot_open = "journal_unavailable"
+        if self._place is not None:
+            try:
+                refuse_another(self._path.parent, self._place)
+            except UnavailableError as error:
+                self._cannot_open = error.code
+                raise
         session_key = bytes.fromhex(json.loads(self._secrets_file.read_text())["session_key"])
         journal = open_agent_journal(self._path, new_log_id=f"{self._name}.{REAL.random_bytes(4).hex()}")
         # Which journal this is, the evidence writer has to confirm anew.

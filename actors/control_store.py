@@ -10,6 +10,7 @@ from typing import Any
 
 from actors.control import Control, open_control_journal
 from actors.handles import ask
+from actors.journal_folder import Place, refuse_another
 from actors.log_feed import LogFeed
 from actors.placement import CONTROL_LOG, host_name
 from actors.world import REAL
@@ -30,11 +31,13 @@ class ControlStore:
     Args:
         journals: the folder of the journals.
         hosts: how many hosts there are, to be told of an activation.
+        place: whose folder of journals it must be, see `actors.journal_folder`; None = any.
     """
 
-    def __init__(self, journals: str, hosts: int) -> None:
+    def __init__(self, journals: str, hosts: int, place: tuple[str, str] | None = None) -> None:
         self._path = Path(journals) / f"{CONTROL_LOG}.db"
         self._hosts = hosts
+        self._place = Place(*place) if place else None
         self._control: Control | None = None
         self._feed = LogFeed()
         self._reopening = asyncio.get_running_loop().create_task(self._keep_open())
@@ -145,6 +148,8 @@ class ControlStore:
                 os._exit(70)
             if control is None or not control.journal.usable:
                 try:
+                    if self._place is not None:
+                        refuse_another(self._path.parent, self._place)
                     journal = open_control_journal(
                         self._path, new_log_id=f"{CONTROL_LOG}.{REAL.random_bytes(4).hex()}"
                     )

@@ -38,8 +38,10 @@ async def ask(name: str, method: str, *arguments: Any, timeout_s: float) -> Any:
             raise error.cause from None
         raise UnavailableError(f"`{name}.{method}` failed: {error.cause!r}", code="owner_failed") from error
     except (ray.exceptions.RayError, ValueError) as error:
-        # An actor that was made anew under its old name has another handle.
-        _handles.pop(name, None)
+        # An actor that was made anew under its old name has another handle; one that Ray is restarting, maybe for as
+        # long as its node is lost, keeps its own, and looking it up each time would hold up everybody's event loop.
+        if not isinstance(error, ray.exceptions.ActorUnavailableError):
+            _handles.pop(name, None)
         raise UnavailableError(
             f"`{name}` cannot be reached now ({type(error).__name__})", code="owner_unreachable"
         ) from None

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import TypeVar
+
+Node = TypeVar("Node")
 
 NAMESPACE = "controlplane"
 CONTROL_STORE = "control-store"
@@ -41,7 +44,7 @@ def journals_resource(node: str) -> str:
     return f"journals-{node}"
 
 
-def node_of(ordinal: int, nodes: Sequence[str]) -> str:
+def node_of(ordinal: int, nodes: Sequence[Node]) -> Node:
     """The node whose disk holds the journal of the owner with this ordinal: round robin over a list that is fixed when
     the data directory is created."""
     return nodes[ordinal % len(nodes)]

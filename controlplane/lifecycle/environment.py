@@ -44,8 +44,8 @@ def node_environment(token: str) -> dict[str, str]:
         "RAY_ROTATION_MAX_BYTES": str(16 * 1024 * 1024),
         "RAY_ROTATION_BACKUP_COUNT": "2",
         "RAY_memory_monitor_refresh_ms": "0",
-        # A machine that is gone is known to be after 5 to 10 s (by default after 15 to 30): from then on who asks for
-        # its agents is answered at once.
+        # When Ray takes a node for lost, and answers at once who asks for its agents: 5 s after its processes ended,
+        # 30 s after a machine fell silent (by default 15 and 65).
         "RAY_health_check_period_ms": "1000",
         "RAY_health_check_timeout_ms": "5000",
         "RAY_SERVE_ENABLE_HA_PROXY": "1",

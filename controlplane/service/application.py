@@ -23,6 +23,7 @@ from controlplane.service.management.keys import KeyDoors
 from controlplane.service.management.outcomes import OutcomeDoors
 from controlplane.service.management.sessions import SessionDoors
 from controlplane.service.management.status import StatusDoor
+from controlplane.service.nodes import present_nodes
 from controlplane.service.owners import Owners
 from controlplane.service.routing import DECIDING, Call, Reply, Route, Router
 from controlplane.wire import authzen
@@ -31,8 +32,9 @@ from controlplane.wire.authzen import EvaluationRequest
 _READINESS_KEPT_S = 0.5
 # One with policies that this version compiles to something else denies, but lets an operator activate them anew.
 _ABLE = frozenset({"ready", "bundle_mismatch"})
-# A host that does not answer has to be started again.
+# A host that does not answer has to be started again. Where its node went away, only the node's return helps.
 _SILENT = frozenset({"owner_unreachable", "owner_timeout", "owner_failed"})
+NODE_LOST = "node_lost"
 
 
 class Application:
@@ -40,6 +42,7 @@ class Application:
 
     def __init__(self, owners: Owners, *, digest_key: bytes, base_url: str) -> None:
         self._fleet = Fleet(owners.hosts)
+        self._owners = owners
         self._bundles = BundleCache()
         self._door = DecisionDoor(
             self._fleet,
@@ -86,11 +89,11 @@ class Application:
         return Reply(body=b'{"status":"alive"}')
 
     async def readiness(self, _: dict[bytes, bytes]) -> Reply:
-        """Ready: the lease holds, every host answers and one at least decides; 503 otherwise.
+        """Ready: the lease holds, every host of this node answers and one host at least decides; 503 otherwise.
 
-        A host that answers but cannot decide (its journal is damaged, say) denies its own agents and is listed with
-        why; restarting everything would not help it and would harm the others. Owners are asked twice a second at
-        most, whoever asks us.
+        A host that answers but cannot decide (its journal is damaged, say), or that is silent on another node, denies
+        its own agents and is listed with why; restarting everything would not help it and would harm the others.
+        Owners are asked twice a second at most, whoever asks us.
         """
         now_s = time.monotonic()
         if self._readiness is None or now_s - self._readiness[0] > _READINESS_KEPT_S:
@@ -100,9 +103,13 @@ class Application:
     async def _ask_readiness(self) -> Reply:
         names = [host_name(index) for index in range(self._fleet.hosts)]
         hosts = dict(await asyncio.gather(*(_host_state(name) for name in names)))
+        elsewhere = {host_name(i) for i in range(self._fleet.hosts) if self._is_elsewhere(i)}
+        if any(hosts[name] in _SILENT for name in elsewhere):
+            hosts |= await self._lost_with_their_nodes()
         states = set(hosts.values())
+        silent = any(state in _SILENT for name, state in hosts.items() if name not in elsewhere)
         reason = None if self._fleet.fresh() else "lease_expired"
-        ready = reason is None and bool(states & _ABLE) and not states & _SILENT
+        ready = reason is None and bool(states & _ABLE) and not silent
         body = {
             "status": ("ready" if states == {"ready"} else "degraded") if ready else "starting",
             "hosts": hosts,
@@ -110,6 +117,14 @@ class Application:
             "reason": reason,
         }
         return Reply(body=orjson.dumps(body), status=200 if ready else 503)
+
+    def _is_elsewhere(self, index: int) -> bool:
+        return self._owners.place_of(index) != self._owners.places[0]
+
+    async def _lost_with_their_nodes(self) -> dict[str, str]:
+        present = await asyncio.to_thread(present_nodes)
+        indexes = range(self._fleet.hosts)
+        return {host_name(i): NODE_LOST for i in indexes if self._owners.place_of(i).node not in present}
 
     async def metadata(self, headers: dict[bytes, bytes]) -> Reply:
         return Reply(body=orjson.dumps(authzen.metadata(self._base_url)))

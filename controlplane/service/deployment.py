@@ -14,11 +14,12 @@ from ray.serve.config import HTTPOptions, ProxyLocation
 from ray.serve.schema import LoggingConfig
 
 from actors import api_keys
-from actors.placement import NAMESPACE
+from actors.placement import NAMESPACE, host_name, journals_resource, node_of
 from controlplane.errors import UnavailableError
 from controlplane.lifecycle.loopback_replica import keep_on_loopback
 from controlplane.service.application import Application
 from controlplane.service.ingress import Ingress
+from controlplane.service.nodes import claim_places, places_of, present_nodes
 from controlplane.service.owners import Owners
 from controlplane.settings import Secrets, Settings, create_private
 from policies.compile import compile_sources
@@ -57,6 +58,7 @@ def owners_of(settings: Settings) -> Owners:
         evidence=str(settings.evidence_table),
         hosts=settings.hosts,
         secrets_file=str(settings.secrets),
+        places=places_of(settings),
         channels=str(settings.channels),
     )
 
@@ -72,10 +74,17 @@ def start(settings: Settings, *, address: str | None = None) -> None:
         ray.init(address=address or "auto", namespace=NAMESPACE, log_to_driver=False, logging_level="warning")
     # The first operator's key; an existing one stays as it is.
     create_private(settings.operator_key, api_keys.mint(os.urandom)[1] + "\n")
+    if settings.nodes[0] not in present_nodes():
+        raise UnavailableError(
+            f"no node of the cluster at `{ray.get_runtime_context().gcs_address}` has the journals of "
+            f"`{settings.nodes[0]}`; start its head with the resource `{journals_resource(settings.nodes[0])}`",
+            code="node_missing",
+        )
+    claim_places(settings)
     owners = owners_of(settings)
     store = owners.start_control_store()
     owners.start_evidence_writer()
-    hosts = owners.start_hosts()
+    owners.start_hosts()
     _wait("the control store", lambda: ray.get(store.ready.remote(), timeout=10))
     key = settings.operator_key.read_text().strip()
     if not ray.get(store.call.remote("ensure_operator_key", {"key": key}), timeout=10):
@@ -99,13 +108,14 @@ def start(settings: Settings, *, address: str | None = None) -> None:
         num_replicas=1,
         max_ongoing_requests=2000,
         max_queued_requests=2000,
-        ray_actor_options={"num_cpus": 0},
+        # Replicas read the digest key and the owners' places, which stand on the head's disk.
+        ray_actor_options={"num_cpus": 0, "resources": {journals_resource(settings.nodes[0]): 0.0001}},
         health_check_period_s=2,
         graceful_shutdown_timeout_s=2,
         logging_config=LoggingConfig(enable_access_log=False, log_level="WARNING"),
     )(DecisionService)
     serve.run(service.bind(settings.to_json()), name=APPLICATION, route_prefix="/", blocking=False)
-    _wait_for_hosts(hosts)
+    _wait_for_hosts(settings)
 
 
 def _carry_over(store: Any) -> None:
@@ -132,21 +142,28 @@ def _carry_over(store: Any) -> None:
     ray.get(store.activate.remote(bundle.digest, "default", "upgrade"), timeout=60)
 
 
-def _wait_for_hosts(hosts: list[Any]) -> None:
-    """Until every host decides; one that only its own journal keeps from it is told of and left behind.
+def _wait_for_hosts(settings: Settings) -> None:
+    """Until every host decides; one that only its own journal or its lost node keeps from it is told of and left
+    behind.
 
     Raises: UnavailableError: none decides.
     """
     deadline_s = time.monotonic() + _READY_TIMEOUT_S
     patience_s = time.monotonic() + _JOURNAL_PATIENCE_S
     while True:
-        states = [ray.get(handle.status.remote(), timeout=10) for handle in hosts]
+        present = present_nodes()
+        states = [
+            _state_of(host_name(index), node_of(index, settings.nodes) in present)
+            for index in range(settings.hosts)
+        ]
         held_up = [state for state in states if not state["ready"]]
         if not held_up:
             return
         told = "; ".join(f"`{state['name']}`: {state['reason']}" for state in held_up)
         reasons = {str(state["reason"]) for state in held_up}
-        for_good = all(reason.startswith("journal_") or reason == "bundle_mismatch" for reason in reasons)
+        for_good = all(
+            reason.startswith("journal_") or reason in ("bundle_mismatch", "node_lost") for reason in reasons
+        )
         can_be_mended = len(held_up) < len(states) or "bundle_mismatch" in reasons
         if for_good and can_be_mended and time.monotonic() > patience_s:
             log.error("the agents of these hosts are denied: %s", told)
@@ -154,6 +171,17 @@ def _wait_for_hosts(hosts: list[Any]) -> None:
         if time.monotonic() > deadline_s:
             raise UnavailableError(f"not ready in {_READY_TIMEOUT_S:g} s: {told}")
         time.sleep(0.05)
+
+
+def _state_of(name: str, node_is_there: bool) -> dict[str, Any]:
+    """What a host says of itself, or why it cannot."""
+    if not node_is_there:
+        return {"name": name, "ready": False, "reason": "node_lost"}
+    try:
+        state: dict[str, Any] = ray.get(ray.get_actor(name, namespace=NAMESPACE).status.remote(), timeout=10)
+    except (ray.exceptions.RayError, ValueError) as error:
+        return {"name": name, "ready": False, "reason": f"owner_unreachable ({type(error).__name__})"}
+    return state
 
 
 def _wait(what: str, ready: Any) -> None:

@@ -11,9 +11,18 @@ import ray
 from actors.agent_host import AgentHost
 from actors.control_store import ControlStore
 from actors.evidence_writer import EvidenceWriter
-from actors.placement import CONTROL_STORE, EVIDENCE_WRITER, NAMESPACE, host_name
+from actors.journal_folder import Place
+from actors.placement import (
+    CONTROL_STORE,
+    EVIDENCE_WRITER,
+    NAMESPACE,
+    host_name,
+    journals_resource,
+    node_of,
+)
 from actors.world import monotonic_s
 from controlplane.errors import UnavailableError
+from controlplane.service.nodes import present_nodes
 
 _DETACHED: dict[str, Any] = {
     "namespace": NAMESPACE,
@@ -28,6 +37,8 @@ _DETACHED: dict[str, Any] = {
 
 
 _DEDICATED_TIMEOUT_S = 30.0
+# The least that Ray counts: what matters is where, not how much. A node that gives 1 carries ten thousand owners.
+_PRESENCE = 0.0001
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +49,7 @@ class Owners:
         journals: folder of the journals.
         evidence: folder of the evidence table.
         hosts: how many hosts there are.
+        places: every node that keeps journals, and the mark of its folder; the head's first.
         channels: folder, on each node, for the sockets by which owners answer replicas of the same node.
         secrets_file: where owners read the session key; the key itself never travels through Ray.
     """
@@ -46,19 +58,20 @@ class Owners:
     evidence: str
     hosts: int
     secrets_file: str
+    places: tuple[Place, ...]
     channels: str = ""
 
     def start_control_store(self) -> Any:
         return (
             ray.remote(ControlStore)
-            .options(name=CONTROL_STORE, **_DETACHED)
-            .remote(self.journals, self.hosts)
+            .options(name=CONTROL_STORE, **_pinned(self.places[0]))
+            .remote(self.journals, self.hosts, tuple(self.places[0]))
         )
 
     def start_evidence_writer(self) -> Any:
         return (
             ray.remote(EvidenceWriter)
-            .options(name=EVIDENCE_WRITER, **_DETACHED)
+            .options(name=EVIDENCE_WRITER, **_pinned(self.places[0]))
             .remote(self.evidence, self.hosts)
         )
 
@@ -68,9 +81,15 @@ class Owners:
     async def start_dedicated(self, name: str, ordinal: int) -> None:
         """Start the owner of one dedicated agent and wait until it decides.
 
-        Raises: UnavailableError: it does not in 30 s; it goes on starting.
+        Raises: UnavailableError: it does not in 30 s; it goes on starting. Or its node is lost: it starts with it.
         """
         handle = self._start_owner(name, ordinal)
+        node = self.place_of(ordinal).node
+        if node not in await asyncio.to_thread(present_nodes):
+            raise UnavailableError(
+                f"`{name}` lives on the node `{node}`, which is not in the cluster now; it decides once that is back",
+                code="node_lost",
+            )
         deadline_s = monotonic_s() + _DEDICATED_TIMEOUT_S
         while not (status := await asyncio.wait_for(handle.status.remote(), _DEDICATED_TIMEOUT_S))["ready"]:
             if monotonic_s() > deadline_s:
@@ -84,9 +103,19 @@ class Owners:
         """Start the owner of a dedicated agent that is already in the index, at start-up."""
         return self._start_owner(name, ordinal)
 
+    def place_of(self, ordinal: int) -> Place:
+        """Where the journal of the owner with this ordinal lies."""
+        return node_of(ordinal, self.places)
+
     def _start_owner(self, name: str, ordinal: int) -> Any:
+        place = self.place_of(ordinal)
         return (
             ray.remote(AgentHost)
-            .options(name=name, **_DETACHED)
-            .remote(name, ordinal, self.journals, self.secrets_file, self.channels)
+            .options(name=name, **_pinned(place))
+            .remote(name, ordinal, self.journals, self.secrets_file, self.channels, tuple(place))
         )
+
+
+def _pinned(place: Place) -> dict[str, Any]:
+    # INVARIANT (pinned): Ray starts an owner, and starts it again, only on a node that says it has the journals.
+    return {**_DETACHED, "resources": {journals_resource(place.node): _PRESENCE}}
