@@ -51,6 +51,9 @@ def node_environment(token: str) -> dict[str, str]:
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
+        # A dead HAProxy is noticed after three looks; by default they are 10 s apart.
+        "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
+        "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "5",
         # A released replica port rests this long; the default (150 s) would use up our range in a crash loop.
         "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "20",
         "RAY_SERVE_PORT_QUARANTINE_S": "30",
