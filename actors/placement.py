@@ -12,6 +12,7 @@ NAMESPACE = "controlplane"
 CONTROL_STORE = "control-store"
 EVIDENCE_WRITER = "evidence-writer"
 CONTROL_LOG = "control"
+DEDICATED_PREFIX = "agent-"
 
 # Ordinals 0 … 4095 belong to hosts and the control store's log; dedicated agents are numbered from here on.
 CONTROL_ORDINAL = 4095
@@ -33,7 +34,7 @@ def host_of(agent_key: str, hosts: int) -> int:
 
 def dedicated_name(agent_key: str) -> str:
     """The Ray actor's and the journal's name of an agent registered with `isolation: dedicated`."""
-    return "agent-" + hashlib.sha256(agent_key.encode()).hexdigest()[:16]
+    return DEDICATED_PREFIX + hashlib.sha256(agent_key.encode()).hexdigest()[:16]
 
 
 def journals_resource(node: str) -> str:

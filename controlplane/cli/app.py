@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from controlplane.cli import agent, bundle, evidence, keys, policy, principal, running
+from controlplane.cli import agent, bundle, evidence, keys, nodes, policy, principal, running
 from controlplane.cli.decide import decide
 from controlplane.cli.output import FAILED, USAGE, complain
 
@@ -45,6 +45,8 @@ def controlplane(
 app.command("up")(running.up)
 app.command("down")(running.down)
 app.command("status")(running.status)
+app.command("init")(nodes.init)
+app.command("attach")(nodes.attach)
 app.command("decide")(decide)
 app.add_typer(bundle.app, name="bundle")
 app.add_typer(policy.app, name="policy")

@@ -18,7 +18,7 @@ from controlplane.lifecycle.environment import cluster_environment
 from controlplane.lifecycle.ports import Ports, draw, is_free
 from controlplane.lifecycle.processes import Identity, end_all, ours
 from controlplane.lifecycle.readiness import Readiness, ask
-from controlplane.lifecycle.run_state import Stage
+from controlplane.lifecycle.run_state import RunState, Stage
 from controlplane.settings import Settings
 
 HEAD_TIMEOUT_S = 60.0
@@ -43,11 +43,13 @@ class Cluster:
     """Args:
     stop: set when the supervisor is to end; every wait here looks at it.
     report: told each stage and what is done in it.
+    starter_timeout_s: how long the starter may take.
     """
 
     settings: Settings
     stop: threading.Event
     report: Callable[[Stage, str], None]
+    starter_timeout_s: float = STARTER_TIMEOUT_S
     ports: Ports | None = None
     head: Identity | None = None
     _head_process: subprocess.Popen[bytes] | None = None
@@ -75,15 +77,12 @@ class Cluster:
 
     def start_service(self) -> None:
         """Run the starter on the running cluster, then wait for the door. Raises: StartError, StoppedError."""
-        assert self.ports is not None
         settings = self.settings
         self.report(Stage.SERVICE, "starting the actors and the decision service")
-        shim = str(settings.run / "haproxy-on-loopback")
-        environment = cluster_environment(settings, self.ports, os.environ, haproxy=shim)
         with open_bounded(settings.logs / "starter.log") as log:
             starter = self._starter = subprocess.Popen(
                 [sys.executable, "-m", "controlplane.lifecycle.starter"],
-                env=environment,
+                env=self.environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -91,7 +90,8 @@ class Cluster:
                 start_new_session=True,
             )
         try:
-            self._wait(lambda: starter.poll() == 0, STARTER_TIMEOUT_S, starter, "starter.log", Stage.SERVICE)
+            done = lambda: starter.poll() == 0  # noqa: E731
+            self._wait(done, self.starter_timeout_s, starter, "starter.log", Stage.SERVICE)
         finally:
             if starter.poll() is None:
                 starter.kill()
@@ -105,9 +105,21 @@ class Cluster:
             Stage.DOOR,
         )
 
-    def adopt(self, ports: Ports, head: Identity) -> None:
-        """Take over a cluster whose supervisor died; it goes on serving."""
-        self.ports, self.head = ports, head
+    def environment(self) -> dict[str, str]:
+        """In which the starter runs, once the cluster does."""
+        assert self.ports is not None
+        shim = str(self.settings.run / "haproxy-on-loopback")
+        return cluster_environment(self.settings, self.ports, os.environ, haproxy=shim)
+
+    def adopt(self, left: RunState | None) -> bool:
+        """Take over a serving cluster whose supervisor died. Args: left: what that one wrote last.
+
+        Returns: whether there is one.
+        """
+        if left is None or left.head is None or left.ports is None or left.head.process() is None:
+            return False
+        self.ports, self.head = left.ports, left.head
+        return True
 
     @property
     def lives(self) -> bool:
@@ -115,6 +127,11 @@ class Cluster:
         if self._head_process is not None:
             return self._head_process.poll() is None
         return self.head is not None and self.head.process() is not None
+
+    @property
+    def death(self) -> str:
+        """What to say when it no longer lives."""
+        return f"the Ray head ended; see {self.settings.logs / 'ray.log'}"
 
     def end(self) -> int:
         """End every process of this instance but the caller, and remove Ray's files. Returns: how many."""

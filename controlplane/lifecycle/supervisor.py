@@ -1,9 +1,9 @@
 """The supervisor: one process outside Ray that keeps the cluster of one data directory running.
 
-`python -m controlplane.lifecycle.supervisor [--foreground]`, in the environment of `supervisor_environment`. It
-holds the directory's lock, starts the cluster (or adopts one whose supervisor died), starts the service again when
-it stops answering, and the whole cluster when that does not help, with growing pauses. SIGTERM ends everything;
-SIGKILL leaves the cluster serving, for the next supervisor to adopt.
+`python -m controlplane.lifecycle.supervisor [--foreground] [--attach ADDRESS]`, in the environment of
+`supervisor_environment`. It holds the directory's lock, starts the cluster (or adopts one whose supervisor died),
+starts the service again when it stops answering, and the whole cluster when that does not help, with growing pauses.
+SIGTERM ends everything; SIGKILL leaves the cluster serving, for the next supervisor to adopt.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from logging.handlers import RotatingFileHandler
 from types import FrameType
 
 from controlplane.lifecycle import orphans
+from controlplane.lifecycle.attached import AttachedCluster
 from controlplane.lifecycle.bounded_log import BOUND_BYTES
 from controlplane.lifecycle.cluster import Cluster, StartError, StoppedError
 from controlplane.lifecycle.processes import Identity
@@ -39,12 +40,22 @@ log = logging.getLogger("controlplane.supervisor")
 
 
 class Supervisor:
-    """Keeps one cluster running until it is told to stop."""
+    """Keeps one cluster running until it is told to stop.
 
-    def __init__(self, settings: Settings) -> None:
+    Args:
+        ray_address: of the Ray cluster that somebody else started; None = one of our own, on this machine.
+    """
+
+    def __init__(self, settings: Settings, *, ray_address: str | None = None) -> None:
         self.stop = threading.Event()
         self._settings = settings
-        self._cluster = Cluster(settings=settings, stop=self.stop, report=self._report)
+        self._cluster = (
+            Cluster(settings=settings, stop=self.stop, report=self._report)
+            if ray_address is None
+            else AttachedCluster(
+                settings=settings, stop=self.stop, report=self._report, ray_address=ray_address
+            )
+        )
         self._state = RunState(
             instance=settings.instance,
             host=settings.host,
@@ -92,15 +103,13 @@ class Supervisor:
 
     def _adopt(self) -> bool:
         """Take over a healthy cluster that an earlier supervisor left; anything less is started afresh."""
-        left = RunState.read(self._settings.run_state)
-        if left is None or left.head is None or left.ports is None or left.head.process() is None:
+        settings = self._settings
+        left = RunState.read(settings.run_state)
+        if left is not None and (left.host, left.port) != (settings.host, settings.port):
             return False
-        if (left.host, left.port) != (self._settings.host, self._settings.port):
+        if ask(settings.url).readiness is not Readiness.READY or not self._cluster.adopt(left):
             return False
-        if ask(self._settings.url).readiness is not Readiness.READY:
-            return False
-        self._cluster.adopt(left.ports, left.head)
-        log.info("adopted the running cluster of head %d", left.head.pid)
+        log.info("adopted the running cluster")
         return True
 
     def _watch(self) -> None:
@@ -112,7 +121,7 @@ class Supervisor:
                 raise StoppedError
             self._cluster.reap()
             if not self._cluster.lives:
-                log.error("the Ray head ended; see %s", self._settings.logs / "ray.log")
+                log.error("%s", self._cluster.death)
                 return
             answer = ask(self._settings.url)
             if answer.readiness is Readiness.READY:
@@ -162,7 +171,8 @@ def main(arguments: list[str]) -> int:
         if not ours:
             log.info("another supervisor holds %s", settings.lock)
             return 0
-        supervisor = Supervisor(settings)
+        attached = arguments[arguments.index("--attach") + 1] if "--attach" in arguments else None
+        supervisor = Supervisor(settings, ray_address=attached)
 
         def on_signal(number: int, frame: FrameType | None) -> None:
             supervisor.stop.set()

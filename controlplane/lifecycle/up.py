@@ -87,6 +87,7 @@ def bring_up(request: Request, *, progress: Callable[[RunState], None]) -> Runni
     Raises: DataDirectoryError, ConflictError, StartError.
     """
     settings = settle(request)
+    _refuse_several_nodes(settings)
     before = RunState.read(settings.run_state)
     if before is not None and before.supervised and before.stage is Stage.READY:
         return Running(settings=settings, state=before, already=True)
@@ -102,6 +103,30 @@ def run_in_foreground(request: Request) -> None:
     Raises: DataDirectoryError; ConflictError: another supervisor runs.
     """
     settings = settle(request)
+    _refuse_several_nodes(settings)
+    _become_supervisor(settings, [])
+
+
+def attach_in_foreground(request: Request, ray_address: str) -> None:
+    """Become the supervisor of the service on a Ray cluster that runs already. Does not return.
+
+    Args:
+        ray_address: `host:port` of Ray's control service.
+    Raises: DataDirectoryError; ConflictError: another supervisor runs.
+    """
+    _become_supervisor(settle(request), ["--attach", ray_address])
+
+
+def _refuse_several_nodes(settings: Settings) -> None:
+    if len(settings.nodes) > 1:
+        raise ConflictError(
+            f"`{settings.data}` is for the nodes {', '.join(settings.nodes)}; `up` runs everything on this machine "
+            f"alone: start Ray on them (`ray up cluster.yaml`), then `controlplane attach --data {settings.data}`",
+            code="several_nodes",
+        )
+
+
+def _become_supervisor(settings: Settings, arguments: list[str]) -> None:
     with hold(settings.lock) as free:
         pass
     if not free:
@@ -113,7 +138,7 @@ def run_in_foreground(request: Request) -> None:
     # Replaced, not called: only what stands in a process's environment at exec marks it as ours.
     os.execve(  # noqa: S606
         sys.executable,
-        [sys.executable, "-m", "controlplane.lifecycle.supervisor", "--foreground"],
+        [sys.executable, "-m", "controlplane.lifecycle.supervisor", "--foreground", *arguments],
         supervisor_environment(settings, os.environ),
     )
 

@@ -14,7 +14,15 @@ from ray.serve.config import HTTPOptions, ProxyLocation
 from ray.serve.schema import LoggingConfig
 
 from actors import api_keys
-from actors.placement import NAMESPACE, host_name, journals_resource, node_of
+from actors.placement import (
+    CONTROL_STORE,
+    DEDICATED_PREFIX,
+    EVIDENCE_WRITER,
+    NAMESPACE,
+    host_name,
+    journals_resource,
+    node_of,
+)
 from controlplane.errors import UnavailableError
 from controlplane.lifecycle.loopback_replica import keep_on_loopback
 from controlplane.service.application import Application
@@ -70,8 +78,7 @@ def start(settings: Settings, *, address: str | None = None) -> None:
         address: of the Ray cluster; None = from the environment.
     Raises: UnavailableError: it did not become ready in 90 s.
     """
-    if not ray.is_initialized():
-        ray.init(address=address or "auto", namespace=NAMESPACE, log_to_driver=False, logging_level="warning")
+    _connect(address)
     # The first operator's key; an existing one stays as it is.
     create_private(settings.operator_key, api_keys.mint(os.urandom)[1] + "\n")
     if settings.nodes[0] not in present_nodes():
@@ -116,6 +123,25 @@ def start(settings: Settings, *, address: str | None = None) -> None:
     )(DecisionService)
     serve.run(service.bind(settings.to_json()), name=APPLICATION, route_prefix="/", blocking=False)
     _wait_for_hosts(settings)
+
+
+def stop(settings: Settings, *, address: str | None = None) -> None:
+    """Take the service and its actors off a running Ray cluster that goes on. What was answered is durable."""
+    _connect(address)
+    serve.shutdown()
+    names = [CONTROL_STORE, EVIDENCE_WRITER, *(host_name(index) for index in range(settings.hosts))]
+    found = [entry["name"] for entry in ray.util.list_named_actors(all_namespaces=True)]
+    names += [name for name in found if name.startswith(DEDICATED_PREFIX)]
+    for name in names:
+        try:
+            ray.kill(ray.get_actor(name, namespace=NAMESPACE), no_restart=True)
+        except ValueError:
+            continue
+
+
+def _connect(address: str | None) -> None:
+    if not ray.is_initialized():
+        ray.init(address=address or "auto", namespace=NAMESPACE, log_to_driver=False, logging_level="warning")
 
 
 def _carry_over(store: Any) -> None:

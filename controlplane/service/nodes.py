@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,10 @@ from actors.placement import journals_resource
 from controlplane.errors import UnavailableError
 from controlplane.settings import Settings, create_private
 
+log = logging.getLogger(__name__)
+
+# Machines are set up one after the other, which takes minutes.
+_ALL_NODES_TIMEOUT_S = 600.0
 _CLAIM_TIMEOUT_S = 60.0
 _PREFIX = journals_resource("")
 
@@ -35,11 +41,7 @@ def places_of(settings: Settings) -> tuple[Place, ...]:
         try:
             places.append(Place(node, (settings.node_marks / node).read_text(encoding="utf-8").strip()))
         except FileNotFoundError:
-            raise UnavailableError(
-                f"the node `{node}` has never been in the cluster: its folder of journals is made when it first is; "
-                f"start Ray there with the resource `{journals_resource(node)}`",
-                code="node_missing",
-            ) from None
+            raise _missing(node) from None
     return tuple(places)
 
 
@@ -53,19 +55,36 @@ def claim_places(settings: Settings) -> None:
 
     What is marked once is never marked again: a node that comes back with an empty disk is refused by its owners.
 
-    Raises: UnavailableError: a node that is needed for the first time is not in the cluster.
+    Raises: UnavailableError: a node that is needed for the first time is not in the cluster, for ten minutes.
     """
     settings.node_marks.mkdir(mode=0o700, exist_ok=True)
-    present = present_nodes()
+    _wait_for(unclaimed(settings))
     for node in unclaimed(settings):
         if node == settings.nodes[0]:
             mark = claim(settings.journals, node, random=os.urandom(8))
-        elif node in present:
-            mark = _claim_there(settings, node)
         else:
-            places_of(settings)  # says what to do
-            continue
+            mark = _claim_there(settings, node)
         create_private(settings.node_marks / node, mark + "\n")
+
+
+def _wait_for(nodes: tuple[str, ...]) -> None:
+    deadline_s = time.monotonic() + _ALL_NODES_TIMEOUT_S
+    told: list[str] = []
+    while missing := sorted(set(nodes) - present_nodes()):
+        if time.monotonic() > deadline_s:
+            raise _missing(missing[0])
+        if missing != told:
+            log.warning("waiting for nodes that have never been in the cluster: %s", ", ".join(missing))
+            told = missing
+        time.sleep(0.5)
+
+
+def _missing(node: str) -> UnavailableError:
+    return UnavailableError(
+        f"the node `{node}` has never been in the cluster: its folder of journals is made when it first is; "
+        f"start Ray there with the resource `{journals_resource(node)}`",
+        code="node_missing",
+    )
 
 
 def _claim_there(settings: Settings, node: str) -> str:

@@ -174,6 +174,7 @@ COMMANDS = [
     ("up",),
     ("down",),
     ("status",),
+    ("init",),
     ("decide",),
     ("keys", "create"),
     ("keys", "list"),
