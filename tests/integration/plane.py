@@ -7,13 +7,15 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from controlplane.lifecycle.ports import any_free
 from controlplane.settings import Settings
 from controlplane_sdk import ControlPlane
 
@@ -97,6 +99,28 @@ def wait_until(condition: Callable[[], bool], *, timeout_s: float, what: str) ->
         if time.monotonic() > deadline_s:
             raise AssertionError(f"waited {timeout_s} s for {what}")
         time.sleep(0.05)
+
+
+@contextmanager
+def brought_up(data: Path, *, hosts: int = 2) -> Iterator[Running]:
+    """A control plane with the policies above, on a free port; whatever happens, it is brought down again."""
+    port = any_free("127.0.0.1")
+    try:
+        controlplane("up", "--port", str(port), "--hosts", str(hosts), data=data)
+        settings = Settings.open(data, port=port)
+        plane = Running(settings, f"http://127.0.0.1:{port}", settings.operator_key.read_text().strip())
+        sources = [
+            {"name": "spine.yaml", "text": CATALOG_AND_POLICY},
+            {"name": TODO.name, "text": TODO.read_text()},
+        ]
+        activated = plane.client(timeout_s=60).request(
+            "POST", "/v1/bundles", {"sources": sources, "activate": True}
+        )
+        assert activated["lagging"] == []
+        yield plane
+    finally:
+        down = controlplane("down", data=data, check=False)
+        assert down.returncode == 0, down.stdout + down.stderr
 
 
 def controlplane(*arguments: str, data: Path, check: bool = True) -> subprocess.CompletedProcess[str]:

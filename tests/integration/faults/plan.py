@@ -1,0 +1,85 @@
+"""Which faults come in which order: drawn from a seed, so that a run can be repeated. Pure."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from integration.faults.victims import Fault, Victim
+
+_SINGLE = (
+    Fault(victim=Victim.HOST_0),
+    Fault(victim=Victim.HOST_1),
+    Fault(victim=Victim.DEDICATED),
+    Fault(victim=Victim.REPLICA),
+    Fault(victim=Victim.INGRESS),
+    Fault(victim=Victim.CONTROL_STORE),
+    Fault(victim=Victim.EVIDENCE_WRITER),
+)
+_STOPS = (Fault(victim=Victim.HOST_0, stopped=True), Fault(victim=Victim.HOST_1, stopped=True))
+_CLUSTER = (Fault(victim=Victim.RAYLET), Fault(victim=Victim.GCS))
+_TWO = 0.35  # how often a second fault follows shortly after the first
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """One or two faults in the middle of traffic.
+
+    Attributes:
+        gap_s: between two faults.
+        hold_s: how long what is stopped stays so, at least.
+        pick: which process, where a role has several.
+    """
+
+    number: int
+    faults: tuple[Fault, ...]
+    gap_s: float
+    hold_s: float
+    pick: float
+
+    def __str__(self) -> str:
+        return f", {self.gap_s:.1f} s later ".join(map(str, self.faults))
+
+
+def long_plan(seed: int, rounds: int) -> list[Round]:
+    """A longer plan begins with the shorter ones of the same seed."""
+    rng = random.Random(seed)
+    deck = _deck(rng)
+
+    def draw(number: int) -> Round:
+        faults = [next(deck)]
+        if rng.random() < _TWO and not faults[0].stopped:
+            faults.append(rng.choice((*_SINGLE, *_STOPS)))
+        return _round(number, tuple(faults), rng)
+
+    return [draw(number) for number in range(1, rounds + 1)]
+
+
+def short_plan(seed: int) -> list[Round]:
+    """Every kind of fault in few rounds, the whole cluster once."""
+    rng = random.Random(seed)
+    singles = [fault for fault in _SINGLE if fault.victim is not Victim.HOST_1]
+    rng.shuffle(singles)
+    pairs = [tuple(singles[at : at + 2]) for at in range(0, len(singles), 2)]
+    rounds = [*pairs, (rng.choice(_STOPS),), (rng.choice(_CLUSTER),)]
+    rng.shuffle(rounds)
+    return [_round(number, faults, rng) for number, faults in enumerate(rounds, 1)]
+
+
+def _round(number: int, faults: tuple[Fault, ...], rng: random.Random) -> Round:
+    return Round(
+        number=number,
+        faults=faults,
+        gap_s=rng.uniform(0.0, 1.5),
+        hold_s=rng.uniform(3.0, 8.0),
+        pick=rng.random(),
+    )
+
+
+def _deck(rng: random.Random) -> Iterator[Fault]:
+    """Like cards: every kind comes before any comes again."""
+    while True:
+        cards = [*_SINGLE, *_STOPS, rng.choice(_CLUSTER)]
+        rng.shuffle(cards)
+        yield from cards
