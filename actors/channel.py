@@ -96,7 +96,7 @@ class _Server(_Frames):
     def frame_received(self, frame: bytes) -> None:
         try:
             # Synchronous on purpose: the owner's state has one thread, and nothing may come between.
-            answer = (_ANSWERED, self._handle(marshal.loads(frame)))  # noqa: S302 - from a process of our own
+            answer: tuple[Any, ...] = (_ANSWERED, self._handle(marshal.loads(frame)))  # noqa: S302 - from a process of our own
         except UnavailableError as error:
             answer = (_FAILED, error.code, error.message)
         except Exception as error:

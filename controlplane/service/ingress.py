@@ -110,7 +110,8 @@ class Ingress:
                 caller = await self._authenticator.caller(key)
             if raw or "{" not in route.path:
                 body = json_input.parse(raw, limit_bytes=route.limit_bytes)
-        query = _query(scope["query_string"])
+        sent = scope["query_string"]
+        query = _query(sent) if sent else {}
         return await route.door(
             Call(caller=caller, path=matched, body=body, query=query, deadline_us=deadline_us)
         )

@@ -23,17 +23,26 @@ MAX_WAITING = 20_000
 # Beyond the longest deadline: whoever waited has been answered by then.
 _CALL_TIMEOUT_S = 31.0
 _CHANNEL_RETRY_S = 0.25
+# How exactly deadlines are kept. One look at all who wait costs less than a timer for each.
+_SWEEP_S = 0.02
 
 
 class _Parcel:
     """Requests that must travel together, and who waits for their answers."""
 
-    __slots__ = ("answered", "digest", "requests")
+    __slots__ = ("answered", "deadline_s", "digest", "requests")
 
-    def __init__(self, digest: str | None, requests: Sequence[DecisionRequest]) -> None:
+    def __init__(
+        self,
+        digest: str | None,
+        requests: Sequence[DecisionRequest],
+        answered: asyncio.Future[tuple[Any, ...]],
+        deadline_s: float,
+    ) -> None:
         self.digest = digest
         self.requests = [tuple(request) for request in requests]
-        self.answered: asyncio.Future[tuple[Any, ...]] = asyncio.get_running_loop().create_future()
+        self.answered = answered
+        self.deadline_s = deadline_s
 
 
 class Lane:
@@ -52,6 +61,8 @@ class Lane:
         self._waiting: list[_Parcel] = []
         self._size = 0
         self._sender: asyncio.Task[None] | None = None
+        self._open: set[_Parcel] = set()
+        self._sweeping = False
 
     async def send(
         self, digest: str | None, requests: Sequence[DecisionRequest], *, timeout_s: float
@@ -66,22 +77,41 @@ class Lane:
         """
         if self._size + len(requests) > MAX_WAITING:
             raise OverloadedError(f"`{self._owner}` has {self._size} actions waiting; try again later")
-        parcel = _Parcel(digest, requests)
+        loop = asyncio.get_running_loop()
+        parcel = _Parcel(digest, requests, loop.create_future(), loop.time() + timeout_s)
         self._waiting.append(parcel)
         self._size += len(requests)
+        self._open.add(parcel)
         if self._sender is None:
-            self._sender = asyncio.get_running_loop().create_task(self._run())
+            self._sender = loop.create_task(self._run())
+        if not self._sweeping:
+            self._sweeping = True
+            loop.call_later(_SWEEP_S, self._sweep)
         try:
-            return await asyncio.wait_for(parcel.answered, timeout_s)
-        except TimeoutError:
-            raise UnavailableError(
-                f"`{self._owner}` did not answer within {timeout_s:.3g} s", code="owner_timeout"
-            ) from None
+            return await parcel.answered
+        finally:
+            self._open.discard(parcel)
+
+    def _sweep(self) -> None:
+        """Answer whoever would wait past their deadline, a little early rather than late."""
+        loop = asyncio.get_running_loop()
+        late_s = loop.time() + _SWEEP_S
+        for parcel in self._open:
+            if parcel.deadline_s < late_s and not parcel.answered.done():
+                parcel.answered.set_exception(
+                    UnavailableError(
+                        f"`{self._owner}` did not answer by the request's deadline", code="owner_timeout"
+                    )
+                )
+        self._sweeping = bool(self._open)
+        if self._sweeping:
+            loop.call_later(_SWEEP_S, self._sweep)
 
     async def _run(self) -> None:
         try:
             while self._waiting:
-                # A waiter that went away is dropped before it is sent; once sent, it cannot break the others' batch.
+                # A waiter that went away, or whose deadline passed, is dropped before it is sent; once sent, it
+                # cannot break the others' batch.
                 batch = [parcel for parcel in self._take() if not parcel.answered.done()]
                 if batch:
                     await self._deliver(batch)
