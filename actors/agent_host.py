@@ -201,7 +201,8 @@ class AgentHost:
             return "clock_uncertain"
         if not self._directory.fresh(now_s=monotonic_s()):
             return "lease_expired"
-        if owner.activation.digest is not None and owner.active is None:
+        # A new owner's journal names no bundle; it is not ready either before it has the one that is active.
+        if owner.active is None and (owner.activation.digest or self._directory.activation.digest):
             return self._cannot_adopt or "bundle_loading"
         return (self._cannot_adopt or "bundle_lagging") if owner.lagging() else None
 

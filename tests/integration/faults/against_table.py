@@ -84,7 +84,7 @@ def _everything_told_is_there(told: dict[str, Told], by_id: dict[str, dict[str, 
     assert not missing, f"{len(missing)} decisions that clients received are missing, first {missing[:3]}"
     for identity, answer in told.items():
         row = by_id[identity]
-        heard = (answer.effect, answer.agent, answer.bundle, answer.call, answer.reason)
+        heard = (answer.effect, answer.agent, answer.bundle or None, answer.call, answer.reason)
         kept = (row["decision"], row["agent_id"], row["bundle_hash"], row["tool_call_id"], row["reason_code"])
         assert heard == kept, f"decision {identity}: the client heard {heard}, the table says {kept}"
 

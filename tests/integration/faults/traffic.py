@@ -56,6 +56,9 @@ def register(running: Running) -> list[Group]:
     alone = tuple(f"alone-{number}" for number in range(DEDICATED))
     for name in alone:
         client.request("POST", "/v1/agents", {"id": name, "isolation": "dedicated"})
+        # Registered means that its owner decides.
+        first = client.decide(agent=name, tool="ledger.pay", arguments={"to": "a", "amount": 1})
+        assert first.allowed, first
     groups.append(Group(owner=DEDICATED_GROUP, agents=alone))
     return groups
 
