@@ -15,6 +15,8 @@ INSTANCE_VARIABLE = "CONTROLPLANE_INSTANCE"
 """Marks a process as ours: `down` signals only processes that carry our tag in this variable."""
 
 NODE_IP = "127.0.0.1"
+LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+"""The one switch that makes Ray take 127.0.0.1 for the node's address and bind its servers there only."""
 
 
 def supervisor_environment(settings: Settings, base: Mapping[str, str]) -> dict[str, str]:
@@ -72,10 +74,13 @@ def node_environment(token: str) -> dict[str, str]:
 
 def attached_environment(settings: Settings, address: str, base: Mapping[str, str]) -> dict[str, str]:
     """For the starter on a cluster that somebody else started (`controlplane attach`). `address` is Ray's."""
+    # Ray replaces a loopback address by the machine's, where such a cluster does not listen.
+    on_loopback = address.startswith(f"{NODE_IP}:")
     return {
         **supervisor_environment(settings, base),
         **node_environment(str(settings.ray_token)),
         "RAY_ADDRESS": address,
+        **(LOOPBACK if on_loopback else {}),
     }
 
 
@@ -95,8 +100,7 @@ def cluster_environment(
         **supervisor_environment(settings, base),
         **node_environment(str(settings.ray_token)),
         "RAY_ADDRESS": ray_address(ports),
-        # The one switch that makes Ray take 127.0.0.1 for the node's address and bind its servers there only.
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        **LOOPBACK,
         "AUTOSCALER_METRIC_PORT": str(ports.autoscaler_metrics),
         "DASHBOARD_METRIC_PORT": str(ports.dashboard_metrics),
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(ports.fallback_http),
