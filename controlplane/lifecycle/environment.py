@@ -30,13 +30,17 @@ def supervisor_environment(settings: Settings, base: Mapping[str, str]) -> dict[
     }
 
 
-def node_environment(token: str) -> dict[str, str]:
+def node_environment(*, token: str, sockets: str, state: str) -> dict[str, str]:
     """What Ray and Serve must find on every node of every deployment, before Ray starts there.
 
-    `cluster.yaml` and `cluster-aws.yaml` spell the same out for machines that `ray up` starts; a test compares.
+    `cluster.env` spells the same out for the machines that `ray up` starts; a test compares.
 
     Args:
         token: path of the file with Ray's token.
+        sockets: folder of HAProxy's sockets: ours alone (their mode is 666), and short. HAProxyManager adds a
+            directory named after the node id (56 bytes), HAProxy a suffix of 12 while it binds, and a socket's
+            address has 107.
+        state: folder of HAProxy's configuration and state.
     """
     return {
         # Ray's own RPC asks for a token of ours: whoever holds it runs code in the cluster.
@@ -68,6 +72,11 @@ def node_environment(token: str) -> dict[str, str]:
         # Per-request metrics cost a log line and a datagram each; what was decided stands in evidence.
         "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
         "RAY_SERVE_HAPROXY_NBTHREAD": "1",
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": f"{state}/haproxy.cfg",
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": state,
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": f"{state}/server-state",
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": f"{sockets}/a",
+        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": f"{sockets}/m",
         "RAY_SERVE_REQUEST_LATENCY_BUCKETS_MS": "0.25,0.5,1,2,3,5,7.5,10,15,25,50,100,250,1000,5000,30000",
     }
 
@@ -78,7 +87,7 @@ def attached_environment(settings: Settings, address: str, base: Mapping[str, st
     on_loopback = address.startswith(f"{NODE_IP}:")
     return {
         **supervisor_environment(settings, base),
-        **node_environment(str(settings.ray_token)),
+        **_on_this_node(settings),
         "RAY_ADDRESS": address,
         **(LOOPBACK if on_loopback else {}),
     }
@@ -92,13 +101,9 @@ def cluster_environment(
     Args:
         haproxy: path of the executable that starts HAProxy (our shim, `loopback_haproxy`).
     """
-    # HAProxyManager adds a directory named after the node id (56 bytes), HAProxy a suffix of 12 while it
-    # binds: only a path right below the short directory stays within a socket address's 107 bytes.
-    sockets = settings.private_temp
-    state = settings.run / "haproxy"
     return {
         **supervisor_environment(settings, base),
-        **node_environment(str(settings.ray_token)),
+        **_on_this_node(settings),
         "RAY_ADDRESS": ray_address(ports),
         **LOOPBACK,
         "AUTOSCALER_METRIC_PORT": str(ports.autoscaler_metrics),
@@ -110,14 +115,17 @@ def cluster_environment(
         "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": str(ports.ingress_grpc),
         "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": str(ports.ingress_grpc + INGRESS_PORTS),
         "RAY_SERVE_HAPROXY_BINARY_PATH": haproxy,
-        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(state / "haproxy.cfg"),
-        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(state),
-        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(state / "server-state"),
-        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(sockets / "a"),
-        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(sockets / "m"),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(ports.haproxy_stats),
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(ports.haproxy_metrics),
     }
+
+
+def _on_this_node(settings: Settings) -> dict[str, str]:
+    return node_environment(
+        token=str(settings.ray_token),
+        sockets=str(settings.private_temp),
+        state=str(settings.run / "haproxy"),
+    )
 
 
 def ray_address(ports: Ports) -> str:
