@@ -9,6 +9,9 @@ from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit
 
+SILENT = frozenset({"owner_unreachable", "owner_timeout", "owner_failed"})
+"""What /readyz says of a host that does not answer."""
+
 
 class Readiness(StrEnum):
     READY = "ready"
@@ -28,6 +31,14 @@ class Answer:
     readiness: Readiness
     reason: str = ""
     body: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def silent_hosts(self) -> tuple[str, ...]:
+        """The hosts that do not answer, though their nodes are there: to start them again may help."""
+        hosts = self.body.get("hosts")
+        return (
+            tuple(name for name, state in hosts.items() if state in SILENT) if isinstance(hosts, dict) else ()
+        )
 
 
 def ask(url: str, *, timeout_s: float = 2.0) -> Answer:

@@ -23,6 +23,7 @@ from controlplane.lifecycle import orphans
 from controlplane.lifecycle.attached import AttachedCluster
 from controlplane.lifecycle.bounded_log import BOUND_BYTES
 from controlplane.lifecycle.cluster import Cluster, StartError, StoppedError
+from controlplane.lifecycle.patience import Patience, Step
 from controlplane.lifecycle.processes import Identity
 from controlplane.lifecycle.readiness import Readiness, ask
 from controlplane.lifecycle.run_state import RunState, Stage
@@ -30,10 +31,6 @@ from controlplane.lifecycle.supervisor_lock import hold
 from controlplane.settings import Settings
 
 LOOK_S = 1.0
-PATIENCE_S = 20.0
-"""How long the service may not be ready before it is started again: Ray itself restarts actors in about two."""
-STARTER_RUNS = 2
-"""How often the service is started again before the cluster is."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
 
 log = logging.getLogger("controlplane.supervisor")
@@ -114,8 +111,7 @@ class Supervisor:
 
     def _watch(self) -> None:
         """Return when the cluster has to be started again. Raises: StoppedError."""
-        ready_at = time.monotonic()
-        starter_runs = 0
+        patience = Patience(time.monotonic())
         while True:
             if self.stop.wait(LOOK_S):
                 raise StoppedError
@@ -124,15 +120,17 @@ class Supervisor:
                 log.error("%s", self._cluster.death)
                 return
             answer = ask(self._settings.url)
-            if answer.readiness is Readiness.READY:
-                ready_at, starter_runs = time.monotonic(), 0
-            elif time.monotonic() - ready_at > PATIENCE_S:
-                log.error("not ready for %.0f s: %s", PATIENCE_S, answer.reason)
-                if starter_runs == STARTER_RUNS:
+            match patience.step(answer, time.monotonic()):
+                case Step.WAIT:
+                    continue
+                case Step.START_SERVICE:
+                    silent = ", ".join(answer.silent_hosts)
+                    log.error("not well for too long: %s", answer.reason or f"no answer from {silent}")
+                    self._start_service()
+                    patience.tried(time.monotonic())
+                case Step.START_CLUSTER:
+                    log.error("not ready, though the service was started again: %s", answer.reason)
                     return
-                starter_runs += 1
-                self._start_service()
-                ready_at = time.monotonic()
 
     def _start_service(self) -> None:
         try:

@@ -11,6 +11,7 @@ import orjson
 
 from actors.placement import host_name
 from controlplane.errors import GovernanceError
+from controlplane.lifecycle.readiness import SILENT
 from controlplane.service.actor_calls import call_actor
 from controlplane.service.authentication import Authenticator
 from controlplane.service.bundles import BundleCache
@@ -30,10 +31,11 @@ from controlplane.wire import authzen
 from controlplane.wire.authzen import EvaluationRequest
 
 _READINESS_KEPT_S = 0.5
+# Less than whoever asks us waits (the supervisor: 2 s): a host that hangs must not make the service look silent.
+_HOST_PATIENCE_S = 1.0
 # One with policies that this version compiles to something else denies, but lets an operator activate them anew.
 _ABLE = frozenset({"ready", "bundle_mismatch"})
-# A host that does not answer has to be started again. Where its node went away, only the node's return helps.
-_SILENT = frozenset({"owner_unreachable", "owner_timeout", "owner_failed"})
+# Where a silent host's node went away, only the node's return helps.
 NODE_LOST = "node_lost"
 
 
@@ -89,11 +91,11 @@ class Application:
         return Reply(body=b'{"status":"alive"}')
 
     async def readiness(self, _: dict[bytes, bytes]) -> Reply:
-        """Ready: the lease holds, every host of this node answers and one host at least decides; 503 otherwise.
+        """Ready: the lease holds and one host at least decides; 503 otherwise.
 
-        A host that answers but cannot decide (its journal is damaged, say), or that is silent on another node, denies
-        its own agents and is listed with why; restarting everything would not help it and would harm the others.
-        Owners are asked twice a second at most, whoever asks us.
+        A host that does not answer, or answers that it cannot decide (its journal is damaged, say), denies its own
+        agents and is listed with why; taking the service away would not help it and would harm the others. Owners are
+        asked twice a second at most, whoever asks us.
         """
         now_s = time.monotonic()
         if self._readiness is None or now_s - self._readiness[0] > _READINESS_KEPT_S:
@@ -104,12 +106,11 @@ class Application:
         names = [host_name(index) for index in range(self._fleet.hosts)]
         hosts = dict(await asyncio.gather(*(_host_state(name) for name in names)))
         elsewhere = {host_name(i) for i in range(self._fleet.hosts) if self._is_elsewhere(i)}
-        if any(hosts[name] in _SILENT for name in elsewhere):
+        if any(hosts[name] in SILENT for name in elsewhere):
             hosts |= await self._lost_with_their_nodes()
         states = set(hosts.values())
-        silent = any(state in _SILENT for name, state in hosts.items() if name not in elsewhere)
         reason = None if self._fleet.fresh() else "lease_expired"
-        ready = reason is None and bool(states & _ABLE) and not silent
+        ready = reason is None and bool(states & _ABLE)
         body = {
             "status": ("ready" if states == {"ready"} else "degraded") if ready else "starting",
             "hosts": hosts,
@@ -136,7 +137,7 @@ class Application:
 
 async def _host_state(name: str) -> tuple[str, str]:
     try:
-        status = await call_actor(name, "status", timeout_s=2.0)
+        status = await call_actor(name, "status", timeout_s=_HOST_PATIENCE_S)
     except GovernanceError as error:
         return name, error.code
     return name, "ready" if status["ready"] else str(status["reason"])

@@ -25,6 +25,7 @@ from actors.placement import (
 )
 from controlplane.errors import UnavailableError
 from controlplane.lifecycle.loopback_replica import keep_on_loopback
+from controlplane.lifecycle.readiness import Readiness, ask
 from controlplane.service.application import Application
 from controlplane.service.ingress import Ingress
 from controlplane.service.nodes import claim_places, places_of, present_nodes
@@ -38,6 +39,8 @@ log = logging.getLogger(__name__)
 APPLICATION = "controlplane"
 _READY_TIMEOUT_S = 90.0
 _JOURNAL_PATIENCE_S = 15.0
+# Everything in an actor of ours that takes longer runs beside its event loop.
+_HANG_S = 10.0
 # Beyond the longest deadline that a caller may set, so that our own answer always comes first.
 _REQUEST_TIMEOUT_S = 35.0
 
@@ -89,6 +92,7 @@ def start(settings: Settings, *, address: str | None = None) -> None:
         )
     claim_places(settings)
     owners = owners_of(settings)
+    _end_what_hangs(settings)
     store = owners.start_control_store()
     owners.start_evidence_writer()
     owners.start_hosts()
@@ -101,6 +105,13 @@ def start(settings: Settings, *, address: str | None = None) -> None:
     for entry in ray.get(store.call.remote("dedicated", {}), timeout=10):
         owners.start_dedicated_again(entry["name"], entry["ordinal"])
     _carry_over(store)
+    # Deploying again replaces the replica: a service that decides is left alone when one of its hosts is mended.
+    if ask(settings.url).readiness is not Readiness.READY:
+        _deploy(settings)
+    _wait_for_hosts(settings)
+
+
+def _deploy(settings: Settings) -> None:
     serve.start(
         proxy_location=ProxyLocation.HeadOnly,
         http_options=HTTPOptions(
@@ -122,7 +133,6 @@ def start(settings: Settings, *, address: str | None = None) -> None:
         logging_config=LoggingConfig(enable_access_log=False, log_level="WARNING"),
     )(DecisionService)
     serve.run(service.bind(settings.to_json()), name=APPLICATION, route_prefix="/", blocking=False)
-    _wait_for_hosts(settings)
 
 
 def stop(settings: Settings, *, address: str | None = None) -> None:
@@ -142,6 +152,28 @@ def stop(settings: Settings, *, address: str | None = None) -> None:
 def _connect(address: str | None) -> None:
     if not ray.is_initialized():
         ray.init(address=address or "auto", namespace=NAMESPACE, log_to_driver=False, logging_level="warning")
+
+
+def _end_what_hangs(settings: Settings) -> None:
+    """End the actors that have been there and say nothing (stopped, or in a loop); Ray starts them anew at once.
+
+    What they were asked is denied by its deadline either way, and what they answered is in their journals.
+    """
+    asked: dict[Any, tuple[str, Any]] = {}
+    for name in (CONTROL_STORE, EVIDENCE_WRITER, *(host_name(index) for index in range(settings.hosts))):
+        try:
+            handle = ray.get_actor(name, namespace=NAMESPACE)
+        except ValueError:
+            continue
+        asked[handle.status.remote()] = name, handle
+    # One that Ray is just starting, or cannot reach, answers with an error.
+    _, silent = ray.wait(list(asked), num_returns=len(asked), timeout=_HANG_S) if asked else ([], [])
+    for reference in silent:
+        name, handle = asked[reference]
+        log.error(
+            "`%s` has not answered for %g s; its process is ended, and Ray starts it anew", name, _HANG_S
+        )
+        ray.kill(handle, no_restart=False)
 
 
 def _carry_over(store: Any) -> None:

@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from integration.faults.victims import Fault, Victim
+from integration.faults.victims import Fault, How, Victim
 
 _SINGLE = (
     Fault(victim=Victim.HOST_0),
@@ -17,7 +17,8 @@ _SINGLE = (
     Fault(victim=Victim.CONTROL_STORE),
     Fault(victim=Victim.EVIDENCE_WRITER),
 )
-_STOPS = (Fault(victim=Victim.HOST_0, stopped=True), Fault(victim=Victim.HOST_1, stopped=True))
+_STOPS = (Fault(victim=Victim.HOST_0, how=How.STOP), Fault(victim=Victim.HOST_1, how=How.STOP))
+_HANGS = (Fault(victim=Victim.HOST_0, how=How.HANG), Fault(victim=Victim.HOST_1, how=How.HANG))
 _CLUSTER = (Fault(victim=Victim.RAYLET), Fault(victim=Victim.GCS))
 _TWO = 0.35  # how often a second fault follows shortly after the first
 
@@ -49,7 +50,7 @@ def long_plan(seed: int, rounds: int) -> list[Round]:
 
     def draw(number: int) -> Round:
         faults = [next(deck)]
-        if rng.random() < _TWO and not faults[0].stopped:
+        if rng.random() < _TWO and faults[0].how is How.KILL:
             faults.append(rng.choice((*_SINGLE, *_STOPS)))
         return _round(number, tuple(faults), rng)
 
@@ -80,6 +81,6 @@ def _round(number: int, faults: tuple[Fault, ...], rng: random.Random) -> Round:
 def _deck(rng: random.Random) -> Iterator[Fault]:
     """Like cards: every kind comes before any comes again."""
     while True:
-        cards = [*_SINGLE, *_STOPS, rng.choice(_CLUSTER)]
+        cards = [*_SINGLE, *_STOPS, rng.choice(_HANGS), rng.choice(_CLUSTER)]
         rng.shuffle(cards)
         yield from cards

@@ -11,7 +11,7 @@ from integration.faults import against_table
 from integration.faults.plan import Round
 from integration.faults.record import Told
 from integration.faults.traffic import Traffic
-from integration.faults.victims import Fault, found, strike, wait_found
+from integration.faults.victims import Fault, How, found, strike, wait_found
 from integration.plane import Running, wait_until
 
 FLOWS_S = 60.0
@@ -47,9 +47,16 @@ class Rounds:
         record = self._traffic.record
         position = len(record.answers)
         self._wait_allowed(since_s=time.monotonic(), timeout_s=FLOWS_S, what="traffic")
-        first, *others = round_.faults
-        alone = first.stopped and not others
-        struck_s = self._stop_and_look(first, round_) if alone else self._strike_all(round_)
+        match round_.faults:
+            case (Fault(how=How.STOP) as alone,):
+                struck_s = self._stop_and_look(alone, round_)
+            case (Fault(how=How.HANG) as alone,):
+                struck_s = self._strike_all(round_)
+                _others_are_not_disturbed(
+                    [told for told in record.since(position) if told.agent not in self._own(alone)]
+                )
+            case _:
+                struck_s = self._strike_all(round_)
         back_s = time.monotonic() - struck_s
         self._table_has_what_was_told()
         return Played(round=round_, back_s=back_s, failures=dict(record.failures(position)))
@@ -67,14 +74,15 @@ class Rounds:
             here = wait_found(settings, fault.victim, timeout_s=BACK_S)
             victim = sorted(here, key=lambda process: process.pid)[int(round_.pick * len(here))]
             try:
-                strike(victim, signal.SIGSTOP if fault.stopped else signal.SIGKILL)
+                strike(victim, fault.signal)
             except psutil.NoSuchProcess:
                 continue  # the fault before took it along
             finally:
                 struck_s = time.monotonic()
-            before[fault.victim] |= {victim.pid}
-            if fault.stopped:
+            if fault.how is How.STOP:
                 stopped.append(victim)
+            else:
+                before[fault.victim] |= {victim.pid}
         if stopped:
             self._traffic.stopping.wait(round_.hold_s)
         for process in stopped:
@@ -85,7 +93,7 @@ class Rounds:
         if any(fault.victim.ends_the_cluster for fault in round_.faults):
             timeout_s = CLUSTER_BACK_S
         for fault in round_.faults:
-            if not fault.stopped:
+            if fault.how is not How.STOP:
                 wait_found(settings, fault.victim, other_than=before[fault.victim], timeout_s=timeout_s)
         self._wait_allowed(since_s=time.monotonic(), timeout_s=timeout_s, what=str(round_))
         return struck_s
@@ -101,7 +109,7 @@ class Rounds:
                 lambda: process.status() == psutil.STATUS_STOPPED, timeout_s=5, what=f"`{fault}` to hold"
             )
             position, stopped_s = len(record.answers), time.monotonic()
-            own = next(group for group in traffic.groups if group.owner == fault.victim).agents
+            own = self._own(fault)
             others = [agent for agent in traffic.agents if agent not in own]
             self._wait_allowed(since_s=stopped_s, timeout_s=FLOWS_S, what="the others", agents=others)
             elsewhere = [told for told in record.since(position) if told.agent in others]
@@ -121,6 +129,10 @@ class Rounds:
         _denied_by_the_deadline([told for told in during if told.agent in own])
         self._wait_allowed(since_s=gone_on_s, timeout_s=BACK_S, what=f"everybody after `{fault}`")
         return gone_on_s
+
+    def _own(self, fault: Fault) -> tuple[str, ...]:
+        """The agents of a host."""
+        return next(group for group in self._traffic.groups if group.owner == fault.victim).agents
 
     def _wait_allowed(
         self, *, since_s: float, timeout_s: float, what: str, agents: list[str] | None = None

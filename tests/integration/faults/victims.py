@@ -33,15 +33,30 @@ class Victim(StrEnum):
         return self in (Victim.RAYLET, Victim.GCS)
 
 
+class How(StrEnum):
+    """What is done to it."""
+
+    KILL = "kill"
+    """SIGKILL."""
+    STOP = "stop"
+    """SIGSTOP, and SIGCONT some seconds later."""
+    HANG = "hang"
+    """SIGSTOP for good: the supervisor has to notice."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """One strike. `stopped`: SIGSTOP, and SIGCONT later, in place of SIGKILL."""
+    """One strike."""
 
     victim: Victim
-    stopped: bool = False
+    how: How = How.KILL
+
+    @property
+    def signal(self) -> signal.Signals:
+        return signal.SIGKILL if self.how is How.KILL else signal.SIGSTOP
 
     def __str__(self) -> str:
-        return f"stop {self.victim}" if self.stopped else f"kill {self.victim}"
+        return f"{self.how} {self.victim}"
 
 
 def found(settings: Settings, victim: Victim) -> list[psutil.Process]:
