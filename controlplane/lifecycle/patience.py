@@ -18,15 +18,15 @@ class Step(StrEnum):
 
     WAIT = "wait"
     START_SERVICE = "start the service"
-    """Run the starter: it creates actors that are gone and ends hosts that hang, so that Ray starts them anew."""
+    """Run the starter: it creates actors that are gone and ends those that hang, so that Ray starts them anew."""
     START_CLUSTER = "start the cluster"
 
 
 class Patience:
     """Remembers since when not all is well, and what was tried.
 
-    A host that does not answer harms nobody but its own agents, so that it never costs the others their cluster:
-    the starter is run for it again and again, less and less often.
+    A host that does not answer harms nobody but its own agents, and a silent evidence writer nobody at once: neither
+    ever costs the others their cluster. The starter is run for them again and again, less and less often.
 
     Args:
         now_s: monotonic clock; all is taken to be well then.
@@ -35,21 +35,21 @@ class Patience:
     def __init__(self, now_s: float) -> None:
         self._since_s = now_s
         self._tried = 0
-        self._tried_for_hosts = 0
+        self._tried_for_parts = 0
 
     def step(self, answer: Answer, now_s: float) -> Step:
         """What to do about an answer."""
         deciding = answer.readiness is Readiness.READY
-        if deciding and not answer.silent_hosts:
-            self._since_s, self._tried, self._tried_for_hosts = now_s, 0, 0
+        if deciding and not answer.silent:
+            self._since_s, self._tried, self._tried_for_parts = now_s, 0, 0
             return Step.WAIT
         patience_s = PATIENCE_S
         if deciding:
-            patience_s = min(PATIENCE_S * 2**self._tried_for_hosts, LONGEST_PATIENCE_S)
+            patience_s = min(PATIENCE_S * 2**self._tried_for_parts, LONGEST_PATIENCE_S)
         if now_s - self._since_s <= patience_s:
             return Step.WAIT
         if deciding:
-            self._tried_for_hosts += 1
+            self._tried_for_parts += 1
             return Step.START_SERVICE
         self._tried += 1
         return Step.START_SERVICE if self._tried <= STARTER_RUNS else Step.START_CLUSTER

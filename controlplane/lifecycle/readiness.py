@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 SILENT = frozenset({"owner_unreachable", "owner_timeout", "owner_failed"})
-"""What /readyz says of a host that does not answer."""
+"""What /readyz says of an actor that does not answer."""
 
 
 class Readiness(StrEnum):
@@ -33,12 +33,12 @@ class Answer:
     body: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def silent_hosts(self) -> tuple[str, ...]:
-        """The hosts that do not answer, though their nodes are there: to start them again may help."""
+    def silent(self) -> tuple[str, ...]:
+        """What does not answer behind a service that does, though its node is there: hosts, the evidence writer."""
         hosts = self.body.get("hosts")
-        return (
-            tuple(name for name, state in hosts.items() if state in SILENT) if isinstance(hosts, dict) else ()
-        )
+        parts = dict(hosts) if isinstance(hosts, dict) else {}
+        parts["evidence writer"] = self.body.get("evidence")
+        return tuple(name for name, state in parts.items() if state in SILENT)
 
 
 def ask(url: str, *, timeout_s: float = 2.0) -> Answer:

@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 
 from controlplane.lifecycle.processes import ours
-from controlplane.lifecycle.readiness import Readiness, ask, get_json
+from controlplane.lifecycle.readiness import SILENT, Readiness, ask, get_json
 from controlplane.lifecycle.run_state import RunState, Stage
 from controlplane.settings import Settings
 
@@ -73,6 +73,8 @@ def look(settings: Settings, *, key: str | None) -> Status:
     elif held_up := {name: why for name, why in answer.body.get("hosts", {}).items() if why != "ready"}:
         # The others go on; these deny their own agents.
         reasons.append("degraded: " + ", ".join(f"{name} denies ({why})" for name, why in held_up.items()))
+    if (landing := answer.body.get("evidence")) in SILENT:
+        reasons.append(f"evidence waits in the journals: its writer does not answer ({landing})")
     if not state.supervised:
         reasons.append("the supervisor is gone; `controlplane up` brings it back")
     service: dict[str, Any] = {}

@@ -124,7 +124,7 @@ class Supervisor:
                 case Step.WAIT:
                     continue
                 case Step.START_SERVICE:
-                    silent = ", ".join(answer.silent_hosts)
+                    silent = ", ".join(answer.silent)
                     log.error("not well for too long: %s", answer.reason or f"no answer from {silent}")
                     self._start_service()
                     patience.tried(time.monotonic())

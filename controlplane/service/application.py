@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from actors.placement import host_name
+from actors.placement import EVIDENCE_WRITER, host_name
 from controlplane.errors import GovernanceError
 from controlplane.lifecycle.readiness import SILENT
 from controlplane.service.actor_calls import call_actor
@@ -31,8 +31,8 @@ from controlplane.wire import authzen
 from controlplane.wire.authzen import EvaluationRequest
 
 _READINESS_KEPT_S = 0.5
-# Less than whoever asks us waits (the supervisor: 2 s): a host that hangs must not make the service look silent.
-_HOST_PATIENCE_S = 1.0
+# Less than whoever asks us waits (the supervisor: 2 s): an actor that hangs must not make the service look silent.
+_PATIENCE_S = 1.0
 # One with policies that this version compiles to something else denies, but lets an operator activate them anew.
 _ABLE = frozenset({"ready", "bundle_mismatch"})
 # Where a silent host's node went away, only the node's return helps.
@@ -94,8 +94,9 @@ class Application:
         """Ready: the lease holds and one host at least decides; 503 otherwise.
 
         A host that does not answer, or answers that it cannot decide (its journal is damaged, say), denies its own
-        agents and is listed with why; taking the service away would not help it and would harm the others. Owners are
-        asked twice a second at most, whoever asks us.
+        agents and is listed with why; taking the service away would not help it and would harm the others. So is it
+        with the evidence writer: journals keep what has not landed. Actors are asked twice a second at most, whoever
+        asks us.
         """
         now_s = time.monotonic()
         if self._readiness is None or now_s - self._readiness[0] > _READINESS_KEPT_S:
@@ -104,7 +105,8 @@ class Application:
 
     async def _ask_readiness(self) -> Reply:
         names = [host_name(index) for index in range(self._fleet.hosts)]
-        hosts = dict(await asyncio.gather(*(_host_state(name) for name in names)))
+        hosts = dict(await asyncio.gather(*(_state_of(name) for name in (*names, EVIDENCE_WRITER))))
+        landing = hosts.pop(EVIDENCE_WRITER)
         elsewhere = {host_name(i) for i in range(self._fleet.hosts) if self._is_elsewhere(i)}
         if any(hosts[name] in SILENT for name in elsewhere):
             hosts |= await self._lost_with_their_nodes()
@@ -114,6 +116,7 @@ class Application:
         body = {
             "status": ("ready" if states == {"ready"} else "degraded") if ready else "starting",
             "hosts": hosts,
+            "evidence": landing,
             "bundle": self._fleet.directory.activation.digest,
             "reason": reason,
         }
@@ -135,9 +138,9 @@ class Application:
         self._background.append(asyncio.get_running_loop().create_task(self._fleet.run()))
 
 
-async def _host_state(name: str) -> tuple[str, str]:
+async def _state_of(name: str) -> tuple[str, str]:
     try:
-        status = await call_actor(name, "status", timeout_s=_HOST_PATIENCE_S)
+        status = await call_actor(name, "status", timeout_s=_PATIENCE_S)
     except GovernanceError as error:
         return name, error.code
-    return name, "ready" if status["ready"] else str(status["reason"])
+    return name, "ready" if status["ready"] else str(status.get("reason", "starting"))

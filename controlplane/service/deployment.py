@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 APPLICATION = "controlplane"
 _READY_TIMEOUT_S = 90.0
 _JOURNAL_PATIENCE_S = 15.0
+_SERVICE_PATIENCE_S = 5.0
 # Everything in an actor of ours that takes longer runs beside its event loop.
 _HANG_S = 10.0
 # Beyond the longest deadline that a caller may set, so that our own answer always comes first.
@@ -106,9 +107,17 @@ def start(settings: Settings, *, address: str | None = None) -> None:
         owners.start_dedicated_again(entry["name"], entry["ordinal"])
     _carry_over(store)
     # Deploying again replaces the replica: a service that decides is left alone when one of its hosts is mended.
-    if ask(settings.url).readiness is not Readiness.READY:
+    if not _decides(settings.url):
         _deploy(settings)
     _wait_for_hosts(settings)
+
+
+def _decides(url: str) -> bool:
+    """Whether the service is there and decides, or will in a moment, now that what it waited for may be back."""
+    deadline_s = time.monotonic() + _SERVICE_PATIENCE_S
+    while (answer := ask(url)).readiness is Readiness.STARTING and time.monotonic() < deadline_s:
+        time.sleep(0.1)
+    return answer.readiness is Readiness.READY
 
 
 def _deploy(settings: Settings) -> None:

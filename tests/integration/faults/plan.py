@@ -18,7 +18,12 @@ _SINGLE = (
     Fault(victim=Victim.EVIDENCE_WRITER),
 )
 _STOPS = (Fault(victim=Victim.HOST_0, how=How.STOP), Fault(victim=Victim.HOST_1, how=How.STOP))
-_HANGS = (Fault(victim=Victim.HOST_0, how=How.HANG), Fault(victim=Victim.HOST_1, how=How.HANG))
+_HANGS = (
+    Fault(victim=Victim.HOST_0, how=How.HANG),
+    Fault(victim=Victim.HOST_1, how=How.HANG),
+    Fault(victim=Victim.EVIDENCE_WRITER, how=How.HANG),
+    Fault(victim=Victim.CONTROL_STORE, how=How.HANG),
+)
 _CLUSTER = (Fault(victim=Victim.RAYLET), Fault(victim=Victim.GCS))
 _TWO = 0.35  # how often a second fault follows shortly after the first
 

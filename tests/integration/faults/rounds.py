@@ -11,7 +11,7 @@ from integration.faults import against_table
 from integration.faults.plan import Round
 from integration.faults.record import Told
 from integration.faults.traffic import Traffic
-from integration.faults.victims import Fault, How, found, strike, wait_found
+from integration.faults.victims import Fault, How, Victim, found, strike, wait_found
 from integration.plane import Running, wait_until
 
 FLOWS_S = 60.0
@@ -52,9 +52,11 @@ class Rounds:
                 struck_s = self._stop_and_look(alone, round_)
             case (Fault(how=How.HANG) as alone,):
                 struck_s = self._strike_all(round_)
-                _others_are_not_disturbed(
-                    [told for told in record.since(position) if told.agent not in self._own(alone)]
-                )
+                if alone.victim is not Victim.CONTROL_STORE:  # past its lease, nobody is decided for
+                    own = self._own(alone)
+                    _others_are_not_disturbed(
+                        [told for told in record.since(position) if told.agent not in own]
+                    )
             case _:
                 struck_s = self._strike_all(round_)
         back_s = time.monotonic() - struck_s
@@ -131,8 +133,8 @@ class Rounds:
         return gone_on_s
 
     def _own(self, fault: Fault) -> tuple[str, ...]:
-        """The agents of a host."""
-        return next(group for group in self._traffic.groups if group.owner == fault.victim).agents
+        """The agents of a host, if it is one."""
+        return next((group.agents for group in self._traffic.groups if group.owner == fault.victim), ())
 
     def _wait_allowed(
         self, *, since_s: float, timeout_s: float, what: str, agents: list[str] | None = None

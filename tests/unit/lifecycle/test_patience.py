@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import itertools
 
+import pytest
+
 from controlplane.lifecycle.patience import LONGEST_PATIENCE_S, PATIENCE_S, STARTER_RUNS, Patience, Step
 from controlplane.lifecycle.readiness import Answer, Readiness
 
-WELL = Answer(readiness=Readiness.READY, body={"hosts": {"host-000": "ready", "host-001": "ready"}})
+WELL = Answer(
+    readiness=Readiness.READY, body={"hosts": {"host-000": "ready", "host-001": "ready"}, "evidence": "ready"}
+)
 DENYING = Answer(
     readiness=Readiness.READY, body={"hosts": {"host-000": "ready", "host-001": "journal_unavailable"}}
 )
 LOST = Answer(readiness=Readiness.READY, body={"hosts": {"host-000": "ready", "host-001": "node_lost"}})
 SILENT_HOST = Answer(
     readiness=Readiness.READY, body={"hosts": {"host-000": "ready", "host-001": "owner_timeout"}}
+)
+SILENT_WRITER = Answer(
+    readiness=Readiness.READY, body={"hosts": {"host-000": "ready"}, "evidence": "owner_timeout"}
 )
 GONE = Answer(readiness=Readiness.SILENT, reason="no answer")
 
@@ -38,8 +45,9 @@ def test_a_host_that_only_its_journal_or_its_lost_node_keeps_from_deciding_is_le
     assert steps(DENYING, seconds=1000) == steps(LOST, seconds=1000) == []
 
 
-def test_a_silent_host_never_costs_the_others_their_cluster() -> None:
-    done = steps(SILENT_HOST, seconds=10_000)
+@pytest.mark.parametrize("answer", [SILENT_HOST, SILENT_WRITER])
+def test_a_silent_host_or_evidence_writer_never_costs_the_others_their_cluster(answer: Answer) -> None:
+    done = steps(answer, seconds=10_000)
     assert {step for _, step in done} == {Step.START_SERVICE}
     pauses = [later - sooner for (sooner, _), (later, _) in itertools.pairwise(done)]
     assert done[0][0] == PATIENCE_S + 1
