@@ -184,6 +184,11 @@ class DecisionDoor:
             ]
             tag, content = await lane.send(digest, prepared, timeout_s=_left_s(deadline_us))
             if tag == messages.STALE_BUNDLE:
+                if content == digest:
+                    # The owner was started anew: its journal names the bundle, and it is not compiled yet.
+                    raise UnavailableError(
+                        "the agent's owner is still compiling the active bundle", code="bundle_loading"
+                    )
                 digest = content
                 continue
             assert tag == messages.BATCH, tag

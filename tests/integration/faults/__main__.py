@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import tempfile
 import time
@@ -35,6 +36,7 @@ def main() -> int:
     assert not left, f"processes are left: {left}"
     for line in summary(result):
         say(line)
+    shutil.rmtree(folder)
     return 0
 
 

@@ -63,7 +63,7 @@ def long_plan(seed: int, rounds: int) -> list[Round]:
 
 
 def short_plan(seed: int) -> list[Round]:
-    """Every kind of fault in few rounds, the whole cluster once."""
+    """Every kind of fault in few rounds, the whole cluster once; only hanging for good is left to longer plans."""
     rng = random.Random(seed)
     singles = [fault for fault in _SINGLE if fault.victim is not Victim.HOST_1]
     rng.shuffle(singles)
