@@ -168,8 +168,11 @@ def _end_what_hangs(settings: Settings) -> None:
 
     What they were asked is denied by its deadline either way, and what they answered is in their journals.
     """
+    # Whatever waits for its lost node does not hang.
+    present = present_nodes()
+    hosts = [host_name(i) for i in range(settings.hosts) if node_of(i, settings.nodes) in present]
     asked: dict[Any, tuple[str, Any]] = {}
-    for name in (CONTROL_STORE, EVIDENCE_WRITER, *(host_name(index) for index in range(settings.hosts))):
+    for name in (CONTROL_STORE, EVIDENCE_WRITER, *hosts):
         try:
             handle = ray.get_actor(name, namespace=NAMESPACE)
         except ValueError:

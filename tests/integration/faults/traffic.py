@@ -6,8 +6,10 @@ import random
 import threading
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 import httpx
+from integration.faults.questions import question, told_of
 from integration.faults.record import Record, Told
 from integration.plane import Running
 
@@ -24,6 +26,7 @@ BEYOND_DEADLINE_S = 6.0
 # Within the life of an allow, so that a repeated key finds the decision and not that it is over.
 RETRY_FOR_S = 20.0
 PACE_S = 0.01
+SEVERAL = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,8 +123,10 @@ class _Client:
 
     def _one_action(self) -> None:
         rng = self._rng
-        self._asked += 1
-        call = f"{self._name}-{self._traffic.seed}-{self._asked}"
+        if rng.random() < 0.1:
+            self._ask_for_several()
+            return
+        call = self._next_call()
         agent = rng.choice(self._group.agents)
         amount = rng.choice((1, 20, 5000))
         key = f"key-{call}" if rng.random() < 0.5 else None
@@ -141,39 +146,38 @@ class _Client:
             told = self._ask(agent, amount, call, key)
         return told
 
+    def _next_call(self) -> str:
+        self._asked += 1
+        return f"{self._name}-{self._traffic.seed}-{self._asked}"
+
     def _ask(self, agent: str, amount: int, call: str, key: str | None) -> Told:
         deadline_ms = self._rng.choice(DEADLINES_MS)
-        context = {"arguments": {"to": "a", "amount": amount}, "tool_call_id": call}
-        if key is not None:
-            context["idempotency_key"] = key
-        body = {
-            "subject": {"type": "agent", "id": agent},
-            "action": {"name": "call"},
-            "resource": {"type": "tool", "id": "ledger.pay"},
-            "context": context,
-        }
         sent_s = time.monotonic()
-        status, answer = self._post("/access/v1/evaluation", body, deadline_ms)
-        found = answer.get("context", {})
-        told = Told(
-            agent=agent,
-            call=call,
-            key=key,
-            may=amount <= 1000,
-            deadline_s=deadline_ms / 1000,
-            sent_s=sent_s,
-            ended_s=time.monotonic(),
-            status=status,
-            id=found.get("id", ""),
-            effect=found.get("effect", ""),
-            reason=found.get("reason_code", "") or str(answer.get("error", {}).get("code", "")),
-            bundle=found.get("bundle", ""),
-            replayed=found.get("replayed", False),
-        )
+        status, answer = self._post("/access/v1/evaluation", question(agent, amount, call, key), deadline_ms)
+        told = told_of(agent, amount, call, key, deadline_ms, sent_s, status, answer)
         assert (status == 200) == bool(told.id), (status, answer)
-        assert answer.get("decision", False) == told.permitted, answer
         self._record.add(told)
         return told
+
+    def _ask_for_several(self) -> None:
+        """One call of `evaluations`: its items are decided together or not at all."""
+        deadline_ms = self._rng.choice(DEADLINES_MS)
+        asked = [
+            (self._rng.choice(self._group.agents), self._rng.choice((1, 5000)), self._next_call())
+            for _ in range(SEVERAL)
+        ]
+        body = {"evaluations": [question(*item, key=None) for item in asked]}
+        sent_s = time.monotonic()
+        status, answer = self._post("/access/v1/evaluations", body, deadline_ms)
+        items = answer.get("evaluations", [answer] * SEVERAL)
+        assert len(items) == SEVERAL, answer
+        for (agent, amount, call), item in zip(asked, items, strict=True):
+            refused = item.get("context", {}).get("error", {})
+            told = told_of(
+                agent, amount, call, None, deadline_ms, sent_s, refused.get("status", status), item
+            )
+            assert (told.status == 200) == bool(told.id), (status, item)
+            self._record.add(told)
 
     def _report(self, decision: str) -> None:
         """Until it is acknowledged; a 409 after an attempt without an answer says that that one was recorded."""
@@ -190,7 +194,7 @@ class _Client:
             if self._traffic.stopping.wait(0.1):
                 return
 
-    def _post(self, path: str, body: object, deadline_ms: int) -> tuple[int, dict]:  # type: ignore[type-arg]
+    def _post(self, path: str, body: object, deadline_ms: int) -> tuple[int, dict[str, Any]]:
         try:
             response = self._http.post(
                 path,
