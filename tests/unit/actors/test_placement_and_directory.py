@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 
 from actors.directory import Activation, Directory
-from actors.placement import dedicated_name, host_of
+from actors.placement import dedicated_name, host_of, journals_resource, node_of
 from actors.records import AgentRecord
 from controlplane.errors import ConflictError
 
@@ -56,3 +56,9 @@ def test_a_record_survives_json() -> None:
 def test_errors_survive_pickling_with_their_fields() -> None:
     error = pickle.loads(pickle.dumps(ConflictError("taken", code="c", expected=1, found=2)))
     assert (error.message, error.code, error.fields) == ("taken", "c", {"expected": 1, "found": 2})
+
+
+def test_owners_are_spread_over_the_nodes_in_a_way_that_never_changes() -> None:
+    # Fixed values: a change of these would look for every journal on another machine.
+    assert "".join(node_of(ordinal, "abc") for ordinal in (0, 1, 2, 3, 4096, 4097)) == "abcabc"
+    assert journals_resource("a") == "journals-a"

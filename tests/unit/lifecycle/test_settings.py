@@ -70,6 +70,35 @@ def test_a_senseless_number_of_hosts_creates_nothing(data: Path, hosts: int) -> 
     assert not data.exists()
 
 
+def test_nodes_are_kept_in_order_and_are_the_head_alone_unless_named(data: Path, tmp_path: Path) -> None:
+    assert Settings.create_or_open(tmp_path / "one").nodes == ("head",)
+    several = Settings.create_or_open(data, nodes=["z", "a-1.example", "b"])
+    assert several.nodes == ("z", "a-1.example", "b")
+    assert Settings.open(data) == Settings.create_or_open(data) == several
+    assert Settings.from_json(several.to_json()) == several
+
+
+def test_other_nodes_are_refused(data: Path) -> None:
+    Settings.create_or_open(data, nodes=["a", "b"])
+    for other in (["b", "a"], ["a"], ["a", "b", "c"]):
+        with pytest.raises(DataDirectoryError, match="was created for the nodes a, b") as caught:
+            Settings.create_or_open(data, nodes=other)
+        assert caught.value.code == "nodes_are_fixed"
+
+
+@pytest.mark.parametrize("nodes", [[], [""], ["a", "a"], ["A"], ["a/b"], ["-a"], ["a" * 64]])
+def test_senseless_names_of_nodes_create_nothing(data: Path, nodes: list[str]) -> None:
+    with pytest.raises(DataDirectoryError, match="nodes `"):
+        Settings.create_or_open(data, nodes=nodes)
+    assert not data.exists()
+
+
+def test_a_directory_from_before_there_were_nodes_has_the_head_alone(data: Path) -> None:
+    Settings.create_or_open(data)
+    (data / "instance.json").write_text('{"instance": "0123abcd", "hosts": 2}')
+    assert Settings.create_or_open(data).nodes == ("head",)
+
+
 def test_a_directory_that_holds_something_else_is_not_taken_over(data: Path) -> None:
     data.mkdir(mode=0o755)
     (data / "thesis.tex").touch()
@@ -97,6 +126,9 @@ def test_opening_what_is_not_there_says_how_to_create_it(data: Path) -> None:
         '{"instance": "../../..", "hosts": 2}',
         '{"instance": "0123abcd", "hosts": true}',
         '{"instance": "0123abcd", "hosts": "2"}',
+        '{"instance": "0123abcd", "hosts": 2, "nodes": []}',
+        '{"instance": "0123abcd", "hosts": 2, "nodes": "head"}',
+        '{"instance": "0123abcd", "hosts": 2, "nodes": ["../.."]}',
     ],
 )
 def test_a_damaged_identity_is_refused_and_never_replaced(data: Path, text: str) -> None:
