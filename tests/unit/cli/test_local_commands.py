@@ -236,3 +236,19 @@ def test_help_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_init_makes_what_the_nodes_share_and_starts_nothing(run: Run, tmp_path: Path) -> None:
+    data = tmp_path / "cp"
+    words = ("init", "--data", data, "--nodes", "head, node-1", "--hosts", "4", "--json")
+    made = json.loads(run(*words).stdout)
+    assert (made["hosts"], made["nodes"]) == (4, ["head", "node-1"])
+    token = Path(made["ray_token"])
+    assert token.stat().st_mode & 0o777 == 0o600
+    secret = token.read_text()
+    assert json.loads(run(*words).stdout) == made
+    assert token.read_text() == secret
+    assert secret not in json.dumps(made)
+    assert not (data / "run" / "state.json").exists()
+    # The operator's key is made on the head: the other nodes never see it.
+    assert not (data / "keys" / "operator.key").exists()
