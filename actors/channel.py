@@ -59,6 +59,8 @@ class _Frames(asyncio.Protocol):
             self.abort()
 
     def data_received(self, data: bytes) -> None:
+        if not self.open:
+            return
         self._buffer += data
         while len(self._buffer) >= _LENGTH.size:
             (size,) = _LENGTH.unpack_from(self._buffer)
@@ -81,6 +83,11 @@ class _Frames(asyncio.Protocol):
         frame = marshal.dumps(value)
         self._transport.write(_LENGTH.pack(len(frame)) + frame)
 
+    @property
+    def open(self) -> bool:
+        """Whether frames can still be sent."""
+        return self._transport is not None and not self._transport.is_closing()
+
     def abort(self) -> None:
         if self._transport is not None:
             self._transport.abort()
@@ -96,13 +103,15 @@ class _Server(_Frames):
     def frame_received(self, frame: bytes) -> None:
         try:
             # Synchronous on purpose: the owner's state has one thread, and nothing may come between.
-            answer: tuple[Any, ...] = (_ANSWERED, self._handle(marshal.loads(frame)))  # noqa: S302 - from a process of our own
+            value = marshal.loads(frame)  # noqa: S302 - from a process of our own
+            answer: tuple[Any, ...] = (_ANSWERED, self._handle(value))
         except UnavailableError as error:
             answer = (_FAILED, error.code, error.message)
         except Exception as error:
             log.exception("a batch failed")
             answer = (_FAILED, "owner_failed", f"{type(error).__name__}: {error}")
-        self.send(answer)
+        if self.open:  # else nobody waits any more: what was decided is durable, and was told to nobody
+            self.send(answer)
 
 
 def _user_of(transport: asyncio.Transport) -> int:
@@ -144,14 +153,13 @@ class _Client(_Frames):
     def __init__(self) -> None:
         super().__init__()
         self.waiting: asyncio.Future[Any] | None = None
-        self.lost = False
 
     def frame_received(self, frame: bytes) -> None:
         if self.waiting is not None and not self.waiting.done():
             self.waiting.set_result(marshal.loads(frame))  # noqa: S302 - as above
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.lost = True
+        self._transport = None
         if self.waiting is not None and not self.waiting.done():
             self.waiting.set_exception(ConnectionResetError())
 
@@ -175,7 +183,7 @@ class Channel:
             `owner_timeout`): the call may have run, so whatever it would have permitted stays unanswered.
         """
         client = self._client
-        if client is None or client.lost:
+        if client is None or not client.open:
             client = self._client = await self._connect()
         loop = asyncio.get_running_loop()
         client.waiting = answered = loop.create_future()
@@ -200,11 +208,12 @@ class Channel:
             _, client = await asyncio.get_running_loop().create_unix_connection(_Client, self._path)
         except OSError:
             raise NoChannelError(self._path) from None
+        if not client.open:
+            raise NoChannelError(self._path)
         return client
 
 
 def _time_out(client: _Client, answered: asyncio.Future[Any]) -> None:
     if not answered.done():
         answered.set_exception(UnavailableError("the owner did not answer in time", code="owner_timeout"))
-        client.lost = True
         client.abort()

@@ -11,12 +11,11 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 import orjson
+import ray
 from ray import cloudpickle, serve
 from ray.serve.schema import LoggingConfig
 
 from controlplane.lifecycle.loopback_replica import keep_on_loopback
-
-ROUTE = "/noop"
 
 Message = MutableMapping[str, Any]
 
@@ -71,8 +70,9 @@ class NoOpService:
         return NoOp(self._answer)
 
 
-def deploy(answer: bytes) -> None:
-    """Bring the yardstick up beside the control plane that this driver is connected to; returns when it answers."""
+def main() -> None:
+    """Deploy beside the control plane that the environment names; what is to be answered comes on stdin."""
+    ray.init(namespace="controlplane", log_to_driver=False, logging_level="ERROR")
     # A replica is made by Serve's controller, which has never heard of this folder.
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
     service: Any = serve.deployment(
@@ -83,4 +83,8 @@ def deploy(answer: bytes) -> None:
         ray_actor_options={"num_cpus": 0},
         logging_config=LoggingConfig(enable_access_log=False, log_level="WARNING"),
     )(NoOpService)
-    serve.run(service.bind(answer), name="noop", route_prefix=ROUTE, blocking=False)
+    serve.run(service.bind(sys.stdin.buffer.read()), name="noop", route_prefix="/noop", blocking=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""The socket between a replica and an owner: what was not answered in order, in time and in full is a deny."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvloop
+
+from actors import channel
+from actors.channel import Channel, NoChannelError, channel_path, private_folder, serve
+from actors.journal import JournalError
+from controlplane.errors import UnavailableError
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    folder = tmp_path / "c"
+    private_folder(folder)
+    return channel_path(folder, "host-000")
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def run(request: pytest.FixtureRequest) -> Callable[[Awaitable[None]], None]:
+    """Runs a scenario under both event loops: Ray's actors have uvloop where it is installed."""
+    return asyncio.run if request.param == "asyncio" else uvloop.run  # type: ignore[return-value]
+
+
+def test_what_is_sent_comes_back_as_it_was_in_order(run: Any, path: Path) -> None:
+    values = [
+        ("digest", [("a", 1, None, True, b"\x00\xff", (("rule", "because", ("c",)),))]),
+        (None, []),
+        ("big", 1 << 10_000),
+        ("long", "x" * 3_000_000),
+    ]
+
+    async def scenario() -> None:
+        async with await serve(path, lambda value: ("echo", value)):
+            way = Channel(path)
+            for value in values:
+                assert await way.call(value, timeout_s=5) == ("echo", value)
+
+    run(scenario())
+
+
+def test_where_nobody_listens_nothing_was_sent(run: Any, path: Path) -> None:
+    async def scenario() -> None:
+        with pytest.raises(NoChannelError):
+            await Channel(path).call(1, timeout_s=1)
+        path.touch()  # no socket  # noqa: ASYNC240
+        with pytest.raises(NoChannelError):
+            await Channel(path).call(1, timeout_s=1)
+
+    run(scenario())
+
+
+def test_what_the_owner_raises_reaches_the_caller_with_its_code(run: Any, path: Path) -> None:
+    def handle(value: str) -> Any:
+        if value == "full":
+            raise JournalError("the disk is full")
+        raise KeyError(value)
+
+    async def scenario() -> None:
+        async with await serve(path, handle):
+            way = Channel(path)
+            with pytest.raises(UnavailableError) as full:
+                await way.call("full", timeout_s=5)
+            assert (full.value.code, full.value.message) == ("journal_unavailable", "the disk is full")
+            with pytest.raises(UnavailableError) as bug:
+                await way.call("bug", timeout_s=5)
+            # `owner_failed` says that the owner rolled everything back, so that the batch may be sent in parts.
+            assert bug.value.code == "owner_failed"
+
+    run(scenario())
+
+
+def test_an_owner_that_goes_away_in_mid_call_is_unreachable_and_its_successor_is_found(
+    run: Any, path: Path
+) -> None:
+    async def scenario() -> None:
+        way = Channel(path)
+
+        async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read(1)
+            writer.transport.abort()
+
+        async with await asyncio.start_unix_server(hang_up, str(path)):
+            with pytest.raises(UnavailableError) as gone:
+                await way.call(1, timeout_s=5)
+            assert gone.value.code == "owner_unreachable"
+        async with await serve(path, lambda value: value + 1):
+            assert await way.call(1, timeout_s=5) == 2
+
+    run(scenario())
+
+
+def test_an_answer_that_comes_too_late_is_never_taken_for_the_next_ones(run: Any, path: Path) -> None:
+    release = threading.Event()
+
+    async def scenario() -> None:
+        seen = []
+
+        async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            seen.append(await reader.read(64))
+            await asyncio.to_thread(release.wait, 5)
+            writer.write(b"\x05\x00\x00\x00late!")
+
+        server = await asyncio.start_unix_server(slow, str(path))
+        way = Channel(path)
+        with pytest.raises(UnavailableError) as late:
+            await way.call("first", timeout_s=0.05)
+        assert late.value.code == "owner_timeout"
+        server.close()
+        release.set()
+        async with await serve(path, lambda value: f"answer to {value}"):
+            assert await way.call("second", timeout_s=5) == "answer to second"
+
+    run(scenario())
+
+
+def test_a_caller_that_gives_up_leaves_no_answer_behind(run: Any, path: Path) -> None:
+    async def scenario() -> None:
+        async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read()
+
+        way = Channel(path)
+        async with await asyncio.start_unix_server(silent, str(path)):
+            call = asyncio.create_task(way.call("first", timeout_s=5))
+            await asyncio.sleep(0.01)
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+        async with await serve(path, lambda value: value):
+            assert await way.call("second", timeout_s=5) == "second"
+
+    run(scenario())
+
+
+def test_a_frame_larger_than_any_of_ours_closes_the_connection(run: Any, path: Path) -> None:
+    async def scenario() -> None:
+        handled: list[Any] = []
+        async with await serve(path, handled.append):
+            reader, writer = await asyncio.open_unix_connection(str(path))
+            writer.write((channel.MAX_FRAME_BYTES + 1).to_bytes(4, "little"))
+            assert await asyncio.wait_for(reader.read(), 5) == b""
+            writer.close()
+        assert handled == []
+
+    run(scenario())
+
+
+def test_neither_end_talks_to_another_user(run: Any, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        async with await serve(path, lambda value: value):
+            monkeypatch.setattr(channel, "_user_of", lambda _: os.getuid() + 1)
+            with pytest.raises(NoChannelError):
+                await Channel(path).call(1, timeout_s=5)
+
+    run(scenario())
+
+
+def test_only_its_own_user_can_enter_the_folder_or_use_the_socket(run: Any, path: Path) -> None:
+    async def scenario() -> None:
+        async with await serve(path, lambda value: value):
+            assert path.stat().st_mode & 0o777 == 0o600  # noqa: ASYNC240
+
+    run(scenario())
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    path.parent.chmod(0o755)
+    with pytest.raises(PermissionError):
+        private_folder(path.parent)
+    link = path.parent.parent / "link"
+    link.symlink_to(path.parent)
+    with pytest.raises(PermissionError):
+        private_folder(link)
