@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from actors.ids import agent_key
-from controlplane.service.actor_calls import call_actor, call_control
+from controlplane.service.actor_calls import call_actor, call_by, call_control
 from controlplane.service.authorization import refuse_foreign
 from controlplane.service.fleet import Fleet
 from controlplane.service.management import bodies
@@ -64,7 +64,8 @@ class AgentDoors:
         if call.caller.role not in READING:
             refuse_foreign(call.caller, "agent", agent)
         key = agent_key(tenant, "agent", agent)
-        described = await call_actor(self._fleet.owner_of(tenant, "agent", agent), "describe_agent", key)
+        owner = self._fleet.owner_of(tenant, "agent", agent)
+        described = await call_by(call.deadline_us, owner, "describe_agent", key)
         for session in described["sessions"]:
             session["opened_at"] = rfc3339(session.pop("opened_us"))
             session["last_at"] = rfc3339(session.pop("last_us"))

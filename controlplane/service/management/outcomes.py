@@ -9,7 +9,7 @@ import orjson
 
 from actors.messages import Decided, DecidedAction, Outcome
 from controlplane.errors import NotFoundError
-from controlplane.service.actor_calls import call_actor
+from controlplane.service.actor_calls import call_by
 from controlplane.service.fleet import Fleet
 from controlplane.service.management import bodies
 from controlplane.service.management.replies import json_reply
@@ -49,7 +49,7 @@ class OutcomeDoors:
             key_id=call.caller.key_id,
             witness=call.caller.witnesses,
         )
-        return json_reply(await call_actor(owner, "report_outcome", tuple(outcome)))
+        return json_reply(await call_by(call.deadline_us, owner, "report_outcome", tuple(outcome)))
 
     async def show_decision(self, call: Call) -> Reply:
         decision_id = call.path[0]
@@ -82,7 +82,7 @@ class OutcomeDoors:
         self, call: Call, owner: str, decision_id: str
     ) -> tuple[dict[str, Any], DecidedAction]:
         """The decision, if it is the caller's business; for anybody else there is no such decision."""
-        described = await call_actor(owner, "describe_decision", decision_id)
+        described = await call_by(call.deadline_us, owner, "describe_decision", decision_id)
         action = DecidedAction(**described["action"])
         caller = call.caller
         reads_all = caller.role in READING
