@@ -14,6 +14,7 @@ from ray.serve.config import HTTPOptions, ProxyLocation
 from ray.serve.schema import LoggingConfig
 
 from actors import api_keys
+from actors.journal_folder import refuse_another
 from actors.placement import (
     CONTROL_STORE,
     DEDICATED_PREFIX,
@@ -93,6 +94,8 @@ def start(settings: Settings, *, address: str | None = None) -> None:
         )
     claim_places(settings)
     owners = owners_of(settings)
+    # Said here, where an operator reads it: the control store would wait for the right disk in silence.
+    refuse_another(settings.journals, owners.places[0])
     _end_what_hangs(settings)
     store = owners.start_control_store()
     owners.start_evidence_writer()
