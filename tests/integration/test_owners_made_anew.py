@@ -126,8 +126,17 @@ def test_a_host_that_hangs_is_ended_and_comes_back_while_the_others_are_served(
     others, hanging, _ = (group.agents for group in groups)
     (process,) = wait_found(running.settings, Victim.HOST_1, timeout_s=30)
     service = pids(running, Victim.REPLICA, Victim.INGRESS, Victim.GCS, Victim.HOST_0)
+    before = allowed(running, hanging[0])
     process.send_signal(signal.SIGSTOP)
     try:
+        with running.http() as http:
+            reported = http.post(
+                f"/v1/decisions/{before}/outcome",
+                json={"status": "succeeded"},
+                headers={"X-Deadline-Ms": "1000"},
+                timeout=10,
+            )
+        assert (reported.status_code, reported.json()["error"]["code"]) == (503, "owner_timeout")
         # The others' policies change without it; it is told when it is back.
         activated = activate_another(running, "more than a thousand, while a host hangs")
         assert activated["lagging"] == ["host-001"] and "host-000" in activated["acknowledged"]

@@ -39,11 +39,23 @@ class Told:
         return self.effect == "allow"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reported:
+    """One attempt to report an outcome; fields as in `Told`."""
+
+    agent: str
+    deadline_s: float
+    sent_s: float
+    ended_s: float
+    status: int
+
+
 @dataclass(slots=True)
 class Record:
     """Everything that clients were told. Thread-safe."""
 
     answers: list[Told] = field(default_factory=list)
+    reports: list[Reported] = field(default_factory=list)
     outcomes: dict[str, bool] = field(default_factory=dict)  # decision id → acknowledged (or only sent)
     allowed_s: dict[str, float] = field(default_factory=dict)  # agent → when its newest allow was asked for
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -53,6 +65,10 @@ class Record:
             self.answers.append(told)
             if told.permitted:
                 self.allowed_s[told.agent] = max(told.sent_s, self.allowed_s.get(told.agent, 0.0))
+
+    def add_report(self, reported: Reported) -> None:
+        with self._lock:
+            self.reports.append(reported)
 
     def outcome(self, decision: str, *, acknowledged: bool) -> None:
         with self._lock:

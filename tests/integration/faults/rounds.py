@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import psutil
 from integration.faults import against_table
 from integration.faults.plan import Round
-from integration.faults.record import Told
+from integration.faults.record import Reported, Told
 from integration.faults.traffic import Traffic
 from integration.faults.victims import Fault, How, Victim, found, strike, wait_found
 from integration.plane import Running, wait_until
@@ -118,19 +118,29 @@ class Rounds:
             self._wait_landed(elsewhere, timeout_s=LANDED_MEANWHILE_S)
             traffic.stopping.wait(max(0.0, stopped_s + round_.hold_s - time.monotonic()))
             wait_until(
-                lambda: any(told.agent in own and told.sent_s > stopped_s for told in record.since(position)),
+                lambda: bool(self._attempts_since(stopped_s, position, own)),
                 timeout_s=FLOWS_S,
                 what=f"an answer to the agents of `{fault.victim}`",
             )
             during = [told for told in record.since(position) if told.sent_s > stopped_s]
+            attempts = self._attempts_since(stopped_s, position, own)
             assert process.status() == psutil.STATUS_STOPPED
         finally:
             strike(process, signal.SIGCONT)
         gone_on_s = time.monotonic()
         _others_are_not_disturbed([told for told in during if told.agent in others])
-        _denied_by_the_deadline([told for told in during if told.agent in own])
+        assert not any(told.permitted for told in during if told.agent in own), "permitted by a stopped owner"
+        _refused_by_the_deadline(attempts)
         self._wait_allowed(since_s=gone_on_s, timeout_s=BACK_S, what=f"everybody after `{fault}`")
         return gone_on_s
+
+    def _attempts_since(
+        self, since_s: float, position: int, agents: tuple[str, ...]
+    ) -> list[Told | Reported]:
+        """What these agents' clients sent after `since_s` and have an answer to. `position`: in the record, before."""
+        record = self._traffic.record
+        sent: list[Told | Reported] = [*record.since(position), *record.reports[-1000:]]
+        return [attempt for attempt in sent if attempt.agent in agents and attempt.sent_s > since_s]
 
     def _own(self, fault: Fault) -> tuple[str, ...]:
         """The agents of a host, if it is one."""
@@ -182,13 +192,11 @@ def _others_are_not_disturbed(told: list[Told]) -> None:
         assert answer.permitted == answer.may or answer.reason == _SPENT, f"disturbed: {answer}"
 
 
-def _denied_by_the_deadline(told: list[Told]) -> None:
-    assert told
-    for answer in told:
-        assert not answer.permitted, f"permitted by a stopped owner: {answer}"
-        assert answer.status in (200, 503), f"neither a deny nor a 503: {answer}"
-        took_s = answer.ended_s - answer.sent_s
-        assert took_s < answer.deadline_s + SLACK_S, f"answered {took_s:.1f} s after it was sent: {answer}"
+def _refused_by_the_deadline(attempts: list[Told | Reported]) -> None:
+    for attempt in attempts:
+        assert attempt.status in (200, 503), f"neither a deny nor a 503: {attempt}"
+        took_s = attempt.ended_s - attempt.sent_s
+        assert took_s < attempt.deadline_s + SLACK_S, f"answered {took_s:.1f} s after it was sent: {attempt}"
 
 
 def _pids(processes: list[psutil.Process]) -> frozenset[int]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 from integration.faults.questions import question, told_of
-from integration.faults.record import Record, Told
+from integration.faults.record import Record, Reported, Told
 from integration.plane import Running
 
 from actors.ids import agent_key
@@ -136,7 +136,7 @@ class _Client:
             if told.id and rng.random() < 0.2:
                 self._ask(agent, amount, call, key)  # asks again though it was answered
         if told.permitted and rng.random() < 0.3:
-            self._report(told.id)
+            self._report(agent, told.id)
             if key is not None and rng.random() < 0.3:
                 self._ask(agent, amount, call, key)  # after the outcome: over, and a deny
 
@@ -179,13 +179,25 @@ class _Client:
             assert (told.status == 200) == bool(told.id), (status, item)
             self._record.add(told)
 
-    def _report(self, decision: str) -> None:
+    def _report(self, agent: str, decision: str) -> None:
         """Until it is acknowledged; a 409 after an attempt without an answer says that that one was recorded."""
         until_s = time.monotonic() + RETRY_FOR_S
         unanswered = False
         while time.monotonic() < until_s:
             self._record.outcome(decision, acknowledged=False)
-            status, answer = self._post(f"/v1/decisions/{decision}/outcome", {"status": "succeeded"}, 3000)
+            sent_s, deadline_ms = time.monotonic(), self._rng.choice(DEADLINES_MS)
+            status, answer = self._post(
+                f"/v1/decisions/{decision}/outcome", {"status": "succeeded"}, deadline_ms
+            )
+            self._record.add_report(
+                Reported(
+                    agent=agent,
+                    deadline_s=deadline_ms / 1000,
+                    sent_s=sent_s,
+                    ended_s=time.monotonic(),
+                    status=status,
+                )
+            )
             if status == 200 or (status == 409 and unanswered):
                 self._record.outcome(decision, acknowledged=True)
                 return
