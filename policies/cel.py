@@ -12,7 +12,7 @@ from __future__ import annotations
 import datetime
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -55,6 +55,8 @@ _UNDECLARED = re.compile(r"undeclared reference to '([^']*)'")
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 
 Activation: TypeAlias = Any
+
+MOST_FUSED = 16
 
 
 class ConditionError(Exception):
@@ -113,6 +115,34 @@ class Condition:
             return None
         # The value of a CEL error is a (truthy) text: only the two booleans count.
         return value if value is True or value is False else None
+
+
+class FusedConditions:
+    """Several conditions as one expression: a sum of powers of two, bit i for the i-th."""
+
+    __slots__ = ("_eval",)
+
+    def __init__(self, expression: Any) -> None:
+        self._eval = expression.eval
+
+    @classmethod
+    def of(cls, conditions: Sequence[Condition]) -> FusedConditions | None:
+        """None when CEL does not take them together. At most `MOST_FUSED`. Cost: about 80 µs a condition."""
+        assert len(conditions) <= MOST_FUSED
+        # Each text is an expression by itself, so it stays one between brackets; the line break ends its last comment.
+        terms = [f"(({condition.text}\n) ? {1 << i} : 0)" for i, condition in enumerate(conditions)]
+        try:
+            return cls(_environment().compile(" + ".join(terms)))
+        except RuntimeError:
+            return None
+
+    def holds(self, activation: Activation) -> int | None:
+        """Bit i says whether the i-th condition holds; None when one of them failed. Cost: 4 µs for ten."""
+        try:
+            value = self._eval(activation).value()
+        except Exception:  # as for one condition: a failure
+            return None
+        return value if type(value) is int else None
 
 
 def activation(facts: Mapping[str, object]) -> Activation:

@@ -11,6 +11,7 @@ from policies.action import Action, Resource, Subject
 from policies.argument_values import Readers, read_arguments, readers_of
 from policies.bundle import Bundle
 from policies.catalog import TOOL, ResourceFacts
+from policies.condition_plans import ConditionPlans
 from policies.effect import Effect
 from policies.index import OnIndex, set_bits
 
@@ -77,10 +78,11 @@ class Preparer:
         # Equal conditions are one entry, evaluated once per action for all of their atoms.
         conditions = [(cel.Condition(text), bits) for text, bits in bits_of.items()]
         self._conditioned = 0
-        self._condition_of: dict[int, tuple[cel.Condition, int]] = {}
+        condition_of: dict[int, tuple[cel.Condition, int]] = {}
         for condition, bits in conditions:
             self._conditioned |= bits
-            self._condition_of.update(dict.fromkeys(set_bits(bits), (condition, bits)))
+            condition_of.update(dict.fromkeys(set_bits(bits), (condition, bits)))
+        self._plans = ConditionPlans(condition_of)
         names = frozenset[str]().union(*(condition.names for condition, _ in conditions))
         self._readers = [(name, read) for name, read in _READERS.items() if name in names]
         self._reads_arguments = "args" in names
@@ -102,8 +104,9 @@ class Preparer:
 
         Args:
             action: already past the door: bounded, no NUL, no NaN, no lone surrogates.
-        Cost: three lookups for ids seen before, then about 2 µs for what conditions read and about 1 µs for
-            each distinct condition whose `on` matches; independent of the number of other rules.
+        Cost: three lookups for ids seen before, then about 2 µs for what conditions read and about ½ µs for each
+            distinct condition whose `on` matches (2 µs until the same ones have matched a few times); independent
+            of the number of other rules, but for operations on bit sets of their number.
         """
         known = self._resource(action.resource)
         subject_possibly, subject_certainly = self._subject_masks(action.tenant, action.subject)
@@ -122,16 +125,11 @@ class Preparer:
         activation, failed = self._activation(action, known)
         certainly &= ~failed
         asked &= ~failed
-        while asked:
-            condition, bits = self._condition_of[(asked & -asked).bit_length() - 1]
-            asked &= ~bits
-            truth = condition.holds(activation)
-            if truth is None:
-                certainly &= ~bits
-            elif not truth:
-                possibly &= ~bits
-                certainly &= ~bits
-        return possibly, certainly
+        return (
+            self._plans.of(asked).evaluate(activation, possibly, certainly)
+            if asked
+            else (possibly, certainly)
+        )
 
     def _activation(self, action: Action, known: _KnownResource) -> tuple[cel.Activation, int]:
         """What conditions read of this action, and the bit set of the atoms whose condition fails unread."""

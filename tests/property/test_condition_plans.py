@@ -1,0 +1,97 @@
+"""Conditions that are evaluated together decide exactly as each would alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from policies import cel
+from policies.condition_plans import FUSED_AT_USE, ConditionPlan, ConditionPlans
+
+# True, false, failing in each way that we know, reading what is not there, and text that means to break out.
+TEXTS = (
+    "args.amount > 10.0",
+    "args.amount <= 10.0",
+    "args.amount > 10.0 // until here",
+    'args.to == "a" || args.to == "b"',
+    'args.to.matches("^[a-c]+$")',
+    "args.flag",
+    "args.items.exists(x, x == args.to)",
+    "args.items.all(x, x.size() < 3)",
+    "args.items.exists(x, args.items.exists(y, x != y))",
+    "has(args.nested.deep) && args.nested.deep > 1.0",
+    "args.amount / 0.0 > 1.0",
+    'timestamp(args.to) > timestamp("2020-01-01T00:00:00Z")',
+    'subject.id == "bot"',
+    '"editor" in subject.roles',
+    'subject.owner == "me"',
+    "args.amount > 1.0 ? args.flag : false",
+    '"""a\n// b""" == args.to',
+    "true",
+    "false",
+)
+
+values = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.floats(-20, 20),
+    st.sampled_from(["a", "b", "abc", "2026-01-01T00:00:00Z", ""]),
+    st.lists(st.sampled_from(["a", "bc", "def"]), max_size=4),
+    st.dictionaries(st.sampled_from(["deep", "x"]), st.floats(0, 3), max_size=2),
+)
+arguments = st.dictionaries(st.sampled_from(["amount", "to", "flag", "items", "nested"]), values, max_size=5)
+
+CONDITIONS = [cel.Condition(text) for text in TEXTS]
+
+
+def facts(args: dict[str, Any], owner: bool) -> Any:
+    known: dict[str, object] = {"args": args, "subject.id": "bot", "subject.roles": ["editor"]}
+    return cel.activation(known | ({"subject.owner": "me"} if owner else {}))
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    chosen=st.lists(st.integers(0, len(TEXTS) - 1), min_size=1, max_size=len(TEXTS), unique=True),
+    asked=st.lists(st.tuples(arguments, st.booleans()), min_size=1, max_size=4),
+    certainly=st.integers(0, 2 ** (2 * len(TEXTS)) - 1),
+)
+def test_together_they_decide_as_each_would_alone(
+    chosen: list[int], asked: list[tuple[dict[str, Any], bool]], certainly: int
+) -> None:
+    # Each condition stands for two atoms, so that masks are more than one bit.
+    pairs = [(CONDITIONS[n], 0b11 << 2 * n) for n in chosen]
+    everything = sum(bits for _, bits in pairs) | 1 << 2 * len(TEXTS)
+    fused = ConditionPlan(pairs)
+    for _ in range(FUSED_AT_USE):
+        fused.evaluate(facts({}, True), 0, 0)
+    for args, owner in asked:
+        activation = facts(args, owner)
+        possibly, sure = everything, everything & certainly
+        for condition, bits in pairs:
+            truth = condition.holds(activation)
+            if truth is not True:
+                sure &= ~bits
+            if truth is False:
+                possibly &= ~bits
+        assert fused.evaluate(activation, everything, everything & certainly) == (possibly, sure)
+
+
+def test_every_text_of_this_test_can_be_fused_with_others() -> None:
+    for first in range(0, len(CONDITIONS), cel.MOST_FUSED):
+        assert cel.FusedConditions.of(CONDITIONS[first : first + cel.MOST_FUSED]) is not None
+
+
+def test_as_many_as_may_be_fused_can_be() -> None:
+    conditions = [cel.Condition(f"args.amount > {n}.0") for n in range(cel.MOST_FUSED)]
+    fused = cel.FusedConditions.of(conditions)
+    assert fused is not None
+    assert fused.holds(facts({"amount": 5.5}, True)) == 0b111111
+
+
+def test_the_plans_that_are_kept_are_bounded() -> None:
+    plans = ConditionPlans({n: (CONDITIONS[0], 1 << n) for n in range(3_000)})
+    for n in range(3_000):
+        plans.of(1 << n)
+    assert len(plans._plans) <= 1_000
