@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,10 +51,8 @@ def claim(folder: Path, node: str, *, random: bytes) -> str:
             json.dump({"node": node, "mark": random.hex()}, file)
             file.flush()
             os.fsync(file.fileno())
-        try:
+        with suppress(FileExistsError):
             os.link(draft, path)  # unlike rename, link never replaces
-        except FileExistsError:
-            pass
     finally:
         draft.unlink()
     entries = os.open(folder, os.O_RDONLY)

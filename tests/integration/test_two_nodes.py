@@ -21,8 +21,8 @@ from controlplane_sdk.decision import Decision
 
 pytestmark = pytest.mark.ray
 
-HOSTS = 4
-HERE, THERE = {"host-000", "host-002"}, {"host-001", "host-003"}
+HOSTS = 3
+HERE, THERE = {"host-000", "host-002"}, {"host-001"}
 MORE = CATALOG_AND_POLICY.replace("1000.0", "2000.0").replace(
     "more than a thousand", "more than two thousand"
 )
