@@ -18,6 +18,7 @@ from actors import deciding, outcomes, registration, sessions
 from actors.active_bundle import ActiveBundle
 from actors.agent_journal import forget_what_is_over, open_agent_journal
 from actors.channel import channel_path, private_folder, serve
+from actors.collector import collect_seldom
 from actors.directory import REFRESH_S, Activation, Directory
 from actors.handles import ask
 from actors.journal_folder import Place, refuse_another
@@ -79,6 +80,7 @@ class AgentHost:
         self._refreshing = asyncio.Lock()
         self._adopting: asyncio.Task[None] | None = None
         self._cannot_adopt: str | None = None
+        collect_seldom()
         loop = asyncio.get_running_loop()
         # An exception in `__init__` would end a Ray actor for good: what can fail is done, and done again, in tasks.
         self._tasks = [

@@ -14,6 +14,7 @@ from ray.serve.config import HTTPOptions, ProxyLocation
 from ray.serve.schema import LoggingConfig
 
 from actors import api_keys
+from actors.collector import collect_seldom
 from actors.journal_folder import refuse_another
 from actors.placement import (
     CONTROL_STORE,
@@ -56,6 +57,7 @@ class DecisionService:
         keep_on_loopback(self._settings.host)
 
     def __serve_build_asgi_app__(self) -> Ingress:
+        collect_seldom()
         settings = self._settings
         application = Application(
             owners_of(settings),
