@@ -8,7 +8,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help setup check test test-fast faults demo clean
+.PHONY: help setup check test test-fast faults bench demo clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,7 +33,7 @@ check: $(STAMP) ## formatting, lint, types, and the dependency rule between the 
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/mypy -p examples.banking
+	$(BIN)/mypy -p examples.banking -p benchmarks
 	$(BIN)/lint-imports
 
 test: $(STAMP) ## every test, those on real Ray as well
@@ -44,6 +44,14 @@ test-fast: $(STAMP) ## the tests that need no running control plane
 
 faults: $(STAMP) ## kill and stop parts in the middle of traffic: ROUNDS=50, in the order of SEED=1
 	@PYTHONPATH=tests $(BIN)/python -m integration.faults --rounds $(or $(ROUNDS),50) --seed $(or $(SEED),1)
+
+bench: $(VENV)/.bench ## what a decision costs, beside a no-op; then latency and throughput against the size of the fleet
+	@$(BIN)/python -m benchmarks.decision_path
+	@$(BIN)/python -m benchmarks.fleet
+
+$(VENV)/.bench: $(STAMP)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	@touch $@
 
 demo: $(STAMP) ## govern AgentDojo's banking agents, honest and hijacked, and show what was stopped
 	@$(BIN)/python -m examples.banking.demo

@@ -226,8 +226,8 @@ def _show(measured: dict[str, Any]) -> None:
         rest.add_row(what, figure)
     spent = measured["cpu_us_per_request_at_32"]
     processor = Table("process", "durable", "no-op", title="CPU at 32 connections, µs a request")
-    for role in spent["durable"]:
-        processor.add_row(role, f"{spent['durable'][role]}", f"{spent['noop'].get(role, 0)}")
+    for role in dict.fromkeys([*spent["durable"], *spent["noop"]]):
+        processor.add_row(role, *(f"{spent[run].get(role, 0)}" for run in ("durable", "noop")))
     for table in (engine, http, rest, processor):
         out.print(table)
 

@@ -50,7 +50,8 @@ def bytes_per_row(table: Path) -> float:
 
     actions = DeltaTable(str(table)).get_add_actions(flatten=True)
     sizes, rows = actions["size_bytes"].to_pylist(), actions["num_records"].to_pylist()
-    return round(float(sum(sizes)) / sum(rows), 1)
+    ratio: float = sum(sizes) / sum(rows)
+    return round(ratio, 1)
 
 
 def _added(entry: Path) -> list[str]:

@@ -32,6 +32,7 @@ class Plane:
     settings: Settings
     url: str
     operator: ControlPlane
+    operator_key: str
     key: str
 
     @property
@@ -80,14 +81,17 @@ def running(*, rules: int, agents: Sequence[str], hosts: int = 2) -> Iterator[Pl
     try:
         where = json.loads(_controlplane("up", data, "--port", "0", "--hosts", str(hosts), "--json"))
         settings = Settings.open(data, port=int(where["url"].rsplit(":", 1)[1]))
-        operator = ControlPlane(where["url"], Path(where["operator_key"]).read_text().strip(), timeout_s=60)
+        operator_key = Path(where["operator_key"]).read_text().strip()
+        operator = ControlPlane(where["url"], operator_key, timeout_s=60)
         bundle = [{"name": name, "text": text} for name, text in sources(rules)]
         operator.request("POST", "/v1/bundles", {"sources": bundle, "activate": True})
         for agent in agents:
             operator.request("POST", "/v1/agents", {"id": agent, "owner": "benchmark"})
         gateway = {"role": "gateway", "agents": ["bench-*"], "grants": ["workflows"]}
         key = operator.request("POST", "/v1/keys", gateway)["key"]
-        yield Plane(settings=settings, url=where["url"], operator=operator, key=key)
+        yield Plane(
+            settings=settings, url=where["url"], operator=operator, operator_key=operator_key, key=key
+        )
     finally:
         if (data / "instance.json").exists():
             _controlplane("down", data)
