@@ -46,6 +46,7 @@ def run(running: Running, plan: Sequence[Round], *, seed: int, say: Callable[[st
             say(
                 f"round {round_.number:3d}  seed {seed}  {round_!s:<52} back after {done.back_s:5.1f} s"
                 f"  {len(traffic.record.decisions()):7d} decisions  {sum(done.failures.values()):4d} unanswered"
+                f"  {done.failures.get('0 ReadTimeout', 0):2d} of them far past their deadline"
             )
     finally:
         traffic.stop()
