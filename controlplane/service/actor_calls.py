@@ -13,10 +13,31 @@ from controlplane.errors import UnavailableError
 log = logging.getLogger(__name__)
 
 MANAGEMENT_TIMEOUT_S = 15.0
+NODE_LOST = "node_lost"
+
+_away: dict[str, str] = {}
+
+
+def note_away(owners: dict[str, str]) -> None:
+    """These owners went away with their nodes: until told otherwise, whoever asks for one is refused at once.
+
+    Args:
+        owners: name of each, and its node's.
+    """
+    global _away
+    _away = owners
 
 
 async def call_actor(name: str, method: str, *arguments: Any, timeout_s: float = MANAGEMENT_TIMEOUT_S) -> Any:
-    """Call a method of a named actor; see `actors.handles.ask`. What failed inside is logged, not told."""
+    """Call a method of a named actor; see `actors.handles.ask`. What failed inside is logged, not told.
+
+    Raises: what `ask` raises; UnavailableError `node_lost`: see `note_away`.
+    """
+    if name in _away:
+        raise UnavailableError(
+            f"`{name}` lives on the node `{_away[name]}`, which is lost now; it decides again once that is back",
+            code=NODE_LOST,
+        )
     try:
         return await ask(name, method, *arguments, timeout_s=timeout_s)
     except UnavailableError as error:

@@ -11,9 +11,9 @@ import orjson
 
 from actors.placement import EVIDENCE_WRITER, host_name
 from controlplane.errors import GovernanceError
-from controlplane.lifecycle.readiness import SILENT
 from controlplane.service.actor_calls import call_actor
 from controlplane.service.authentication import Authenticator
+from controlplane.service.away import watch_nodes
 from controlplane.service.bundles import BundleCache
 from controlplane.service.decisions import DecisionDoor
 from controlplane.service.fleet import Fleet
@@ -24,7 +24,6 @@ from controlplane.service.management.keys import KeyDoors
 from controlplane.service.management.outcomes import OutcomeDoors
 from controlplane.service.management.sessions import SessionDoors
 from controlplane.service.management.status import StatusDoor
-from controlplane.service.nodes import present_nodes
 from controlplane.service.owners import Owners
 from controlplane.service.routing import DECIDING, Call, Reply, Route, Router
 from controlplane.wire import authzen
@@ -35,8 +34,6 @@ _READINESS_KEPT_S = 0.5
 _PATIENCE_S = 1.0
 # One with policies that this version compiles to something else denies, but lets an operator activate them anew.
 _ABLE = frozenset({"ready", "bundle_mismatch"})
-# Where a silent host's node went away, only the node's return helps.
-NODE_LOST = "node_lost"
 
 
 class Application:
@@ -107,9 +104,6 @@ class Application:
         names = [host_name(index) for index in range(self._fleet.hosts)]
         hosts = dict(await asyncio.gather(*(_state_of(name) for name in (*names, EVIDENCE_WRITER))))
         landing = hosts.pop(EVIDENCE_WRITER)
-        elsewhere = {host_name(i) for i in range(self._fleet.hosts) if self._is_elsewhere(i)}
-        if any(hosts[name] in SILENT for name in elsewhere):
-            hosts |= await self._lost_with_their_nodes()
         states = set(hosts.values())
         reason = None if self._fleet.fresh() else "lease_expired"
         ready = reason is None and bool(states & _ABLE)
@@ -122,20 +116,14 @@ class Application:
         }
         return Reply(body=orjson.dumps(body), status=200 if ready else 503)
 
-    def _is_elsewhere(self, index: int) -> bool:
-        return self._owners.place_of(index) != self._owners.places[0]
-
-    async def _lost_with_their_nodes(self) -> dict[str, str]:
-        present = await asyncio.to_thread(present_nodes)
-        indexes = range(self._fleet.hosts)
-        return {host_name(i): NODE_LOST for i in indexes if self._owners.place_of(i).node not in present}
-
     async def metadata(self, headers: dict[bytes, bytes]) -> Reply:
         return Reply(body=orjson.dumps(authzen.metadata(self._base_url)))
 
     async def _start(self) -> None:
         await self._fleet.refresh()
-        self._background.append(asyncio.get_running_loop().create_task(self._fleet.run()))
+        loop = asyncio.get_running_loop()
+        self._background.append(loop.create_task(self._fleet.run()))
+        self._background.append(loop.create_task(watch_nodes(self._owners, self._fleet)))
 
 
 async def _state_of(name: str) -> tuple[str, str]:

@@ -22,6 +22,7 @@ from actors.placement import (
 )
 from actors.world import monotonic_s
 from controlplane.errors import UnavailableError
+from controlplane.service.actor_calls import NODE_LOST
 from controlplane.service.nodes import present_nodes
 
 _DETACHED: dict[str, Any] = {
@@ -88,7 +89,7 @@ class Owners:
         if node not in await asyncio.to_thread(present_nodes):
             raise UnavailableError(
                 f"`{name}` lives on the node `{node}`, which is not in the cluster now; it decides once that is back",
-                code="node_lost",
+                code=NODE_LOST,
             )
         deadline_s = monotonic_s() + _DEDICATED_TIMEOUT_S
         while not (status := await asyncio.wait_for(handle.status.remote(), _DEDICATED_TIMEOUT_S))["ready"]:

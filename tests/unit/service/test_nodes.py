@@ -10,7 +10,9 @@ import pytest
 
 from actors.journal_folder import Place
 from controlplane.errors import UnavailableError
-from controlplane.service import nodes, owners
+from controlplane.service import actor_calls, nodes, owners
+from controlplane.service.away import owners_away
+from controlplane.service.fleet import Fleet
 from controlplane.service.nodes import claim_places, places_of, present_nodes, unclaimed
 from controlplane.service.owners import Owners
 from controlplane.settings import Settings
@@ -67,6 +69,35 @@ def test_a_node_is_claimed_once_and_may_be_away_later(
     assert [place.node for place in first] == ["a", "b"]
     # The head's folder is marked by the head itself.
     assert (settings.journals / "node-a.json").exists()
+
+
+def test_the_owners_of_a_lost_node_are_known_dedicated_ones_too(settings: Settings) -> None:
+    fleet = Fleet(5)
+    entries = [{"name": f"agent-{n}", "ordinal": n} for n in (4096, 4097)]
+    fleet.directory.apply(1, (None, 0), [("dedicated", e["name"], e) for e in entries], sent_s=0)
+    assert owners_away(make(), fleet, {"a", "b", "c"}) == {}
+    assert owners_away(make(), fleet, {"a"}) == dict.fromkeys(["host-001", "host-003", "agent-4097"], "b")
+
+
+def test_who_asks_for_an_owner_of_a_lost_node_is_refused_before_ray_is_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+
+    async def answer(name: str, *_: Any, **__: Any) -> str:
+        asked.append(name)
+        return "answered"
+
+    monkeypatch.setattr(actor_calls, "ask", answer)
+    monkeypatch.setattr(actor_calls, "_away", {})
+    actor_calls.note_away({"host-001": "b"})
+    with pytest.raises(UnavailableError, match=r"`host-001` lives on the node `b`, which is lost") as refused:
+        asyncio.run(actor_calls.call_actor("host-001", "decide"))
+    assert refused.value.code == "node_lost"
+    assert asyncio.run(actor_calls.call_actor("host-000", "decide")) == "answered"
+    actor_calls.note_away({})
+    assert asyncio.run(actor_calls.call_actor("host-001", "decide")) == "answered"
+    assert asked == ["host-000", "host-001"]
 
 
 class FakeRay:
