@@ -95,6 +95,10 @@ def _decide_a_key_twice(record: Record, rows: list[Row]) -> None:
     rows.append(row_of(replace(told(0), id="d-9"), 4))
 
 
+def _decide_a_request_twice(record: Record, rows: list[Row]) -> None:
+    rows.append(row_of(replace(told(2), id="d-9"), 4))
+
+
 def _answer_a_key_twice(record: Record, rows: list[Row]) -> None:
     again = replace(told(0, key="k"), id="d-9")
     record.add(again)
@@ -127,6 +131,7 @@ def _report_what_nobody_reported(record: Record, rows: list[Row]) -> None:
         (change(0, agent_id="b"), "the table says"),
         (change(0, bundle_hash="sha256:c"), "the table says"),
         (_decide_a_key_twice, "has 2 decisions in the table"),
+        (_decide_a_request_twice, "`call-2` was decided more than once"),
         (_answer_a_key_twice, "answered with several decisions"),
         (_permit_what_the_policy_denies, "permitted though the policy denies it"),
         (_report_an_outcome_twice, "more than once"),

@@ -110,10 +110,9 @@ def _one_decision_a_key(record: Record, decided: list[dict[str, Any]]) -> int:
         assert len(bound) <= 1, f"key `{key}` was answered with several decisions: {told}"
         kept = rows.get(told[0].call, [])
         assert len(kept) <= 1, f"key `{key}` has {len(kept)} decisions in the table: {kept}"
-    # Keys that nobody got an answer for, too.
+    # Keys that nobody got an answer for, too; and without a key, nobody on the way sends a request again.
     for answer in record.since(0):
-        if answer.key is not None:
-            assert len(rows.get(answer.call, [])) <= 1, f"key `{answer.key}` was decided more than once"
+        assert len(rows.get(answer.call, [])) <= 1, f"`{answer.call}` was decided more than once: {answer}"
     return len(answers)
 
 
