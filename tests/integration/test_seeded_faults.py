@@ -19,7 +19,8 @@ pytestmark = pytest.mark.ray
 def test_whatever_is_killed_or_stopped_clients_and_table_agree_and_traffic_goes_on(tmp_path: Path) -> None:
     seed = int(os.environ.get("SEED", "1"))
     with brought_up(tmp_path / "cp") as running:
-        result = run(running, short_plan(seed), seed=seed, say=print)
+        repeat = f"SEED={seed} python -m pytest tests/integration/test_seeded_faults.py"
+        result = run(running, short_plan(seed), seed=seed, repeat=repeat, say=print)
     print(*summary(result), sep="\n")
     assert result.compared.decisions > 500
     assert 0 < result.compared.permits < result.compared.decisions

@@ -30,8 +30,9 @@ def main() -> int:
     data = Path(folder) / "cp"
     say(f"bringing a control plane up in {data}; it stays there if a round fails")
     with brought_up(data) as running:
-        plan = long_plan(arguments.seed, arguments.rounds)
-        result = run(running, plan, seed=arguments.seed, say=say)
+        seed, rounds = arguments.seed, arguments.rounds
+        repeat = f"make faults ROUNDS={rounds} SEED={seed}"
+        result = run(running, long_plan(seed, rounds), seed=seed, repeat=repeat, say=say)
     left = processes.ours(running.settings)
     assert not left, f"processes are left: {left}"
     for line in summary(result):

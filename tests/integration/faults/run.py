@@ -24,9 +24,14 @@ class Result:
     failures: dict[str, int]
 
 
-def run(running: Running, plan: Sequence[Round], *, seed: int, say: Callable[[str], None]) -> Result:
+def run(
+    running: Running, plan: Sequence[Round], *, seed: int, repeat: str, say: Callable[[str], None]
+) -> Result:
     """Play a plan in the middle of traffic and compare everything at the end.
 
+    Args:
+        seed: of the plan; the clients draw from it, too.
+        repeat: the command that plays this plan again.
     Raises: AssertionError: names the round, its seed, and how to repeat it.
     """
     traffic = Traffic(running, register(running), seed)
@@ -39,8 +44,7 @@ def run(running: Running, plan: Sequence[Round], *, seed: int, say: Callable[[st
                 done = rounds.play(round_)
             except AssertionError as error:
                 raise AssertionError(
-                    f"round {round_.number} of seed {seed} ({round_}): {error}\n"
-                    f"repeat with: make faults ROUNDS={round_.number} SEED={seed}"
+                    f"round {round_.number} of seed {seed} ({round_}): {error}\nrepeat with: {repeat}"
                 ) from error
             played.append(done)
             say(
