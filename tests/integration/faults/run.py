@@ -55,7 +55,12 @@ def run(
     finally:
         traffic.stop()
     running.wait_until_landed(timeout_s=60)
-    compared = against_table.compare(traffic.record, against_table.rows_of(running))
+    try:
+        compared = against_table.compare(traffic.record, against_table.rows_of(running))
+    except AssertionError as error:
+        raise AssertionError(
+            f"after the last round of seed {seed}: {error}\nrepeat with: {repeat}"
+        ) from error
     return Result(played=played, compared=compared, failures=dict(traffic.record.failures()))
 
 
