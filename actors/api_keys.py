@@ -43,6 +43,7 @@ class Caller:
         agents: globs over ids of agents that it may speak for.
         subjects: ``type:glob`` of other subjects that it may speak for; the type ends at the first colon and is
             compared whole, so a type with a colon in it is spoken for by operators alone.
+        rate_per_s: requests a second that it may make; 0 = no limit, None = what the deployment says.
     """
 
     key_id: str
@@ -51,6 +52,7 @@ class Caller:
     agents: tuple[str, ...]
     subjects: tuple[str, ...]
     grants: frozenset[str]
+    rate_per_s: int | None = None
 
     @classmethod
     def of(cls, identity: str, entry: dict[str, Any]) -> Caller:
@@ -61,6 +63,7 @@ class Caller:
             agents=tuple(entry["agents"]),
             subjects=tuple(entry["subjects"]),
             grants=frozenset(entry["grants"]),
+            rate_per_s=entry.get("rate_per_s"),
         )
 
     def may_speak_for(self, subject_type: str, subject_id: str) -> bool:

@@ -7,6 +7,7 @@ which is how the fleet keeps its leased copies (see `actors.directory`).
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,8 @@ CREATE TABLE IF NOT EXISTS bundles (
     created_us INTEGER NOT NULL) WITHOUT ROWID;
 """
 
+_SUMMARIES_REMEMBERED = 10_000
+
 # What replicas and hosts hold a copy of. The index of agents is not among it: it is as large as the fleet.
 _LEASED = ("key", "principal", "dedicated")
 
@@ -52,6 +55,7 @@ class Control:
             wall_us=world.wall_us(),
             monotonic_us=world.monotonic_us(),
         )
+        self._summaries_seen: deque[str] = deque(maxlen=_SUMMARIES_REMEMBERED)
 
     # -- leases ------------------------------------------------------------------------------------------------
 
@@ -81,6 +85,7 @@ class Control:
         note: str,
         expires_in_s: int | None,
         by: str,
+        rate_per_s: int | None = None,
     ) -> dict[str, Any]:
         """Create an API key. Returns the entry without its hash, and ``key``: the secret, which is kept nowhere."""
         identity, key = api_keys.mint(self.world.random_bytes)
@@ -92,6 +97,7 @@ class Control:
             "subjects": subjects,
             "grants": grants,
             "note": note,
+            "rate_per_s": rate_per_s,
             "hash": api_keys.hash_of(key),
             "created_us": now_us,
             "expires_us": None if expires_in_s is None else now_us + expires_in_s * 1_000_000,
@@ -103,6 +109,7 @@ class Control:
             "agents": agents,
             "subjects": subjects,
             "grants": grants,
+            "rate_per_s": rate_per_s,
             "by": by,
         }
         with self._change("key_created", tenant, details, now_us) as step:
@@ -150,6 +157,33 @@ class Control:
             with self._change("key_revoked", tenant, {"key": identity, "by": by}, now_us) as step:
                 self._put(step, "key", identity, entry)
         return {"id": identity, **_public_key(entry)}
+
+    def record_refusals(self, *, summaries: list[dict[str, Any]]) -> int:
+        """One evidence row for each key and minute in which a replica refused it for asking too often.
+
+        Args:
+            summaries: what to say of each: ``tenant``, ``id`` (the replica's, so that one that is sent twice counts
+                once) and ``details``.
+        Returns: how many were new.
+        """
+        fresh = [one for one in summaries if one["id"] not in self._summaries_seen]
+        if not fresh:
+            return 0
+        now_us = self._now_us()
+        with self.journal.transaction() as step:
+            for one in fresh:
+                step.append(
+                    evidence_rows.event(
+                        event_id=self._event_id(now_us),
+                        event_type="rate_limited",
+                        time_us=now_us,
+                        tenant=one["tenant"],
+                        details=one["details"],
+                    )
+                )
+            step.set_meta("event_time_us", now_us)
+        self._summaries_seen.extend(one["id"] for one in fresh)
+        return len(fresh)
 
     def keys(self, tenant: str) -> list[dict[str, Any]]:
         return [
@@ -301,14 +335,17 @@ class Control:
     def _now_us(self) -> int:
         return self._clock.read(wall_us=self.world.wall_us(), monotonic_us=self.world.monotonic_us()).us
 
+    def _event_id(self, now_us: int) -> str:
+        random = int.from_bytes(self.world.random_bytes(6), "big")
+        return decision_id(now_us=now_us, ordinal=CONTROL_ORDINAL, random=random)
+
     @contextmanager
     def _change(
         self, event_type: str, tenant: str, details: dict[str, Any], now_us: int, bundle: str | None = None
     ) -> Iterator[Transaction]:
         """One transaction that raises the revision and leaves one evidence row."""
-        random = int.from_bytes(self.world.random_bytes(6), "big")
         row = evidence_rows.event(
-            event_id=decision_id(now_us=now_us, ordinal=CONTROL_ORDINAL, random=random),
+            event_id=self._event_id(now_us),
             event_type=event_type,
             time_us=now_us,
             tenant=tenant,

@@ -167,6 +167,7 @@ _CALLABLE = frozenset(
     {
         "create_key",
         "ensure_operator_key",
+        "record_refusals",
         "revoke_key",
         "keys",
         "set_principal",

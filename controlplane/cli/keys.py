@@ -51,6 +51,13 @@ def create(
         str | None,
         typer.Option(metavar="DURATION", help="How long it is good: 30m, 12h, 90d. [default: for ever]"),
     ] = None,
+    rate: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Requests a second that it may make; 0 = no limit. [default: what `up --key-rate` says]",
+        ),
+    ] = None,
     data: DataOption = None,
     url: UrlOption = None,
     key: KeyOption = None,
@@ -70,6 +77,8 @@ def create(
         "expires_in_s": None if expires is None else _seconds(expires),
     }
     body |= {name: value for name, value in optional.items() if value}
+    if rate is not None:
+        body["rate_per_s"] = rate
     with connect(data, url, key) as client:
         created = client.request("POST", "/v1/keys", body)
     # The key alone on stdout, so that KEY=$(controlplane keys create …) works; what it is on stderr.
@@ -94,11 +103,12 @@ def list_keys(
             entry.get("grants"),
             entry.get("created_at"),
             "revoked" if entry.get("revoked_at") else entry.get("expires_at") or "never",
+            "" if entry.get("rate_per_s") is None else f"{entry['rate_per_s']}/s",
             entry.get("note"),
         )
         for entry in answer["keys"]
     ]
-    columns = ("id", "role", "speaks for", "grants", "created", "ends", "note")
+    columns = ("id", "role", "speaks for", "grants", "created", "ends", "rate", "note")
     show(as_json, answer, lambda console: table(console, columns, rows, empty="no keys"))
 
 

@@ -39,6 +39,18 @@ def up(
             min=1, max=MAX_HOSTS, help="How many actors share the agents; fixed once created. [default: 2]"
         ),
     ] = None,
+    key_rate: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Requests a second that a key may make; 0 = no limit; remembered. [default: 10000]"
+        ),
+    ] = None,
+    agent_rate: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Decisions a second that an agent may get; 0 = no limit; remembered. [default: 1000]"
+        ),
+    ] = None,
     foreground: Annotated[
         bool,
         typer.Option(
@@ -58,7 +70,14 @@ def up(
     """
     from controlplane.lifecycle.up import Request, bring_up, run_in_foreground
 
-    request = Request(data=data or default_data(os.environ), host=host, port=port, hosts=hosts)
+    request = Request(
+        data=data or default_data(os.environ),
+        host=host,
+        port=port,
+        hosts=hosts,
+        key_rate=key_rate,
+        agent_rate=agent_rate,
+    )
     if foreground:
         run_in_foreground(request)
         return

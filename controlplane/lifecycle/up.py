@@ -17,6 +17,7 @@ from controlplane.lifecycle.environment import supervisor_environment
 from controlplane.lifecycle.ports import any_free
 from controlplane.lifecycle.run_state import RunState, Stage
 from controlplane.lifecycle.supervisor_lock import hold
+from controlplane.limits import Limits
 from controlplane.settings import DEFAULT_HOST, DEFAULT_PORT, Settings
 
 UP_TIMEOUT_S = 300.0
@@ -30,12 +31,15 @@ class Request:
     Args:
         port: 0 = any free one.
         hosts: only when the data directory is new.
+        key_rate, agent_rate: see `Limits`; kept in the data directory.
     """
 
     data: Path
     host: str | None = None
     port: int | None = None
     hosts: int | None = None
+    key_rate: int | None = None
+    agent_rate: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +58,7 @@ def settle(request: Request) -> Settings:
 
     What runs keeps its address, also after its supervisor died; asking for another is refused.
 
-    Raises: DataDirectoryError; ConflictError: it runs at another address.
+    Raises: DataDirectoryError; LimitsError; ConflictError: it runs at another address, or with other limits.
     """
     settings = Settings.create_or_open(request.data, hosts=request.hosts)
     running = RunState.read(settings.run_state)
@@ -64,6 +68,7 @@ def settle(request: Request) -> Settings:
         and (running.head is None or not running.head.process())
     ):
         running = None
+    _set_limits(request, settings, running=running is not None)
     if running is not None:
         asked = (request.host or running.host, request.port or running.port)
         if asked != (running.host, running.port):
@@ -77,6 +82,24 @@ def settle(request: Request) -> Settings:
     host = request.host or DEFAULT_HOST
     port = request.port if request.port is not None else DEFAULT_PORT
     return replace(settings, host=host, port=port or any_free(host))
+
+
+def _set_limits(request: Request, settings: Settings, *, running: bool) -> None:
+    current = Limits.read(settings.limits)
+    asked = Limits(
+        key_per_s=current.key_per_s if request.key_rate is None else request.key_rate,
+        agent_per_s=current.agent_per_s if request.agent_rate is None else request.agent_rate,
+    )
+    if asked == current:
+        return
+    if running:
+        raise ConflictError(
+            f"the control plane of `{settings.data}` runs with {current.key_per_s}/s for a key and "
+            f"{current.agent_per_s}/s for an agent; to change that run "
+            f"`controlplane down --data {settings.data}` first",
+            code="runs_with_other_limits",
+        )
+    asked.write(settings.limits)
 
 
 def bring_up(request: Request, *, progress: Callable[[RunState], None]) -> Running:

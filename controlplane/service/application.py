@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,8 @@ import orjson
 
 from actors.placement import EVIDENCE_WRITER, host_name
 from controlplane.errors import GovernanceError
-from controlplane.service.actor_calls import call_actor
+from controlplane.limits import Limits
+from controlplane.service.actor_calls import call_actor, call_control
 from controlplane.service.authentication import Authenticator
 from controlplane.service.away import watch_nodes
 from controlplane.service.bundles import BundleCache
@@ -25,11 +28,16 @@ from controlplane.service.management.outcomes import OutcomeDoors
 from controlplane.service.management.sessions import SessionDoors
 from controlplane.service.management.status import StatusDoor
 from controlplane.service.owners import Owners
+from controlplane.service.rate_limits import RateLimiter
 from controlplane.service.routing import DECIDING, Call, Reply, Route, Router
 from controlplane.wire import authzen
 from controlplane.wire.authzen import EvaluationRequest
 
+log = logging.getLogger(__name__)
+
 _READINESS_KEPT_S = 0.5
+# How soon after its end a minute's refusals stand in evidence.
+_REFUSALS_S = 5.0
 # Less than whoever asks us waits (the supervisor: 2 s): an actor that hangs must not make the service look silent.
 _PATIENCE_S = 1.0
 # One with policies that this version compiles to something else denies, but lets an operator activate them anew.
@@ -39,13 +47,17 @@ _ABLE = frozenset({"ready", "bundle_mismatch"})
 class Application:
     """Everything one replica holds. Stateless but for caches: any replica can answer any request."""
 
-    def __init__(self, owners: Owners, *, digest_key: bytes, base_url: str) -> None:
+    def __init__(
+        self, owners: Owners, *, digest_key: bytes, base_url: str, limits: Limits | None = None
+    ) -> None:
+        self._limiter = RateLimiter(limits or Limits())
         self._fleet = Fleet(owners.hosts)
         self._owners = owners
         self._bundles = BundleCache()
         self._door = DecisionDoor(
             self._fleet,
             self._bundles,
+            self._limiter,
             digest_key=digest_key,
             channels=Path(owners.channels) if owners.channels else None,
         )
@@ -70,7 +82,9 @@ class Application:
                 "/readyz": self.readiness,
                 "/.well-known/authzen-configuration": self.metadata,
             },
+            self._limiter,
             self._start,
+            self._stop,
         )
 
     async def evaluation(self, call: Call) -> Reply:
@@ -124,6 +138,27 @@ class Application:
         loop = asyncio.get_running_loop()
         self._background.append(loop.create_task(self._fleet.run()))
         self._background.append(loop.create_task(watch_nodes(self._owners, self._fleet)))
+        self._background.append(loop.create_task(self._keep_record_of_refusals()))
+
+    async def _stop(self) -> None:
+        await record_refusals(self._limiter, before_us=sys.maxsize)
+
+    async def _keep_record_of_refusals(self) -> None:
+        while True:
+            await asyncio.sleep(_REFUSALS_S)
+            await record_refusals(self._limiter, before_us=time.time_ns() // 1000)
+
+
+async def record_refusals(limiter: RateLimiter, *, before_us: int) -> None:
+    """Have the control store put into evidence what was refused in the minutes that are over."""
+    summaries = limiter.summaries(before_us=before_us)
+    if not summaries:
+        return
+    try:
+        await call_control("record_refusals", summaries=[one.to_json() for one in summaries])
+    except GovernanceError as error:
+        log.warning("what was refused for asking too often is not in evidence yet: %s", error.message)
+        limiter.put_back(summaries)
 
 
 async def _state_of(name: str) -> tuple[str, str]:

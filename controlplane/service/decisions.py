@@ -20,6 +20,7 @@ from controlplane.service.explanations import explanation
 from controlplane.service.fleet import Fleet
 from controlplane.service.lanes import Lanes
 from controlplane.service.problems import status_of
+from controlplane.service.rate_limits import RateLimiter
 from controlplane.service.subjects import KnownSubjects
 from controlplane.wire import authzen
 from controlplane.wire.authzen import BatchRequest, EvaluationRequest, ItemError, Semantic
@@ -52,9 +53,16 @@ class DecisionDoor:
     """
 
     def __init__(
-        self, fleet: Fleet, bundles: BundleCache, *, digest_key: bytes, channels: Path | None = None
+        self,
+        fleet: Fleet,
+        bundles: BundleCache,
+        limiter: RateLimiter,
+        *,
+        digest_key: bytes,
+        channels: Path | None = None,
     ) -> None:
         self._fleet = fleet
+        self._limiter = limiter
         self._bundles = bundles
         self._lanes = Lanes(channels)
         self._subjects = KnownSubjects()
@@ -69,13 +77,21 @@ class DecisionDoor:
         Raises: ForbiddenError, ConflictError, OverloadedError, UnavailableError; the caller is denied by each.
         """
         refuse_foreign(caller, request.subject_type, request.subject_id)
+        too_fast = self._limiter.charge_agent(caller, request.subject_type, request.subject_id)
+        if too_fast is not None:
+            raise too_fast
         (answer,) = await self._decide(caller, [request], None, deadline_us)
         if isinstance(answer, GovernanceError):
             raise answer
         return answer.body
 
     async def evaluations(self, caller: Caller, batch: BatchRequest, deadline_us: int) -> bytes:
-        """Answer a batch. An item that cannot be evaluated is a deny that says why; the others go on."""
+        """Answer a batch, which costs its key as many requests as it has items.
+
+        An item that cannot be evaluated is a deny that says why; the others go on.
+        """
+        if len(batch.items) > 1:
+            self._limiter.charge(caller, len(batch.items) - 1)
         items = [self._checked(caller, item) for item in batch.items]
         if batch.semantic is Semantic.EXECUTE_ALL:
             answers = await self._all(caller, items, deadline_us)
@@ -89,6 +105,9 @@ class DecisionDoor:
                 refuse_foreign(caller, item.subject_type, item.subject_id)
             except ForbiddenError as error:
                 return ItemError(status=403, code=error.code, message=error.message)
+            too_fast = self._limiter.charge_agent(caller, item.subject_type, item.subject_id)
+            if too_fast is not None:
+                return ItemError(status=429, code=too_fast.code, message=too_fast.message)
         return item
 
     async def _all(

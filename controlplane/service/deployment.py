@@ -28,6 +28,7 @@ from actors.placement import (
 from controlplane.errors import UnavailableError
 from controlplane.lifecycle.loopback_replica import keep_on_loopback
 from controlplane.lifecycle.readiness import Readiness, ask
+from controlplane.limits import Limits
 from controlplane.service.application import Application
 from controlplane.service.ingress import Ingress
 from controlplane.service.nodes import claim_places, places_of, present_nodes
@@ -63,6 +64,7 @@ class DecisionService:
             owners_of(settings),
             digest_key=Secrets.read(settings.secrets).digest_key,
             base_url=settings.url,
+            limits=Limits.read(settings.limits),
         )
         return application.ingress
 

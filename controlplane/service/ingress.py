@@ -12,10 +12,12 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import parse_qsl
 
+from actors.api_keys import Caller
 from controlplane.errors import GovernanceError, InputError, TooLargeError, UnavailableError
 from controlplane.service.authentication import Authenticator
 from controlplane.service.authorization import refuse_role
 from controlplane.service.problems import problem, status_of
+from controlplane.service.rate_limits import RateLimiter
 from controlplane.service.routing import Call, Reply, Router
 from controlplane.wire import json_input
 
@@ -42,7 +44,9 @@ class Ingress:
     Args:
         router: the doors behind authentication.
         public: doors without a key, by path (GET only): health, readiness, metadata.
+        limiter: who has asked for too much.
         startup: run once before the first request; background work is started here.
+        shutdown: run once after the last.
     """
 
     def __init__(
@@ -50,12 +54,16 @@ class Ingress:
         router: Router,
         authenticator: Authenticator,
         public: dict[str, PublicDoor],
+        limiter: RateLimiter,
         startup: Callable[[], Awaitable[None]],
+        shutdown: Callable[[], Awaitable[None]],
     ) -> None:
         self._router = router
         self._authenticator = authenticator
         self._public = public
+        self._limiter = limiter
         self._startup = startup
+        self._shutdown = shutdown
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -67,12 +75,14 @@ class Ingress:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers: dict[bytes, bytes] = dict(scope["headers"])
+        retry_after_s: object = 1
         try:
             reply = await self._answer(scope, headers, receive)
         except ClientGoneError:
             return
         except GovernanceError as error:
             reply = Reply(body=problem(error), status=status_of(error))
+            retry_after_s = error.fields.get("retry_after_s", retry_after_s)
         except Exception:
             # INVARIANT (fail closed): what nobody foresaw is a 503, which every client treats as a deny.
             log.exception("a request failed")
@@ -85,7 +95,7 @@ class Ingress:
         if reply.status == 401:
             answered.append((b"www-authenticate", b'Bearer realm="controlplane"'))
         elif reply.status in (429, 503):
-            answered.append((b"retry-after", b"1"))
+            answered.append((b"retry-after", str(retry_after_s).encode()))
         await send({"type": "http.response.start", "status": reply.status, "headers": answered})
         await send({"type": "http.response.body", "body": reply.body})
 
@@ -98,7 +108,17 @@ class Ingress:
         authorization = headers.get(b"authorization")
         key = authorization.decode("latin-1") if authorization else None
         caller = await self._authenticator.caller(key)
-        route, matched = self._router.find(method, path)
+        self._limiter.enter(caller)
+        try:
+            return await self._authenticated(caller, key, scope, headers, receive)
+        finally:
+            self._limiter.leave(caller)
+
+    async def _authenticated(
+        self, caller: Caller, key: str | None, scope: Scope, headers: dict[bytes, bytes], receive: Receive
+    ) -> Reply:
+        method = scope["method"]
+        route, matched = self._router.find(method, scope["path"])
         refuse_role(route, caller)
         deadline_us = _deadline_us(headers)
         body: dict[str, Any] = {}
@@ -123,6 +143,7 @@ class Ingress:
                 await self._startup()
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
+                await self._shutdown()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 

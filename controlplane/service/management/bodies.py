@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 
 from controlplane.errors import InputError
+from controlplane.limits import MAX_RATE_PER_S
 from controlplane.wire.authzen import ID_PATTERN
 
 Id = Annotated[str, StringConstraints(pattern=f"^{ID_PATTERN}$")]
@@ -31,6 +32,7 @@ class NewKey(_Body):
     grants: list[Literal["workflows", "witness"]] = Field(default_factory=list)
     note: Text = ""
     expires_in_s: int | None = Field(default=None, ge=1, le=10 * 366 * 86_400)
+    rate_per_s: int | None = Field(default=None, ge=0, le=MAX_RATE_PER_S)
 
 
 class _Attributed(_Body):

@@ -52,6 +52,7 @@ class KeyDoors:
             grants=list(body.grants),
             note=body.note,
             expires_in_s=body.expires_in_s,
+            rate_per_s=body.rate_per_s,
             by=call.caller.key_id,
         )
         return json_reply(_key_shown(created), 201)

@@ -11,7 +11,9 @@ import pytest
 
 from actors.api_keys import Caller
 from controlplane.errors import ConflictError, UnauthenticatedError
+from controlplane.limits import Limits
 from controlplane.service.ingress import Ingress
+from controlplane.service.rate_limits import RateLimiter
 from controlplane.service.routing import Call, Reply, Route, Router
 
 
@@ -55,6 +57,7 @@ def call(
     *,
     key: str | None = "good",
     headers: dict[str, str] | None = None,
+    limiter: RateLimiter | None = None,
 ) -> tuple[int, dict[str, Any], dict[str, str]]:
     """Send one request through the ASGI application: (status, body, headers)."""
     sent: list[MutableMapping[str, Any]] = []
@@ -70,7 +73,8 @@ def call(
 
     async def startup() -> None: ...
 
-    application = Ingress(Router(ROUTES), FixedCaller(), {}, startup)  # type: ignore[arg-type]
+    limiter = limiter or RateLimiter(Limits())
+    application = Ingress(Router(ROUTES), FixedCaller(), {}, limiter, startup, startup)  # type: ignore[arg-type]
     scope = {
         "type": "http",
         "method": method,
@@ -81,6 +85,22 @@ def call(
     asyncio.run(application(scope, receive, send))
     answered = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
     return sent[0]["status"], json.loads(sent[1]["body"]), answered
+
+
+def test_whoever_asks_too_often_is_told_when_to_come_back_and_nothing_is_read() -> None:
+    limiter = RateLimiter(Limits(key_per_s=1))
+    answers = [call("POST", "/echo", b"no json at all", limiter=limiter) for _ in range(4)]
+    assert [status for status, _, _ in answers] == [400, 400, 429, 429]
+    _, body, headers = answers[-1]
+    assert body["error"]["code"] == "rate_limited"
+    assert headers["retry-after"] == "1"
+
+
+def test_a_request_that_is_answered_is_on_its_way_no_more() -> None:
+    limiter = RateLimiter(Limits(key_per_s=0))
+    for method, path in (("POST", "/echo"), ("GET", "/broken"), ("GET", "/conflict"), ("GET", "/nowhere")):
+        call(method, path, b"{}", limiter=limiter)
+    assert limiter._in_flight == {}
 
 
 def test_a_body_in_many_parts_reaches_its_door_whole() -> None:

@@ -1,0 +1,58 @@
+"""How much a deployment lets one key and one agent ask for: DATA/limits.json, written by `controlplane up`."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from controlplane.errors import GovernanceError
+
+MAX_RATE_PER_S = 1_000_000
+
+
+class LimitsError(GovernanceError):
+    """The limits are not what they have to be; `path` names the file if it is the file's fault."""
+
+    code = "invalid_limits"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Requests a second; 0 = no limit. Generous by default: they stop what has gone mad, not what works hard.
+
+    Attributes:
+        key_per_s: of a key that has no rate of its own; an `evaluations` call counts for each of its items.
+        agent_per_s: decisions of one agent, whichever keys ask for it.
+    """
+
+    key_per_s: int = 10_000
+    agent_per_s: int = 1_000
+
+    def __post_init__(self) -> None:
+        for name in ("key_per_s", "agent_per_s"):
+            rate = getattr(self, name)
+            if type(rate) is not int or not 0 <= rate <= MAX_RATE_PER_S:
+                raise LimitsError(f"`{name}` must be a whole number from 0 (no limit) to {MAX_RATE_PER_S}")
+
+    @classmethod
+    def read(cls, path: Path) -> Limits:
+        """The limits in a file; the defaults where there is none. Raises: LimitsError."""
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            return cls(**found)
+        except FileNotFoundError:
+            return cls()
+        except LimitsError as error:
+            raise LimitsError(f"`{path}`: {error.message}", path=str(path)) from None
+        except (OSError, ValueError, TypeError) as error:
+            raise LimitsError(
+                f"cannot read `{path}`: {error}; remove it to get the defaults", path=str(path)
+            ) from None
+
+    def write(self, path: Path) -> None:
+        """Replace the file, whole or not at all."""
+        draft = path.with_suffix(".draft")
+        draft.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+        os.replace(draft, path)  # noqa: PTH105 - says that it replaces
