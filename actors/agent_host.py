@@ -17,6 +17,7 @@ from typing import Any
 from actors import deciding, outcomes, registration, sessions
 from actors.active_bundle import ActiveBundle
 from actors.agent_journal import forget_what_is_over, open_agent_journal
+from actors.bounds import EVIDENCE_BACKLOG
 from actors.channel import channel_path, private_folder, serve
 from actors.collector import collect_seldom
 from actors.directory import REFRESH_S, Activation, Directory
@@ -24,7 +25,7 @@ from actors.handles import ask
 from actors.journal_folder import Place, refuse_another
 from actors.log_feed import LogFeed
 from actors.messages import Outcome, SessionRequest
-from actors.owner import BundleMismatchError, Owner, OwnerSettings
+from actors.owner import BundleMismatchError, EvidenceBacklogError, Owner, OwnerSettings
 from actors.placement import CONTROL_STORE
 from actors.world import REAL, monotonic_s
 from controlplane.errors import GovernanceError, UnavailableError
@@ -51,6 +52,7 @@ class AgentHost:
         channels: the folder, on each node, for the sockets of its owners; empty = none.
         place: whose folder of journals it must be, see `actors.journal_folder`; None = any.
         awake_limit: how many agents stay in memory.
+        evidence_backlog: see `OwnerSettings`.
     """
 
     def __init__(
@@ -62,10 +64,12 @@ class AgentHost:
         channels: str = "",
         place: tuple[str, str] | None = None,
         awake_limit: int = 2000,
+        evidence_backlog: int = EVIDENCE_BACKLOG,
     ) -> None:
         self._name = name
         self._ordinal = ordinal
         self._awake_limit = awake_limit
+        self._evidence_backlog = evidence_backlog
         self._secrets_file = Path(secrets_file)
         self._channels = Path(channels) if channels else None
         self._listening: Any = None
@@ -173,6 +177,7 @@ class AgentHost:
                 "log": owner.journal.log_id,
                 "epoch": owner.journal.epoch,
                 "pending_rows": owner.journal.pending_count(),
+                "evidence_backlog": self._evidence_backlog,
                 "agents": owner.registered,
                 "awake": owner.awake(),
                 "bundle": owner.activation.digest,
@@ -199,6 +204,8 @@ class AgentHost:
             return self._cannot_open
         if self._feed.trouble is not None:
             return self._feed.trouble
+        if owner.backlogged():
+            return EvidenceBacklogError.code
         if not owner.event_time().certain:
             return "clock_uncertain"
         if not self._directory.fresh(now_s=monotonic_s()):
@@ -231,7 +238,11 @@ class AgentHost:
         # Which journal this is, the evidence writer has to confirm anew.
         self._feed = LogFeed()
         settings = OwnerSettings(
-            name=self._name, ordinal=self._ordinal, session_key=session_key, awake_limit=self._awake_limit
+            name=self._name,
+            ordinal=self._ordinal,
+            session_key=session_key,
+            awake_limit=self._awake_limit,
+            evidence_backlog=self._evidence_backlog,
         )
         # The journal's active digest stands, but only a compiled bundle decides: until then it is `stale_bundle`.
         self._owner = Owner(settings, journal, self._directory, REAL)

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from actors import api_keys, evidence_rows
+from actors.bounds import EVIDENCE_BACKLOG
 from actors.directory import Activation
 from actors.ids import agent_key, decision_id
 from actors.journal import Journal, Transaction
 from actors.owner import Surroundings
 from actors.owner_clock import OwnerClock
 from actors.placement import CONTROL_ORDINAL, FIRST_DEDICATED_ORDINAL, dedicated_name
-from controlplane.errors import ConflictError, NotFoundError
+from controlplane.errors import ConflictError, NotFoundError, UnavailableError
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS entries (
@@ -165,7 +166,12 @@ class Control:
             summaries: what to say of each: ``tenant``, ``id`` (the replica's, so that one that is sent twice counts
                 once) and ``details``.
         Returns: how many were new.
+        Raises: UnavailableError: too much evidence waits to land. What only an operator does is never refused for it.
         """
+        if self.journal.pending_count() >= EVIDENCE_BACKLOG:
+            raise UnavailableError(
+                "too much evidence of the log `control` waits to land", code="evidence_backlog"
+            )
         fresh = [one for one in summaries if one["id"] not in self._summaries_seen]
         if not fresh:
             return 0

@@ -50,12 +50,13 @@ def decide(owner: Owner, digest: str | None, raw: Sequence[tuple[Any, ...]]) -> 
         raw: `DecisionRequest` tuples.
     Returns: ``(BATCH, answers)``, each answer tagged as `actors.messages` says, or ``(STALE_BUNDLE, digest)``.
         Everything DECIDED is durable (but dry runs).
-    Raises: JournalError: nothing was decided; the caller answers nobody with a permission.
+    Raises: JournalError, EvidenceBacklogError: nothing was decided; the caller answers nobody with a permission.
     Cost: one fsync, and about 40 µs an action.
     """
     current = owner.active.digest if owner.active else None
     if digest != owner.activation.digest or digest != current:
         return (STALE_BUNDLE, owner.activation.digest)
+    owner.refuse_backlog()
     requests = [DecisionRequest._make(item) for item in raw]
     answers = _stale_records(owner, requests)
     step = _Step(owner.event_time())

@@ -76,14 +76,18 @@ class Journal:
         log_id: name of its evidence log; stays with the file for good.
         epoch: raised by each opening; a transaction under an older epoch fails.
         next_seq: the sequence number that the next evidence record gets (the first is 0).
+        first_seq: of the oldest evidence record that is not trimmed yet; `next_seq` when there is none.
         fenced: another owner has opened the journal; whoever holds this object must not open it again.
     """
 
-    def __init__(self, connection: sqlite3.Connection, *, log_id: str, epoch: int, next_seq: int) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, *, log_id: str, epoch: int, next_seq: int, first_seq: int
+    ) -> None:
         self._connection: sqlite3.Connection | None = connection
         self.log_id = log_id
         self.epoch = epoch
         self.next_seq = next_seq
+        self.first_seq = first_seq
         self.fenced = False
 
     @classmethod
@@ -107,11 +111,19 @@ class Journal:
             meta = dict(connection.execute("SELECT name, value FROM meta"))
             epoch = int(meta.get("epoch", 0)) + 1
             connection.execute("INSERT OR REPLACE INTO meta VALUES ('epoch', ?)", (epoch,))
+            (oldest,) = connection.execute("SELECT min(seq) FROM evidence").fetchone()
             connection.execute("COMMIT")
             path.chmod(0o600)
         except (sqlite3.Error, OSError) as error:
             raise JournalError(f"cannot open the journal `{path}`: {error}") from error
-        return cls(connection, log_id=str(meta["log_id"]), epoch=epoch, next_seq=int(meta.get("next_seq", 0)))
+        next_seq = int(meta.get("next_seq", 0))
+        return cls(
+            connection,
+            log_id=str(meta["log_id"]),
+            epoch=epoch,
+            next_seq=next_seq,
+            first_seq=next_seq if oldest is None else int(oldest),
+        )
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
@@ -170,9 +182,8 @@ class Journal:
         )
 
     def pending_count(self) -> int:
-        """How many evidence records wait to land. Cost: an index lookup (sequence numbers have no gaps)."""
-        ((first,),) = self.read("SELECT min(seq) FROM evidence")
-        return 0 if first is None else self.next_seq - int(first)
+        """How many evidence records wait to land. Cost: a subtraction (sequence numbers have no gaps)."""
+        return self.next_seq - self.first_seq
 
     def trim(self, *, landed_seq: int) -> None:
         """Forget evidence that is durable in the table.
@@ -181,6 +192,7 @@ class Journal:
         """
         with self.transaction() as step:
             step.execute("DELETE FROM evidence WHERE seq <= ?", (landed_seq,))
+        self.first_seq = max(self.first_seq, min(landed_seq + 1, self.next_seq))
 
     def close(self) -> None:
         connection, self._connection = self._connection, None

@@ -38,8 +38,10 @@ def report_outcome(owner: Owner, outcome: Outcome) -> dict[str, Any]:
 
     Returns: ``{"decision", "outcome", "findings"}``; a finding `executed_digest_mismatch` says that what was
         executed is not what was allowed.
-    Raises: NotFoundError; ConflictError: it was never permitted, or already has an outcome.
+    Raises: NotFoundError; ConflictError: it was never permitted, or already has an outcome; EvidenceBacklogError:
+        it is to be reported again.
     """
+    owner.refuse_backlog()
     answer, action, previous = remembered(owner, outcome.decision_id)
     if answer.effect not in (Effect.ALLOW, Effect.MODIFY):
         raise ConflictError(

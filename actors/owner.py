@@ -14,6 +14,7 @@ from typing import Any
 
 from actors.active_bundle import ActiveBundle, capability_of
 from actors.agent_journal import count_registered, find_session, wake
+from actors.bounds import EVIDENCE_BACKLOG
 from actors.directory import LEASE_S, Activation, Directory
 from actors.ids import agent_key, decision_id
 from actors.journal import Journal
@@ -32,12 +33,14 @@ class OwnerSettings:
         ordinal: of its log; decision and session ids carry it.
         session_key: 32 bytes that authenticate session ids.
         awake_limit: how many agents stay in memory; the least recently used ones rest in the journal.
+        evidence_backlog: how many evidence rows may wait to land before nothing more is decided.
     """
 
     name: str
     ordinal: int
     session_key: bytes
     awake_limit: int = 2000
+    evidence_backlog: int = EVIDENCE_BACKLOG
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +62,12 @@ class BundleMismatchError(UnavailableError):
     """What was compiled is not what was activated."""
 
     code = "bundle_mismatch"
+
+
+class EvidenceBacklogError(UnavailableError):
+    """As much evidence waits to land as the journal may hold."""
+
+    code = "evidence_backlog"
 
 
 class Owner:
@@ -109,6 +118,26 @@ class Owner:
             step.set_meta("activation", activation.number)
         self.active = active
         self.activation = activation
+
+    def backlogged(self) -> bool:
+        """Whether as much evidence waits to land as may."""
+        journal = self.journal
+        return journal.next_seq - journal.first_seq >= self.settings.evidence_backlog
+
+    def refuse_backlog(self) -> None:
+        """Asked before anything that leaves evidence; it goes by itself as evidence lands.
+
+        INVARIANT (bounded): evidence is never dropped, and nothing is decided without it; so a table that takes
+        none must stop decisions before the disk is full. The bound is passed by one batch at most.
+
+        Raises: EvidenceBacklogError. Cost: an integer comparison, once a batch.
+        """
+        if self.backlogged():
+            raise EvidenceBacklogError(
+                f"{self.journal.pending_count()} rows of evidence of `{self.settings.name}` wait to land, as many as "
+                "its journal may hold: nothing is decided until some have landed; `controlplane status` says what "
+                "keeps the evidence writer from it"
+            )
 
     # -- state that other parts of an owner share ----------------------------------------------------------------
 

@@ -22,7 +22,9 @@ def register_agent(
     Args:
         given: fields of `AgentRecord` as JSON.
     Returns: the record as JSON, with its new `record_version`. Decisions prepared with the old one are redone.
+    Raises: EvidenceBacklogError.
     """
+    owner.refuse_backlog()
     key = agent_key(tenant, "agent", agent_id)
     agent = owner.agent(key)
     now_us = owner.event_time().us

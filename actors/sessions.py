@@ -24,8 +24,9 @@ def open_session(owner: Owner, request: SessionRequest) -> dict[str, Any]:
 
     Returns: ``{"session", "workflow", "expires_us"}``.
     Raises: NotFoundError: nobody has registered this subject. UnavailableError: the clock cannot be trusted.
-        OverloadedError: it has too many live ones.
+        EvidenceBacklogError. OverloadedError: it has too many live ones.
     """
+    owner.refuse_backlog()
     if owner.record(request.tenant, request.subject_type, request.subject_id) is None:
         raise NotFoundError(
             f"unknown {request.subject_type} `{request.subject_id}`: register it first", code="unknown_agent"
@@ -76,8 +77,9 @@ def session_subject(owner: Owner, name: str) -> str:
 def add_task(owner: Owner, name: str, *, task_digest: bytes, key_id: str) -> dict[str, Any]:
     """Add a user's turn to a live session.
 
-    Raises: NotFoundError: no such session. ConflictError: it has ended.
+    Raises: NotFoundError: no such session. ConflictError: it has ended. EvidenceBacklogError.
     """
+    owner.refuse_backlog()
     agent, session = _live(owner, name)
     now_us = owner.event_time().us
     session.turns += 1
@@ -90,8 +92,9 @@ def add_task(owner: Owner, name: str, *, task_digest: bytes, key_id: str) -> dic
 def end_session(owner: Owner, name: str, *, key_id: str) -> dict[str, Any]:
     """End a session: whatever names it from now on is denied.
 
-    Raises: NotFoundError: no such session. ConflictError: it has ended already.
+    Raises: NotFoundError: no such session. ConflictError: it has ended already. EvidenceBacklogError.
     """
+    owner.refuse_backlog()
     agent, session = _live(owner, name)
     now_us = owner.event_time().us
     session.ended_us = now_us

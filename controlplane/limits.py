@@ -1,4 +1,7 @@
-"""How much a deployment lets one key and one agent ask for: DATA/limits.json, written by `controlplane up`."""
+"""How much a deployment lets one key and one agent ask for, and how much evidence may wait to land.
+
+It stands in DATA/limits.json, written by `controlplane up`.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,11 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from actors.bounds import EVIDENCE_BACKLOG
 from controlplane.errors import GovernanceError
 
 MAX_RATE_PER_S = 1_000_000
+MAX_EVIDENCE_BACKLOG = 1_000_000_000
 
 
 class LimitsError(GovernanceError):
@@ -20,21 +25,26 @@ class LimitsError(GovernanceError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Requests a second; 0 = no limit. Generous by default: they stop what has gone mad, not what works hard.
+    """Rates are requests a second; 0 = no limit. Generous by default: they stop what has gone mad, not what works hard.
 
     Attributes:
         key_per_s: of a key that has no rate of its own; an `evaluations` call counts for each of its items.
         agent_per_s: decisions of one agent, whichever keys ask for it.
+        evidence_backlog: evidence rows that may wait in one owner's journal; at that many it decides nothing.
     """
 
     key_per_s: int = 10_000
     agent_per_s: int = 1_000
+    evidence_backlog: int = EVIDENCE_BACKLOG
 
     def __post_init__(self) -> None:
         for name in ("key_per_s", "agent_per_s"):
             rate = getattr(self, name)
             if type(rate) is not int or not 0 <= rate <= MAX_RATE_PER_S:
                 raise LimitsError(f"`{name}` must be a whole number from 0 (no limit) to {MAX_RATE_PER_S}")
+        backlog = self.evidence_backlog
+        if type(backlog) is not int or not 1 <= backlog <= MAX_EVIDENCE_BACKLOG:
+            raise LimitsError(f"`evidence_backlog` must be a whole number from 1 to {MAX_EVIDENCE_BACKLOG}")
 
     @classmethod
     def read(cls, path: Path) -> Limits:

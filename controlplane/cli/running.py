@@ -51,6 +51,13 @@ def up(
             min=0, help="Decisions a second that an agent may get; 0 = no limit; remembered. [default: 1000]"
         ),
     ] = None,
+    evidence_backlog: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Evidence rows that may wait in a journal before it denies; remembered. [default: 5000000]",
+        ),
+    ] = None,
     foreground: Annotated[
         bool,
         typer.Option(
@@ -77,6 +84,7 @@ def up(
         hosts=hosts,
         key_rate=key_rate,
         agent_rate=agent_rate,
+        evidence_backlog=evidence_backlog,
     )
     if foreground:
         run_in_foreground(request)

@@ -31,7 +31,7 @@ class Request:
     Args:
         port: 0 = any free one.
         hosts: only when the data directory is new.
-        key_rate, agent_rate: see `Limits`; kept in the data directory.
+        key_rate, agent_rate, evidence_backlog: see `Limits`; kept in the data directory.
     """
 
     data: Path
@@ -40,6 +40,7 @@ class Request:
     hosts: int | None = None
     key_rate: int | None = None
     agent_rate: int | None = None
+    evidence_backlog: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,13 +90,17 @@ def _set_limits(request: Request, settings: Settings, *, running: bool) -> None:
     asked = Limits(
         key_per_s=current.key_per_s if request.key_rate is None else request.key_rate,
         agent_per_s=current.agent_per_s if request.agent_rate is None else request.agent_rate,
+        evidence_backlog=(
+            current.evidence_backlog if request.evidence_backlog is None else request.evidence_backlog
+        ),
     )
     if asked == current:
         return
     if running:
         raise ConflictError(
-            f"the control plane of `{settings.data}` runs with {current.key_per_s}/s for a key and "
-            f"{current.agent_per_s}/s for an agent; to change that run "
+            f"the control plane of `{settings.data}` runs with {current.key_per_s}/s for a key, "
+            f"{current.agent_per_s}/s for an agent and a backlog of {current.evidence_backlog} rows of evidence; "
+            f"to change that run "
             f"`controlplane down --data {settings.data}` first",
             code="runs_with_other_limits",
         )

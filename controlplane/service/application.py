@@ -40,8 +40,9 @@ _READINESS_KEPT_S = 0.5
 _REFUSALS_S = 5.0
 # Less than whoever asks us waits (the supervisor: 2 s): an actor that hangs must not make the service look silent.
 _PATIENCE_S = 1.0
-# One with policies that this version compiles to something else denies, but lets an operator activate them anew.
-_ABLE = frozenset({"ready", "bundle_mismatch"})
+# One with policies that this version compiles to something else denies, but lets an operator activate them anew; and
+# evidence that cannot land is not helped by starting anything again: an operator asks us what is in its way.
+_ABLE = frozenset({"ready", "bundle_mismatch", "evidence_backlog"})
 
 
 class Application:

@@ -77,6 +77,7 @@ def owners_of(settings: Settings) -> Owners:
         secrets_file=str(settings.secrets),
         places=places_of(settings),
         channels=str(settings.channels),
+        evidence_backlog=Limits.read(settings.limits).evidence_backlog,
     )
 
 
@@ -239,9 +240,10 @@ def _wait_for_hosts(settings: Settings) -> None:
         told = "; ".join(f"`{state['name']}`: {state['reason']}" for state in held_up)
         reasons = {str(state["reason"]) for state in held_up}
         for_good = all(
-            reason.startswith("journal_") or reason in ("bundle_mismatch", "node_lost") for reason in reasons
+            reason.startswith("journal_") or reason in ("bundle_mismatch", "node_lost", "evidence_backlog")
+            for reason in reasons
         )
-        can_be_mended = len(held_up) < len(states) or "bundle_mismatch" in reasons
+        can_be_mended = len(held_up) < len(states) or reasons & {"bundle_mismatch", "evidence_backlog"}
         if for_good and can_be_mended and time.monotonic() > patience_s:
             log.error("the agents of these hosts are denied: %s", told)
             return

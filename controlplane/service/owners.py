@@ -9,6 +9,7 @@ from typing import Any
 import ray
 
 from actors.agent_host import AgentHost
+from actors.bounds import EVIDENCE_BACKLOG
 from actors.control_store import ControlStore
 from actors.evidence_writer import EvidenceWriter
 from actors.journal_folder import Place
@@ -52,6 +53,7 @@ class Owners:
         hosts: how many hosts there are.
         places: every node that keeps journals, and the mark of its folder; the head's first.
         channels: folder, on each node, for the sockets by which owners answer replicas of the same node.
+        evidence_backlog: see `Limits`.
         secrets_file: where owners read the session key; the key itself never travels through Ray.
     """
 
@@ -61,6 +63,7 @@ class Owners:
     secrets_file: str
     places: tuple[Place, ...]
     channels: str = ""
+    evidence_backlog: int = EVIDENCE_BACKLOG
 
     def start_control_store(self) -> Any:
         return (
@@ -113,7 +116,15 @@ class Owners:
         return (
             ray.remote(AgentHost)
             .options(name=name, **_pinned(place))
-            .remote(name, ordinal, self.journals, self.secrets_file, self.channels, tuple(place))
+            .remote(
+                name,
+                ordinal,
+                self.journals,
+                self.secrets_file,
+                self.channels,
+                tuple(place),
+                evidence_backlog=self.evidence_backlog,
+            )
         )
 
 

@@ -180,8 +180,8 @@ class RateLimiter:
         return [self._refused.pop(key) for key in over]
 
     def put_back(self, summaries: list[Refused]) -> None:
-        """What could not be recorded now, to be tried again."""
-        for one in summaries:
+        """What could not be recorded now, to be tried again; as much of it as there is room for."""
+        for one in summaries[: max(0, _SUMMARIES_KEPT - len(self._refused))]:
             self._refused.setdefault((one.key_id, one.minute_us // (_MINUTE_S * 1_000_000)), one)
 
     def _note(self, caller: Caller, limit: str, agent: str | None, count: int) -> None:

@@ -65,6 +65,7 @@ class Bench:
     world: World = field(default_factory=World)
     directory: Directory = field(default_factory=Directory)
     awake_limit: int = 100
+    evidence_backlog: int = 10_000
     bundle: ActiveBundle = field(default_factory=lambda: ActiveBundle.compile([("p.yaml", POLICY)]))
     owner: Owner = field(init=False)
 
@@ -77,7 +78,11 @@ class Bench:
         """What a restart does: a new owner over the same journal."""
         journal = open_agent_journal(self.path, new_log_id="host-000.test")
         settings = OwnerSettings(
-            name="host-000", ordinal=0, session_key=SESSION_KEY, awake_limit=self.awake_limit
+            name="host-000",
+            ordinal=0,
+            session_key=SESSION_KEY,
+            awake_limit=self.awake_limit,
+            evidence_backlog=self.evidence_backlog,
         )
         self.owner = Owner(settings, journal, self.directory, self.world.surroundings())
         if self.owner.activation.digest == self.bundle.digest:

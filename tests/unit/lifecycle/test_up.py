@@ -21,6 +21,7 @@ from controlplane.lifecycle.run_state import RunState, Stage
 from controlplane.lifecycle.status import Health, look
 from controlplane.lifecycle.supervisor_lock import hold
 from controlplane.lifecycle.up import Request, bring_up, run_in_foreground, settle
+from controlplane.limits import Limits, LimitsError
 from controlplane.settings import Settings
 
 GONE = Identity(pid=1, create_time=0.0)
@@ -102,6 +103,32 @@ def test_a_cluster_whose_supervisor_died_keeps_its_address(settings: Settings) -
 def test_the_address_of_what_ended_binds_nobody(settings: Settings) -> None:
     running(settings, supervisor=GONE, head=GONE)
     assert settle(Request(data=settings.data, port=8471)).port == 8471
+
+
+def test_limits_are_remembered_each_by_itself_and_only_if_asked_for(settings: Settings) -> None:
+    settle(Request(data=settings.data))
+    assert not settings.limits.exists()
+    settle(Request(data=settings.data, evidence_backlog=700))
+    settle(Request(data=settings.data, key_rate=5))
+    settle(Request(data=settings.data, agent_rate=0))
+    assert Limits.read(settings.limits) == Limits(key_per_s=5, agent_per_s=0, evidence_backlog=700)
+
+
+@pytest.mark.parametrize("backlog", [0, -1, 10**9 + 1])
+def test_a_backlog_without_a_bound_is_refused(settings: Settings, backlog: int) -> None:
+    with pytest.raises(LimitsError, match="from 1 to 1000000000"):
+        settle(Request(data=settings.data, evidence_backlog=backlog))
+    assert not settings.limits.exists()
+
+
+def test_limits_of_what_runs_are_changed_by_nobody(settings: Settings) -> None:
+    settle(Request(data=settings.data, evidence_backlog=700))
+    running(settings)
+    settle(Request(data=settings.data, evidence_backlog=700))
+    with pytest.raises(ConflictError, match="a backlog of 700 rows of evidence") as caught:
+        settle(Request(data=settings.data, evidence_backlog=800))
+    assert caught.value.code == "runs_with_other_limits"
+    assert Limits.read(settings.limits).evidence_backlog == 700
 
 
 def test_only_one_holds_a_supervisors_lock(settings: Settings) -> None:

@@ -111,7 +111,8 @@ class FakeRay:
 
     def options(self, **options: Any) -> Any:
         class Starter:
-            def remote(_, *arguments: Any) -> object:
+            def remote(_, *arguments: Any, **bounds: int) -> object:
+                assert bounds in ({}, {"evidence_backlog": 77})
                 self.started[options["name"]] = options, arguments
                 return object()
 
@@ -129,7 +130,9 @@ PLACES = (Place("a", "mark-a"), Place("b", "mark-b"))
 
 
 def make(hosts: int = 5) -> Owners:
-    return Owners(journals="/j", evidence="/e", hosts=hosts, secrets_file="/s", places=PLACES)
+    return Owners(
+        journals="/j", evidence="/e", hosts=hosts, secrets_file="/s", places=PLACES, evidence_backlog=77
+    )
 
 
 def test_every_owner_is_pinned_to_the_node_of_its_journal_and_told_whose_it_is(fake: FakeRay) -> None:

@@ -14,6 +14,7 @@ from actors.control import Control, open_control_journal
 from actors.world import REAL
 from controlplane.errors import OverloadedError
 from controlplane.limits import Limits, LimitsError
+from controlplane.service import rate_limits
 from controlplane.service.rate_limits import MOST_IN_FLIGHT, Clock, RateLimiter, TokenBuckets
 
 MINUTE_US = 60_000_000
@@ -165,6 +166,19 @@ def test_a_summary_that_is_sent_twice_is_one_row(tmp_path: Path) -> None:
     (row,) = control.journal.pending(after_seq=-1, limit=10)
     assert b'"event_type":"rate_limited"' in row[1].replace(b" ", b"")
     assert b'\\"refused\\":3' in row[1].replace(b" ", b"")
+
+
+def test_summaries_that_nobody_takes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rate_limits, "_SUMMARIES_KEPT", 100)
+    now = Now()
+    of = limiter(now, key_per_s=1)
+    for minute in range(1, 5):
+        waiting = of.summaries(before_us=START_US + minute * MINUTE_US)
+        for n in range(90):  # while the control store was asked
+            ask(of, caller(f"k{minute}-{n}"), 3)
+        of.put_back(waiting)
+        now.s += 60
+    assert len(of.summaries(before_us=START_US + 10 * MINUTE_US)) == 100
 
 
 def test_the_names_that_are_remembered_are_bounded_and_the_emptiest_are_kept() -> None:

@@ -1,0 +1,6 @@
+"""What an owner's journal may hold at most, unless an operator says otherwise."""
+
+from __future__ import annotations
+
+EVIDENCE_BACKLOG = 5_000_000
+"""Rows that have not landed: a quarter of an hour at 5 000 decisions/s, and a few gigabytes."""
