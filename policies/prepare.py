@@ -21,6 +21,7 @@ UNLISTED_ARGUMENT = "unlisted_argument"
 MISSING_ARGUMENT = "missing_argument"
 
 _MEMO_LIMIT = 10_000  # ids come from callers: an unbounded memo would be theirs to fill
+_NAME_SHOWN = 64  # of an argument that a caller named: it goes into the answer and into evidence
 _UNKNOWN = ResourceFacts()
 _AGENT = "agent"
 
@@ -166,7 +167,7 @@ class Preparer:
             unlisted = min(action.arguments.keys() - facts.arguments.keys())
             return (
                 UNLISTED_ARGUMENT,
-                f"{resource.type} `{resource.id}` does not list the argument `{unlisted}`",
+                f"{resource.type} `{resource.id}` does not list the argument `{unlisted[:_NAME_SHOWN]}`",
             )
         if known.required and not action.arguments.keys() >= known.required:
             missing = min(known.required - action.arguments.keys())

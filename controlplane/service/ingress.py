@@ -32,6 +32,8 @@ DEFAULT_DEADLINE_MS = 5_000
 MAX_DEADLINE_MS = 30_000
 _SLOW_BODY_S = 0.5
 _MAX_QUERY_FIELDS = 20
+# Of a number in a header: Python refuses to read one of thousands.
+_MOST_DIGITS = 18
 
 
 class ClientGoneError(Exception):
@@ -151,7 +153,7 @@ class Ingress:
 async def _read(headers: dict[bytes, bytes], receive: Receive, limit_bytes: int) -> bytes:
     """The whole body, bounded: what is announced, or turns out, larger is refused without being kept."""
     announced = headers.get(b"content-length", b"")
-    if announced.isdigit() and int(announced) > limit_bytes:
+    if announced.isdigit() and (len(announced) > _MOST_DIGITS or int(announced) > limit_bytes):
         raise _too_large(limit_bytes)
     message = await receive()
     body = message.get("body", b"")
@@ -192,6 +194,6 @@ def _deadline_us(headers: dict[bytes, bytes]) -> int:
     sent = headers.get(b"x-deadline-ms")
     if sent is None:
         return now_us + DEFAULT_DEADLINE_MS * 1000
-    if not sent.isdigit() or not 1 <= int(sent) <= MAX_DEADLINE_MS:
+    if not sent.isdigit() or len(sent) > _MOST_DIGITS or not 1 <= int(sent) <= MAX_DEADLINE_MS:
         raise InputError(f"`X-Deadline-Ms` must be a whole number from 1 to {MAX_DEADLINE_MS}")
     return now_us + int(sent) * 1000

@@ -1,0 +1,712 @@
+"""Bad input at every door of a whole control plane: a clear 4xx or a deny with a reason, and nothing of the inside."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from unit.service.in_process_plane import (
+    CATALOG_AND_POLICY,
+    Answer,
+    InProcessPlane,
+    bundle_body,
+    in_process_plane,
+    question,
+)
+
+from actors.ids import decision_id
+from controlplane.wire.json_input import MAX_DEPTH
+
+DOCS = (Path(__file__).parents[3] / "docs" / "api.md").read_text(encoding="utf-8")
+INSIDE = re.compile(
+    r"Traceback|File \"|\.py\b|site-packages|/home/|/work|/tmp/|/journals|<class|object at 0x"
+    r"|[A-Z]\w+(Error|Exception)\b|pydantic|sqlite|SELECT|asyncio|orjson|ray\."
+)
+"""What only the inside knows: no answer to a caller may hold it."""
+
+IDS = ["", " ", "-x", "a b", "ä", "a\n", "a\u2028b", "x" * 257, 1, 1.5, True, None, [], {}, ["a"]]
+OBJECTS: list[Any] = [None, 1, True, "x", [], [{}]]
+LABELS = ["x", 1, None, {}, [1], [None], [""], ["x" * 129], ["x"] * 101, [["x"]]]
+IDS_OF_MANY = ["x", 1, None, {}, [1], [None], [""], ["a b"], ["ä"], ["x" * 257]]
+FLAGS = ["true", "", 1, 0, None, [], {}]
+ATTRIBUTES = [1, "x", None, [], [{}], {"a": "x" * 17_000}]
+NAMES_OF_SOURCES: list[Any] = ["", "x" * 513, 1, None, []]
+TEXTS_OF_SOURCES: list[Any] = [1, None, [], {}, True]
+PRINTABLE = ["", "x" * 129, "ä", "a\nb", 1, True, [], {}]
+
+
+class Sample(NamedTuple):
+    """One door, and what it takes.
+
+    Attributes:
+        path: one that exists, made for each use.
+        status: of the answer to `body`.
+        body: None = the door looks at no body.
+        wrong: by field (dotted), values that it does not take.
+        required: fields that cannot be left out.
+    """
+
+    path: Callable[[InProcessPlane], str]
+    status: int
+    body: Callable[[], dict[str, Any]] | None = None
+    wrong: dict[str, list[Any]] = {}  # noqa: RUF012 - read only
+    required: tuple[str, ...] = ()
+
+
+def at(path: str) -> Callable[[InProcessPlane], str]:
+    return lambda _: path
+
+
+def of_session(tail: str) -> Callable[[InProcessPlane], str]:
+    return lambda plane: f"/v1/sessions/{a_session(plane)}{tail}"
+
+
+def of_decision(tail: str) -> Callable[[InProcessPlane], str]:
+    return lambda plane: f"/v1/decisions/{a_decision(plane)}{tail}"
+
+
+def of_bundle(tail: str) -> Callable[[InProcessPlane], str]:
+    return lambda plane: f"/v1/bundles/{plane.application._fleet.directory.activation.digest}{tail}"
+
+
+EVALUATION: dict[str, list[Any]] = {
+    **dict.fromkeys(("subject", "action", "resource"), OBJECTS),
+    **dict.fromkeys(("subject.type", "subject.id", "action.name", "resource.type", "resource.id"), IDS),
+    **dict.fromkeys(("subject.properties", "action.properties", "resource.properties"), OBJECTS),
+    "context": OBJECTS,
+    "context.arguments": OBJECTS,
+    "context.session": ["", "x" * 257, "a b", "ä", 1, True, [], {}],
+    "context.idempotency_key": PRINTABLE,
+    "context.tool_call_id": PRINTABLE,
+    "context.dry_run": ["true", "", 1, 0, [], {}],
+    "context.trace_id": ["", "0" * 32, "g" * 32, "a" * 31, "a" * 33, 1, [], {}],
+    "context.span_id": ["", "0" * 16, "g" * 16, "a" * 15, "a" * 17, 1, [], {}],
+}
+NEEDED = (
+    *("subject", "action", "resource", "subject.type", "subject.id", "action.name"),
+    *("resource.type", "resource.id"),
+)
+
+SAMPLES: dict[tuple[str, str], Sample] = {
+    ("POST", "/access/v1/evaluation"): Sample(at("/access/v1/evaluation"), 200, question, EVALUATION, NEEDED),
+    ("POST", "/access/v1/evaluations"): Sample(
+        at("/access/v1/evaluations"),
+        200,
+        lambda: {**question(), "evaluations": [{}, {}]},
+        {
+            "evaluations": [None, 1, True, "x", {}],
+            "options": OBJECTS,
+            "options.evaluations_semantic": ["", "some", 1, True, None, [], {}],
+        },
+    ),
+    ("POST", "/v1/sessions"): Sample(
+        at("/v1/sessions"),
+        201,
+        lambda: {"agent": "bot", "subject_type": "agent", "task": "pay the rent"},
+        {"agent": IDS, "subject_type": IDS, "task": ["", "x" * 65_537, 1, True, [], {}]},
+        ("agent",),
+    ),
+    ("POST", "/v1/sessions/{id}/task"): Sample(
+        of_session("/task"),
+        200,
+        lambda: {"task": "and the water"},
+        {"task": ["", "x" * 65_537, 1, True, None, [], {}]},
+        ("task",),
+    ),
+    ("POST", "/v1/sessions/{id}/end"): Sample(of_session("/end"), 200),
+    ("POST", "/v1/decisions/{id}/outcome"): Sample(
+        of_decision("/outcome"),
+        200,
+        lambda: {
+            "status": "succeeded",
+            "result": {"receipt": 7},
+            "complete": True,
+            "labels": ["a"],
+            "executed_digest": "a" * 64,
+        },
+        {
+            "status": ["done", "", 1, True, None, [], {}],
+            "result": [],  # takes anything
+            "complete": FLAGS,
+            "labels": LABELS,
+            "executed_digest": ["", "zz", "A" * 64, "a" * 63, "a" * 65, "a" * 64 + "\n", 1, [], {}],
+        },
+        ("status",),
+    ),
+    ("GET", "/v1/decisions/{id}"): Sample(of_decision(""), 200),
+    ("POST", "/v1/agents"): Sample(
+        at("/v1/agents"),
+        201,
+        lambda: {
+            "id": "bot",
+            "owner": "o",
+            "labels": ["a"],
+            "attributes": {"level": 3},
+            "tools": ["ledger.pay"],
+            "isolation": "hosted",
+            "standing": True,
+            "version": "1",
+        },
+        {
+            "id": IDS,
+            "owner": ["x" * 513, 1, True, [], {}],
+            "labels": LABELS,
+            "attributes": ATTRIBUTES,
+            "tools": [*IDS_OF_MANY, ["x"] * 1001],
+            "isolation": ["shared", "", 1, True, [], {}],
+            "standing": FLAGS,
+            "version": ["x" * 129, 1, None, [], {}],
+        },
+        ("id",),
+    ),
+    ("GET", "/v1/agents"): Sample(at("/v1/agents?after=a"), 200),
+    ("GET", "/v1/agents/{id}"): Sample(at("/v1/agents/bot"), 200),
+    ("POST", "/v1/principals"): Sample(
+        at("/v1/principals"),
+        201,
+        lambda: {
+            "id": "ann",
+            "type": "user",
+            "roles": ["treasury"],
+            "groups": ["emea"],
+            "attributes": {"grade": "A"},
+        },
+        {
+            "id": IDS,
+            "type": IDS,
+            "roles": LABELS,
+            "groups": LABELS,
+            "attributes": ATTRIBUTES,
+        },
+        ("id",),
+    ),
+    ("GET", "/v1/principals"): Sample(at("/v1/principals"), 200),
+    ("POST", "/v1/keys"): Sample(
+        at("/v1/keys"),
+        201,
+        lambda: {
+            "role": "gateway",
+            "agents": ["bot-*"],
+            "subjects": ["user:*"],
+            "grants": ["workflows"],
+            "note": "a note",
+            "expires_in_s": 60,
+            "rate_per_s": 5,
+        },
+        {
+            "role": ["root", "", 1, True, None, [], {}],
+            "agents": [*IDS_OF_MANY, ["x"] * 101],
+            "subjects": [*IDS_OF_MANY, ["x"] * 101],
+            "grants": ["workflows", 1, None, {}, ["root"], [1]],
+            "note": ["x" * 513, 1, None, [], {}],
+            "expires_in_s": [0, -1, 1.5, "60", True, 10**12, [], {}],
+            "rate_per_s": [-1, 1.5, "5", True, 10**9, [], {}],
+        },
+        ("role",),
+    ),
+    ("GET", "/v1/keys"): Sample(at("/v1/keys"), 200),
+    ("DELETE", "/v1/keys/{id}"): Sample(lambda plane: f"/v1/keys/{a_key(plane)[0]}", 200),
+    ("POST", "/v1/bundles"): Sample(
+        at("/v1/bundles"),
+        201,
+        lambda: bundle_body(CATALOG_AND_POLICY, activate=False),
+        {
+            "sources": ["x", 1, None, {}, [], [1], [{}], [{"name": "a"}], [{"text": "a"}]]
+            + [[{"name": name, "text": CATALOG_AND_POLICY}] for name in NAMES_OF_SOURCES]
+            + [[{"name": "a", "text": text}] for text in TEXTS_OF_SOURCES]
+            + [[{"name": "a", "text": CATALOG_AND_POLICY}] * 1001],
+            "activate": FLAGS,
+        },
+        ("sources",),
+    ),
+    ("GET", "/v1/bundles"): Sample(at("/v1/bundles"), 200),
+    ("GET", "/v1/bundles/{digest}"): Sample(of_bundle(""), 200),
+    ("POST", "/v1/bundles/{digest}/activate"): Sample(of_bundle("/activate"), 200),
+    ("GET", "/v1/status"): Sample(at("/v1/status"), 200),
+}
+POSTS = sorted(route for route in SAMPLES if route[0] == "POST")
+WITH_FIELDS = [route for route in POSTS if SAMPLES[route].body is not None]
+WITH_IDS = sorted(route for route in SAMPLES if "{" in route[1])
+
+# What stands in one member of an otherwise good object.
+MEMBERS = {
+    "a key twice": b'"x": 1, "x": 1',
+    "a key twice, deeper": b'"x": {"y": [{"z": 1, "z": 2}]}',
+    "not a number": b'"x": NaN',
+    "infinity": b'"x": [-Infinity]',
+    "a number beyond doubles": b'"x": 1e999',
+    "a number below doubles": b'"x": 1e-999',
+    "2^53": b'"x": 9007199254740992',
+    "-2^53": b'"x": -9007199254740992',
+    "an integer of 5 000 digits": b'"x": ' + b"9" * 5000,
+    "sixteen digits": b'"x": 0.1234567890123456',
+    "NUL in a string": b'"x": "a\\u0000b"',
+    "NUL in a key": b'"a\\u0000b": 1',
+    "a raw NUL": b'"x": "a\x00b"',
+    "a raw line break": b'"x": "a\nb"',
+    "a lone surrogate": b'"x": "\\ud800"',
+    "a lone surrogate in a key": b'"\\udfff": 1',
+    "an encoded surrogate": b'"x": "\xed\xa0\x80"',
+    "not utf-8": b'"x": "\xff"',
+    "too deep": b'"x": ' + b"[" * MAX_DEPTH + b"]" * MAX_DEPTH,
+    "deep enough for any stack": b'"x": ' + b"[" * 200_000 + b"]" * 200_000,
+    "no value": b'"x": ',
+    "a comment": b'"x": 1 /* one */',
+    "single quotes": b"'x': 1",
+}
+BODIES = {
+    "only spaces": b" \r\n\t",
+    "an array": b"[]",
+    "a string": b'"x"',
+    "null": b"null",
+    "a number": b"1",
+    "cut off": b'{"x": ',
+    "two values": b"{} {}",
+    "a byte order mark": b"\xef\xbb\xbf{}",
+    "utf-16": '{"x": 1}'.encode("utf-16"),
+    "a form": b"subject=bot&action=call",
+    "gzip": b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\xab\xae\x05\x00",
+    "yaml": b"subject: {type: agent}",
+}
+HEADERS = {
+    "no key": (None, "unauthenticated"),
+    "an empty header": ("", "unauthenticated"),
+    "only the scheme": ("Bearer", "unauthenticated"),
+    "another scheme": ("Basic cm9vdDpyb290", "unauthenticated"),
+    "no key of ours": ("Bearer sk-123", "unauthenticated"),
+    "too few parts": ("Bearer cp_abc", "unauthenticated"),
+    "an unknown key": ("Bearer cp_aaaaaaaaaaaaa_" + "A" * 43, "unauthenticated"),
+    "letters beyond ascii": ("Bearer cp_ä_ö", "unauthenticated"),
+    "a very long key": ("Bearer cp_a_" + "A" * 10_000, "unauthenticated"),
+    "a quote and a semicolon": ("Bearer cp_';--_x", "unauthenticated"),
+}
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessPlane]:
+    with in_process_plane(tmp_path_factory.mktemp("plane")) as plane:
+        plane.activate(CATALOG_AND_POLICY)
+        plane.register("bot")
+        plane.register("other")
+        yield plane
+
+
+@pytest.fixture(scope="module")
+def keys(plane: InProcessPlane) -> dict[str, str]:
+    """A good key of each role."""
+    made = {
+        role: plane.make_key(role=role, agents=["bot"] if role in ("agent", "gateway") else [])[1]
+        for role in ("agent", "gateway", "approver", "auditor")
+    }
+    return made | {"operator": plane.operator}
+
+
+def a_session(plane: InProcessPlane, agent: str = "bot") -> str:
+    return str(plane.send("POST", "/v1/sessions", {"agent": agent}).json["session"])
+
+
+def a_decision(plane: InProcessPlane, agent: str = "bot") -> str:
+    return str(plane.ask(agent).json["context"]["id"])
+
+
+def a_key(plane: InProcessPlane, **more: Any) -> tuple[str, str]:
+    return plane.make_key(**{"role": "gateway", "agents": ["*"], **more})
+
+
+def sent(plane: InProcessPlane, route: tuple[str, str], body: Any = None, **more: Any) -> Answer:
+    """Use a route by its sample, with this body."""
+    return plane.send(route[0], SAMPLES[route].path(plane), body, **more)
+
+
+def refused(answer: Answer, *statuses: int) -> dict[str, Any]:
+    """Check that an answer is a clear refusal by the caller's own fault. Returns: the error."""
+    assert answer.status in (statuses or range(400, 500)), answer
+    assert answer.headers["content-type"] == "application/json"
+    error: dict[str, Any] = answer.json["error"]
+    assert re.fullmatch(r"[a-z]+(_[a-z]+)*", error["code"]), error
+    assert len(error["message"]) > 5, error
+    tell_nothing(answer)
+    return error
+
+
+def tell_nothing(answer: Answer) -> None:
+    """Nothing of the inside is told."""
+    found = INSIDE.search(answer.body.decode())
+    assert found is None, answer
+
+
+def changed(body: dict[str, Any], field: str, value: Any = ..., /) -> dict[str, Any]:
+    """A copy with another value at a dotted path; without the field when no value is given."""
+    body = copy.deepcopy(body)
+    *way, last = field.split(".")
+    place = body
+    for step in way:
+        place = place.setdefault(step, {})
+    if value is ...:
+        del place[last]
+    else:
+        place[last] = value
+    return body
+
+
+def with_member(body: dict[str, Any], member: bytes) -> bytes:
+    """The body's JSON, with one more member in front."""
+    text = json.dumps(body).encode()
+    return b"{" + member + (b", " if body else b"") + text[1:]
+
+
+def sample_body(route: tuple[str, str]) -> dict[str, Any]:
+    make = SAMPLES[route].body
+    return make() if make is not None else {}
+
+
+def name_of(route: tuple[str, str]) -> str:
+    return f"{route[0]} {route[1]}"
+
+
+def test_every_route_has_its_sample_and_every_documented_field_its_wrong_values(
+    plane: InProcessPlane,
+) -> None:
+    assert {(route.method, route.path) for route in plane.routes} == SAMPLES.keys()
+    documented = dict(re.findall(r"^\| `POST (/v1/\S+)` \| [a-z, ]+ \| (.*?) \|", DOCS, re.MULTILINE))
+    assert documented.keys() == {path for _, path in POSTS if path.startswith("/v1/")}
+    for path, text in documented.items():
+        # What stands in parentheses are values, not fields.
+        fields = set(re.findall(r"`(\w+)`", re.sub(r"\([^)]*\)", "", text))) - {"name", "text"}
+        assert SAMPLES["POST", path].wrong.keys() == fields, path
+
+
+@pytest.mark.parametrize("route", SAMPLES, ids=name_of)
+def test_a_good_request_passes_and_what_nobody_knows_in_it_is_ignored(
+    plane: InProcessPlane, route: tuple[str, str]
+) -> None:
+    """The measure of all other tests here: what they change is the only thing that is wrong."""
+    status = SAMPLES[route].status
+    assert sent(plane, route, sample_body(route) or None).status == status
+    if route[0] == "POST":
+        unknown = sample_body(route) | {"x": {"y": [None, True, 1.5, {"z": "Ω"}]}, "__class__": "root"}
+        assert sent(plane, route, unknown).status == status
+
+
+@pytest.mark.parametrize("member", MEMBERS)
+@pytest.mark.parametrize("route", POSTS, ids=name_of)
+def test_json_that_two_readers_could_read_differently_is_refused_whatever_else_stands_there(
+    plane: InProcessPlane, route: tuple[str, str], member: str
+) -> None:
+    error = refused(sent(plane, route, with_member(sample_body(route), MEMBERS[member])), 400)
+    assert error["code"] == "invalid_request"
+
+
+@pytest.mark.parametrize("body", BODIES)
+@pytest.mark.parametrize("route", POSTS, ids=name_of)
+def test_a_body_that_is_no_json_object_is_refused(
+    plane: InProcessPlane, route: tuple[str, str], body: str
+) -> None:
+    assert refused(sent(plane, route, BODIES[body]), 400)["code"] == "invalid_request"
+
+
+@pytest.mark.parametrize("route", WITH_FIELDS, ids=name_of)
+def test_a_body_that_says_nothing_is_refused(plane: InProcessPlane, route: tuple[str, str]) -> None:
+    nothing: list[Any] = [None, {}]
+    for body in nothing:
+        assert refused(sent(plane, route, body), 400)["code"] == "invalid_request"
+
+
+@pytest.mark.parametrize("route", POSTS, ids=name_of)
+def test_a_body_that_is_too_large_is_refused_however_it_comes(
+    plane: InProcessPlane, route: tuple[str, str]
+) -> None:
+    limit = next(each.limit_bytes for each in plane.routes if (each.method, each.path) == route)
+    small = with_member(sample_body(route), b'"x": ""')
+    large = with_member(sample_body(route), b'"x": "' + b"x" * (limit - len(small) + 1) + b'"')
+    assert len(large) == limit + 1
+    ways: list[dict[str, Any]] = [
+        {"body": large},
+        {"parts": [large[start : start + 65_536] for start in range(0, len(large), 65_536)]},
+        {"headers": {"content-length": str(limit + 1)}},
+        {"headers": {"content-length": "9" * 5000}},
+    ]
+    for way in ways:
+        assert refused(sent(plane, route, **way), 413)["code"] == "too_large"
+
+
+@pytest.mark.parametrize("route", WITH_FIELDS, ids=name_of)
+def test_a_field_of_a_wrong_type_or_beyond_its_bounds_is_refused_by_name(
+    plane: InProcessPlane, route: tuple[str, str]
+) -> None:
+    for field, values in SAMPLES[route].wrong.items():
+        for value in values:
+            answer = sent(plane, route, changed(sample_body(route), field, value))
+            error = refused(answer, 400, 413)
+            assert error["code"] in ("invalid_request", "too_large"), (field, value)
+            assert field.split(".")[-1] in error["message"] or error["code"] == "too_large", (field, value)
+
+
+@pytest.mark.parametrize("route", WITH_FIELDS, ids=name_of)
+def test_a_field_that_cannot_be_left_out_is_asked_for_by_name(
+    plane: InProcessPlane, route: tuple[str, str]
+) -> None:
+    for field in SAMPLES[route].required:
+        error = refused(sent(plane, route, changed(sample_body(route), field)), 400)
+        assert f"`{field}`" in error["message"]
+
+
+@pytest.mark.parametrize("field", EVALUATION)
+def test_what_is_wrong_with_one_item_of_a_batch_denies_that_item_and_no_other(
+    plane: InProcessPlane, field: str
+) -> None:
+    for value in EVALUATION[field]:
+        items = [question(), changed(question(), field, value), question()]
+        answer = plane.send("POST", "/access/v1/evaluations", {"evaluations": items})
+        tell_nothing(answer)
+        first, wrong, last = answer.json["evaluations"]
+        assert (first["decision"], wrong["decision"], last["decision"]) == (True, False, True), value
+        error = wrong["context"]["error"]
+        assert (error["status"], error["code"]) == (400, "invalid_request")
+        assert f"evaluations[1].{field.split('.')[0]}" in error["message"]
+
+
+def test_more_items_than_a_batch_may_have_are_refused(plane: InProcessPlane) -> None:
+    answer = plane.send("POST", "/access/v1/evaluations", {**question(), "evaluations": [{}] * 1001})
+    assert refused(answer, 413)["code"] == "too_large"
+
+
+@pytest.mark.parametrize("header", HEADERS)
+@pytest.mark.parametrize("route", SAMPLES, ids=name_of)
+def test_no_door_opens_without_a_good_key(plane: InProcessPlane, route: tuple[str, str], header: str) -> None:
+    value, code = HEADERS[header]
+    headers = {} if value is None else {"authorization": value}
+    method, path = route
+    # Not even whether the path exists is told, nor is the body looked at.
+    for body in (sample_body(route), b"no json"):
+        answer = plane.send(method, path, body, key=None, headers=headers)
+        assert refused(answer, 401)["code"] == code
+        assert answer.headers["www-authenticate"].startswith("Bearer")
+
+
+@pytest.mark.parametrize("route", SAMPLES, ids=name_of)
+def test_no_door_opens_with_a_key_that_is_over_or_whose_secret_is_wrong(
+    plane: InProcessPlane, route: tuple[str, str]
+) -> None:
+    identity, revoked = a_key(plane)
+    assert plane.send("GET", "/v1/agents/bot", key=revoked).status == 200
+    plane.send("DELETE", f"/v1/keys/{identity}")
+    _, forged = a_key(plane)
+    forged = forged[:-2] + ("AA" if not forged.endswith("AA") else "BB")
+    path = SAMPLES[route].path(plane)
+    for key, code in ((revoked, "key_revoked"), (forged, "key_unknown")):
+        answer = plane.send(route[0], path, sample_body(route) or None, key=key)
+        assert refused(answer, 401)["code"] == code
+
+
+@pytest.mark.parametrize("route", SAMPLES, ids=name_of)
+def test_no_door_opens_for_a_role_that_may_not(
+    plane: InProcessPlane, keys: dict[str, str], route: tuple[str, str]
+) -> None:
+    roles = next(each.roles for each in plane.routes if (each.method, each.path) == route)
+    path = SAMPLES[route].path(plane)
+    for role in keys.keys() - roles:
+        # Before the body is even looked at.
+        for body in (sample_body(route) or None, b"no json"):
+            answer = plane.send(route[0], path, body, key=keys[role])
+            assert refused(answer, 403)["code"] == "role_not_permitted", role
+
+
+@pytest.mark.parametrize("role", ["agent", "gateway"])
+def test_another_agents_key_opens_nothing_of_an_agent(
+    plane: InProcessPlane, keys: dict[str, str], role: str
+) -> None:
+    session, decision = a_session(plane, "other"), a_decision(plane, "other")
+    workflows = plane.make_key(role="gateway", agents=["bot"], grants=["workflows"])[1]
+    for key in (keys[role], workflows):
+        for answer in (
+            plane.ask("other", key=key),
+            plane.send("POST", "/v1/sessions", {"agent": "other"}, key=key),
+            plane.send("GET", "/v1/agents/other", key=key),
+        ):
+            assert refused(answer, 403)["code"] == "foreign_subject"
+        # For whom it is none of their business, there is no such thing.
+        for answer in (
+            plane.send("GET", f"/v1/decisions/{decision}", key=key),
+            plane.send("POST", f"/v1/decisions/{decision}/outcome", {"status": "succeeded"}, key=key),
+        ):
+            assert refused(answer, 404)["code"] == "not_found"
+    for tail, body in (("task", {"task": "x"}), ("end", None)):
+        answer = plane.send("POST", f"/v1/sessions/{session}/{tail}", body, key=workflows)
+        assert refused(answer, 404)["code"] == "unknown_session"
+    batch = {"evaluations": [question("bot"), question("other")]}
+    own, foreign = plane.send("POST", "/access/v1/evaluations", batch, key=keys[role]).json["evaluations"]
+    assert (own["decision"], foreign["decision"]) == (True, False)
+    assert foreign["context"]["error"]["code"] == "foreign_subject"
+    denied = plane.ask("bot", key=keys[role], session=session).json
+    assert (denied["decision"], denied["context"]["reason_code"]) == (False, "unknown_session")
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/principals", {"type": "agent", "id": "bot"}),
+        ("/v1/keys", {"role": "agent"}),
+        ("/v1/keys", {"role": "gateway"}),
+        ("/v1/keys", {"role": "agent", "agents": ["bot", "other"]}),
+        ("/v1/keys", {"role": "agent", "agents": ["*"]}),
+        ("/v1/keys", {"role": "agent", "agents": ["bot"], "subjects": ["user:ann"]}),
+        ("/v1/keys", {"role": "agent", "agents": ["bot"], "grants": ["workflows"]}),
+        ("/v1/keys", {"role": "agent", "agents": ["bot"], "grants": ["witness"]}),
+    ],
+)
+def test_fields_that_are_good_alone_and_not_together_are_refused(
+    plane: InProcessPlane, path: str, body: dict[str, Any]
+) -> None:
+    assert refused(plane.send("POST", path, body), 400)["code"] == "invalid_request"
+
+
+def test_a_key_that_says_more_than_its_grants_is_refused(plane: InProcessPlane, keys: dict[str, str]) -> None:
+    session = a_session(plane)
+    for path, body, code in (
+        ("/v1/sessions", {"agent": "bot", "task": "pay everybody"}, "task_needs_workflows"),
+        (f"/v1/sessions/{session}/task", {"task": "pay everybody"}, "task_needs_workflows"),
+        (f"/v1/sessions/{session}/end", None, "end_needs_workflows"),
+    ):
+        assert refused(plane.send("POST", path, body, key=keys["agent"]), 403)["code"] == code
+
+
+IDS_IN_PATHS = [
+    *("nope", "x" * 5000, "..", "a/../b", ".", "-", "\x00", "a\x00b", "😀", "' OR 1=1 --", "%00", "{id}"),
+    "ses_" + "A" * 43,
+    "ses_" + "é" * 43,
+    decision_id(now_us=1, ordinal=0, random=1),
+    decision_id(now_us=1, ordinal=(1 << 20) - 1, random=1),
+    "{01a20461-44aa-761c-8000-029521cbf8a7}",
+    "01A20461-44AA-761C-8000-029521CBF8A7",
+    "٠" * 32,
+    "sha256:" + "0" * 64,
+]
+
+
+@pytest.mark.parametrize("identity", IDS_IN_PATHS, ids=ascii)
+@pytest.mark.parametrize("route", WITH_IDS, ids=name_of)
+def test_what_no_id_names_is_not_found(plane: InProcessPlane, route: tuple[str, str], identity: str) -> None:
+    path = re.sub(r"\{\w+\}", lambda _: identity, route[1])
+    error = refused(plane.send(route[0], path, sample_body(route) or None), 404)
+    assert error["code"] in ("not_found", "no_route") or error["code"].startswith("unknown_")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/"),
+        ("GET", ""),
+        ("GET", "/access/v1/evaluation"),
+        ("PUT", "/v1/agents"),
+        ("PATCH", "/v1/agents/bot"),
+        ("DELETE", "/v1/agents/bot"),
+        ("POST", "/healthz"),
+        ("POST", "/V1/agents"),
+        ("POST", "/v1/agents/"),
+        ("POST", "//v1/agents"),
+        ("POST", "/v1/../v1/agents"),
+        ("GET", "/access/v1/search/subject"),
+        ("X" * 5000, "/v1/agents"),
+        ("GET", "/" + "x" * 60_000),
+        ("OPTIONS", "*"),
+        ("TRACE", "/v1/agents"),
+    ],
+)
+def test_a_path_or_a_method_that_is_none_is_not_found(plane: InProcessPlane, method: str, path: str) -> None:
+    assert refused(plane.send(method, path, {}), 404)["code"] == "no_route"
+    assert refused(plane.send(method, path, {}, key=None), 401)["code"] == "unauthenticated"
+
+
+@pytest.mark.parametrize("query", ["&".join(f"f{n}=1" for n in range(21)), "x&" * 500])
+def test_a_query_of_too_many_fields_is_refused(plane: InProcessPlane, query: str) -> None:
+    assert refused(plane.send("GET", f"/v1/agents?{query}"), 400)["code"] == "invalid_request"
+
+
+@pytest.mark.parametrize(
+    "after",
+    ["", "%00", "a%00b", "\xff", "%ff%fe", "%ED%A0%80", "x" * 60_000, "%", "%F4%8F%BF%BF", "' OR 1=1"],
+)
+def test_whatever_a_page_is_to_begin_after_it_is_a_page(plane: InProcessPlane, after: str) -> None:
+    answer = plane.send("GET", f"/v1/agents?after={after}")
+    assert answer.status == 200
+    assert {agent["id"] for agent in answer.json["agents"]} <= {"bot", "other"}
+
+
+@pytest.mark.parametrize(
+    "deadline", ["", "0", "-1", "30001", "1.5", "1e3", "soon", " 1", "٣", "\xb2", "9" * 5000, "+5"]
+)
+def test_a_deadline_that_is_none_is_refused_at_every_door(plane: InProcessPlane, deadline: str) -> None:
+    headers = {"x-deadline-ms": deadline.encode().decode("latin-1")}
+    for method, path in SAMPLES:
+        answer = plane.send(method, path, sample_body((method, path)), headers=headers)
+        assert refused(answer, 400)["code"] == "invalid_request"
+
+
+def test_a_unknown_tool_action_or_argument_is_a_deny_with_a_reason(plane: InProcessPlane) -> None:
+    requests = {
+        "uncatalogued_resource": question(tool="ledger.steal"),
+        "unlisted_action": changed(question(), "action.name", "erase"),
+        "unlisted_argument": changed(question(), "context.arguments.iban", "DE89"),
+        "missing_argument": changed(question(), "context.arguments.to"),
+        "unknown_agent": question("nobody"),
+        "unknown_subject": changed(question(), "subject.type", "user"),
+        "unknown_session": question(session="ses_" + "A" * 43),
+    }
+    for reason, body in requests.items():
+        answer = plane.send("POST", "/access/v1/evaluation", body)
+        tell_nothing(answer)
+        assert (answer.status, answer.json["decision"]) == (200, False)
+        context = answer.json["context"]
+        assert (context["effect"], context["reason_code"]) == ("deny", reason)
+        assert context["detail"]
+
+
+def test_a_tool_of_another_type_of_resource_is_not_that_tool(plane: InProcessPlane) -> None:
+    answer = plane.send("POST", "/access/v1/evaluation", changed(question(), "resource.type", "document"))
+    assert answer.json["context"]["reason_code"] == "uncatalogued_resource"
+
+
+def test_what_a_caller_claims_about_itself_changes_nothing(plane: InProcessPlane) -> None:
+    claims = {"labels": ["admin"], "roles": ["treasury"], "system": "none", "effects": [], "allowed": True}
+    body = question(arguments={"to": "DE89", "amount": 5000}, decision=True, roles=["treasury"])
+    for entity in ("subject", "action", "resource"):
+        body[entity]["properties"] = claims
+    assert plane.send("POST", "/access/v1/evaluation", body).reason == "rule_deny"
+
+
+@pytest.mark.parametrize(
+    "amount",
+    [
+        *("12", "1e1", "１２", "12 ", "0x10", "NaN", "-0", "", "1_0", "9" * 400),
+        *(None, True, [12], {"value": 12}, -1, 1e300, 5e-300, 1000.0000001),
+    ],
+)
+def test_an_amount_that_is_no_plain_number_never_passes_a_rule_that_it_does_not_satisfy(
+    plane: InProcessPlane, amount: Any
+) -> None:
+    """`1e3 + ε`, texts, lists, booleans: whatever it is, it is allowed only if it is a number up to 1 000."""
+    answer = plane.ask(arguments={"to": "DE89", "amount": amount})
+    tell_nothing(answer)
+    assert answer.status == 200
+    plainly_small = {"12", "-0"} if isinstance(amount, str) else {-1, 5e-300}
+    is_small = type(amount) is not bool and not isinstance(amount, list | dict) and amount in plainly_small
+    assert answer.permits <= (is_small or amount in ("1e1", "12 ", "0x10")), answer
+    if is_small:
+        assert answer.permits
+
+
+def test_a_very_long_name_of_an_argument_fills_neither_the_answer_nor_the_evidence(
+    plane: InProcessPlane,
+) -> None:
+    long = "x" * 900_000
+    answer = plane.send("POST", "/access/v1/evaluation", changed(question(), f"context.arguments.{long}", 1))
+    assert answer.reason == "unlisted_argument"
+    assert len(answer.body) < 2_000
+    rows = [row for row in plane.decision_rows() if row["event_id"] == answer.json["context"]["id"]]
+    assert len(rows) == 1 and len(str(rows[0])) < 8_000
