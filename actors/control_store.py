@@ -8,19 +8,17 @@ import os
 from pathlib import Path
 from typing import Any
 
+from actors import activation
 from actors.control import Control, open_control_journal
 from actors.handles import ask
 from actors.journal_folder import Place, refuse_another
 from actors.log_feed import LogFeed
 from actors.placement import CONTROL_LOG, host_name
 from actors.world import REAL
-from controlplane.errors import GovernanceError, UnavailableError
+from controlplane.errors import UnavailableError
 
 log = logging.getLogger(__name__)
 
-AWAKE_TIMEOUT_S = 2.0
-PREPARE_TIMEOUT_S = 25.0
-ACKNOWLEDGE_TIMEOUT_S = 10.0
 REFRESH_TIMEOUT_S = 2.0
 REOPEN_S = 1.0
 
@@ -56,59 +54,16 @@ class ControlStore:
             raise UnavailableError(f"the control store has no method `{method}`")
         result = getattr(self._live(), method)(**arguments)
         if method in _OWNERS_MUST_KNOW:
-            await self._tell(self._owners(), "refresh", timeout_s=REFRESH_TIMEOUT_S)
+            await activation.tell(ask, self._owners(), "refresh", timeout_s=REFRESH_TIMEOUT_S)
         return result
 
     async def activate(self, digest: str, tenant: str, by: str) -> dict[str, Any]:
-        """Have every owner compile a bundle, make it active, and tell every owner.
-
-        Returns: ``{"digest", "replaces", "acknowledged": […], "lagging": […]}``. A lagging owner decides with the
-        bundle that it has until it has heard of the new one for longer than a lease lasts; then it denies.
-        """
-        sources = self._live().bundle(digest)["sources"]
-        # An owner that is stopped must not hold up the others as long as one that compiles may: an awake one answers
-        # at once, whatever it compiles.
-        awake = await self._tell(self._owners(), "status", timeout_s=AWAKE_TIMEOUT_S)
-        reached = [name for name, answered in awake.items() if answered]
-        # Compiling takes seconds for thousands of rules. Until every owner that can be reached has done it, the old
-        # bundle decides, so that nobody waits.
-        await self._tell(reached, "prepare_bundle", digest, sources, timeout_s=PREPARE_TIMEOUT_S)
-        control = self._live()
-        replaced = control.activation.digest
-        activation = control.activate(digest, tenant=tenant, by=by)
-        word = (activation.digest, activation.number, sources)
-        missed = [name for name in awake if name not in reached]
-        one, other = await asyncio.gather(
-            self._tell(reached, "activate", *word, timeout_s=ACKNOWLEDGE_TIMEOUT_S),
-            # It may be back by now.
-            self._tell(missed, "activate", *word, timeout_s=AWAKE_TIMEOUT_S),
-        )
-        told = one | other
-        return {
-            "digest": digest,
-            "replaces": replaced if replaced != digest else None,
-            "acknowledged": [name for name, done in told.items() if done],
-            "lagging": [name for name, done in told.items() if not done],
-        }
+        """See `actors.activation.activate`."""
+        return await activation.activate(self._live, self._owners(), ask, digest=digest, tenant=tenant, by=by)
 
     def _owners(self) -> list[str]:
         hosts = [host_name(index) for index in range(self._hosts)]
         return hosts + [entry["name"] for entry in self._live().dedicated()]
-
-    async def _tell(
-        self, names: list[str], method: str, *arguments: Any, timeout_s: float
-    ) -> dict[str, bool]:
-        """Call owners, all at once; says by name which answered true in time. One that did not learns the same from
-        its next lease."""
-
-        async def tell(name: str) -> bool:
-            try:
-                return bool(await ask(name, method, *arguments, timeout_s=timeout_s))
-            except GovernanceError as error:
-                log.warning("owner `%s` has not acknowledged `%s`: %s", name, method, error.message)
-                return False
-
-        return dict(zip(names, await asyncio.gather(*map(tell, names)), strict=True))
 
     async def pending(self, limit: int) -> tuple[Any, ...] | None:
         control = self._control
