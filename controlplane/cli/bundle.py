@@ -65,7 +65,8 @@ def activate(
     """Put a bundle in force on every host.
 
     Files are uploaded first, as one bundle; it replaces the active one as a whole. Returns when every host has
-    acknowledged. Lagging hosts deny until they have it; they get it by themselves.
+    acknowledged, or says which ones lag: from two seconds on they deny until they have it, which they get by
+    themselves.
 
     Example: controlplane bundle activate policies/
     """
@@ -175,7 +176,10 @@ def _print_activated(console: Console, answer: dict[str, Any]) -> None:
         console.print(cell(f"replaces {answer.get('replaces_name') or ''} {replaced}"))
     console.print(f"active; acknowledged by {cell(answer.get('acknowledged') or 'nobody')}")
     if lagging:
-        console.print(f"lagging, denying until they have it: {cell(lagging)}", style="yellow")
+        console.print(
+            f"lagging: {cell(lagging)}: from two seconds on they deny until they have it; see `controlplane status`",
+            style="yellow",
+        )
 
 
 def _print_bundle(console: Console, answer: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from controlplane.cli.connection import DataOption
-from controlplane.cli.output import FAILED, JsonOption, complain, pairs, reported, screen, show, table
+from controlplane.cli.output import FAILED, JsonOption, cell, complain, pairs, reported, screen, show, table
 from controlplane.settings import MAX_HOSTS, DataDirectoryError, Settings, default_data
 
 if TYPE_CHECKING:
@@ -208,6 +208,8 @@ def _print(console: Console, settings: Settings, found: Status) -> None:
     where = {name: value for name, value in _where(settings, found.state).items() if name != "hosts"}
     restarts = found.state.restarts if found.state else 0
     pairs(console, {**where, "restarts": restarts or None, "bundle": found.service.get("bundle")})
+    if lagging := found.service.get("lagging"):
+        console.print(f"lagging: {cell(lagging)}: not deciding with this bundle", style="yellow")
     for title, parts in (
         ("hosts", found.service.get("hosts")),
         ("evidence", [found.service.get("evidence")]),

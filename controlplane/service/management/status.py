@@ -30,9 +30,12 @@ class StatusDoor:
             _status_of(EVIDENCE_WRITER),
         )
         pending = sum(host.get("pending_rows", 0) for host in [*hosts, store])
+        active = self._fleet.directory.activation.digest
         return json_reply(
             {
-                "bundle": self._fleet.directory.activation.digest,
+                "bundle": active,
+                # Those that do not decide with the active bundle, as far as they say anything.
+                "lagging": [host["name"] for host in hosts if host.get("bundle") != active],
                 "hosts": list(hosts),
                 "control_store": store,
                 "evidence": writer | {"pending_rows": pending},

@@ -13,7 +13,9 @@ import pytest
 from typer.testing import Result
 
 from controlplane.cli import app as app_module
+from controlplane.lifecycle import status as status_module
 from controlplane.lifecycle import up as up_module
+from controlplane.lifecycle.status import Health, Status
 from controlplane.settings import Settings
 
 Run = Callable[..., Result]
@@ -141,6 +143,41 @@ def test_status_of_what_does_not_run_is_3_and_down_is_0(run: Run, tmp_path: Path
     done = run("down", "--data", data)
     assert done.exit_code == 0
     assert "nothing runs" in done.stdout
+
+
+@pytest.mark.parametrize("lagging", [[], ["host-001", "agent-1"]])
+def test_status_names_who_does_not_decide_with_the_active_bundle(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lagging: list[str]
+) -> None:
+    settings = Settings.create_or_open(tmp_path / "cp", hosts=2)
+    hosts = [
+        {
+            "name": "host-000",
+            "ready": True,
+            "pending_rows": 12,
+            "evidence_backlog": 700,
+            "bundle": "sha256:aa",
+        },
+        {"name": "host-001", "ready": False, "reason": "evidence_backlog", "pending_rows": 700},
+    ]
+    found = Status(
+        health=Health.READY,
+        reason="",
+        state=None,
+        processes=(),
+        service={"bundle": "sha256:aa", "lagging": lagging, "hosts": hosts, "evidence": {}},
+    )
+    monkeypatch.setattr(status_module, "look", lambda settings, key: found)
+    shown = run("status", "--data", settings.data)
+    assert shown.exit_code == 0, shown.output
+    assert ("lagging: host-001, agent-1: not deciding with this bundle" in shown.stdout) == bool(lagging)
+    assert ("lagging" in shown.stdout) == bool(lagging)
+    # How much evidence waits, beside how much may.
+    (first,) = [line.split() for line in shown.stdout.splitlines() if line.startswith("host-000")]
+    assert first[-2:] == ["12", "700"]
+    assert (
+        json.loads(run("status", "--data", settings.data, "--json").stdout)["service"]["lagging"] == lagging
+    )
 
 
 def test_up_with_another_number_of_hosts_is_refused(run: Run, tmp_path: Path) -> None:
