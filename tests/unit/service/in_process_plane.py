@@ -17,6 +17,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator, MutableMapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -93,14 +94,21 @@ class Answer:
 
 
 class Clocks:
-    """The process's clocks, which a test can move: all of them on, or the wall clock alone."""
+    """The clocks of one plane's thread, which a test can move: all of them on, or the wall clock alone."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.thread: threading.Thread | None = None
         self._wall_us = 0
         self._monotonic_us = 0
         wall_ns, monotonic_ns = time.time_ns, time.clock_gettime_ns
-        patch.setattr(time, "time_ns", lambda: wall_ns() + self._wall_us * 1000)
-        patch.setattr(time, "clock_gettime_ns", lambda which: monotonic_ns(which) + self._monotonic_us * 1000)
+
+        def shifted_ns(by_us: int) -> int:
+            return by_us * 1000 if threading.current_thread() is self.thread else 0
+
+        patch.setattr(time, "time_ns", lambda: wall_ns() + shifted_ns(self._wall_us))
+        patch.setattr(
+            time, "clock_gettime_ns", lambda which: monotonic_ns(which) + shifted_ns(self._monotonic_us)
+        )
 
     def pass_s(self, seconds: float) -> None:
         self._wall_us += int(seconds * 1e6)
@@ -133,14 +141,14 @@ class Actors:
     """Stands for Ray: named actors and calls to them.
 
     Attributes:
-        silent: (actor, method) that are asked and never answer.
+        held: (actor, method) whose calls wait until the event is set: on their way, or at an owner that is stopped.
         dead: actors that cannot be reached.
         calls: (actor, method) of every call, in order.
     """
 
     def __init__(self) -> None:
         self.named: dict[str, Any] = {}
-        self.silent: set[tuple[str, str]] = set()
+        self.held: dict[tuple[str, str], asyncio.Event] = {}
         self.dead: set[str] = set()
         self.calls: list[tuple[str, str]] = []
         self._under_way: set[asyncio.Task[Any]] = set()
@@ -161,8 +169,8 @@ class Actors:
     async def _call(self, name: str, method: str, arguments: tuple[Any, ...]) -> Any:
         if name in self.dead:
             raise ray.exceptions.ActorUnavailableError("the actor is dead", None)
-        if (name, method) in self.silent:
-            await asyncio.Event().wait()
+        if (held := self.held.get((name, method))) is not None:
+            await held.wait()
         arguments = pickle.loads(pickle.dumps(arguments))
         try:
             result = await getattr(self.named[name], method)(*arguments)
@@ -227,6 +235,7 @@ class InProcessPlane:
         key: str | None = "",
         headers: dict[str, str] | None = None,
         parts: Sequence[bytes] | None = None,
+        pause_s: float = 0.0,
         application: Application | None = None,
     ) -> Answer:
         """One request through the ASGI entry.
@@ -235,7 +244,7 @@ class InProcessPlane:
             body: bytes as they are, None for none, anything else as JSON.
             key: the operator's when empty; None = no key at all.
             headers: further ones; they replace what is sent otherwise.
-            parts: the body in these parts instead.
+            parts: the body in these parts instead, each of them `pause_s` after the one before.
             application: the replica to ask; the first one unless said otherwise.
         """
         path, _, query = path.partition("?")
@@ -255,6 +264,8 @@ class InProcessPlane:
         async def receive() -> MutableMapping[str, Any]:
             if not waiting:
                 return {"type": "http.disconnect"}
+            if pause_s and len(waiting) < len(parts or ()):
+                await asyncio.sleep(pause_s)
             return {"type": "http.request", "body": waiting.pop(0), "more_body": bool(waiting)}
 
         async def send(message: MutableMapping[str, Any]) -> None:
@@ -268,9 +279,29 @@ class InProcessPlane:
             body=b"".join(message["body"] for message in rest),
         )
 
-    def ask(self, agent: str = "bot", tool: str = "ledger.pay", *, key: str = "", **context: Any) -> Answer:
+    def begin(self, method: str, path: str, body: Any = None, **more: Any) -> Future[Answer]:
+        """Send one request and do not wait for its answer."""
+        return asyncio.run_coroutine_threadsafe(self.exchange(method, path, body, **more), self.loop)
+
+    def ask(
+        self,
+        agent: str = "bot",
+        tool: str = "ledger.pay",
+        *,
+        key: str = "",
+        headers: dict[str, str] | None = None,
+        **context: Any,
+    ) -> Answer:
         """Ask for one decision; `to` and `amount` are there unless `arguments` say otherwise."""
-        return self.send("POST", "/access/v1/evaluation", question(agent, tool, **context), key=key)
+        body = question(agent, tool, **context)
+        return self.send("POST", "/access/v1/evaluation", body, key=key, headers=headers)
+
+    def hold(self, name: str, method: str) -> None:
+        """Let calls of this method wait, until `let_go`."""
+        self.actors.held[name, method] = asyncio.Event()
+
+    def let_go(self, name: str, method: str) -> None:
+        self.do(self.actors.held.pop((name, method)).set)
 
     # -- what tests need beside the doors -------------------------------------------------------------------------
 
@@ -444,6 +475,7 @@ class InProcessPlane:
 
     def __enter__(self) -> InProcessPlane:
         self._thread = threading.Thread(target=self.loop.run_forever, name="in-process plane", daemon=True)
+        self.clocks.thread = self._thread
         self._thread.start()
         self.run(self._start())
         return self
@@ -502,7 +534,13 @@ def in_process_plane(
             clocks=Clocks(patch),
             limits=limits,
         )
-        patch.setattr(handles, "actor_handle", plane.actors.handle)
+        others = handles.actor_handle
+
+        def handle(name: str) -> Any:
+            own = asyncio.get_running_loop() is plane.loop
+            return plane.actors.handle(name) if own else others(name)
+
+        patch.setattr(handles, "actor_handle", handle)
         with plane:
             if ready:
                 plane.wait_until_ready()
