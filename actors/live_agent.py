@@ -18,6 +18,8 @@ SESSION_LIFETIME_US = 30 * DAY_US
 # The session that an agent has without opening one; its name authenticates nothing.
 STANDING_PREFIX = "ses_standing_"
 MAX_SEEN = 2000
+SESSIONS_AWAKE = 256
+"""Of one agent; further ones are read from the journal each time they are used."""
 
 
 @dataclass(slots=True, kw_only=True)

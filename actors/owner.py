@@ -18,7 +18,7 @@ from actors.bounds import EVIDENCE_BACKLOG
 from actors.directory import LEASE_S, Activation, Directory
 from actors.ids import agent_key, decision_id
 from actors.journal import Journal
-from actors.live_agent import STANDING_PREFIX, LiveAgent, Session
+from actors.live_agent import SESSIONS_AWAKE, STANDING_PREFIX, LiveAgent, Session
 from actors.owner_clock import EventTime, OwnerClock
 from actors.records import AgentRecord
 from controlplane.errors import UnavailableError
@@ -92,6 +92,7 @@ class Owner:
             monotonic_us=world.monotonic_us(),
         )
         self._awake: OrderedDict[str, LiveAgent] = OrderedDict()
+        self._crowded: list[LiveAgent] = []
         self.registered = count_registered(journal)
 
     def adopt(self, active: ActiveBundle, activation: Activation) -> None:
@@ -168,10 +169,15 @@ class Owner:
         return len(self._awake)
 
     def rest_surplus(self) -> None:
-        """Let the least recently used agents rest. Everything that an agent is stands in the journal, so dropping
-        it from memory is all there is to it; never done within a batch, whose changes are not yet written."""
+        """Let the least recently used agents rest, and the sessions of one that used many. Everything that an agent
+        is stands in the journal, so dropping it from memory is all there is to it; never done within a batch, whose
+        changes are not yet written."""
         while len(self._awake) > self.settings.awake_limit:
             self._awake.popitem(last=False)
+        if self._crowded:
+            for agent in self._crowded:
+                agent.sessions.clear()
+            self._crowded.clear()
 
     def let_rest(self, key: str) -> None:
         """Let one agent rest; it wakes from the journal at its next action."""
@@ -202,6 +208,8 @@ class Owner:
             session = find_session(self.journal, agent.key, name)
             if session is not None:
                 agent.sessions[name] = session
+                if len(agent.sessions) > SESSIONS_AWAKE:
+                    self._crowded.append(agent)
         return session
 
     def standing_session(self, agent: LiveAgent, now_us: int) -> Session:

@@ -7,13 +7,12 @@ from typing import Any
 from actors import evidence_rows
 from actors.agent_journal import count_live_sessions, save_sessions, subject_of_session
 from actors.ids import agent_key, read_session_id, session_id, subject_of_key
-from actors.live_agent import SESSION_LIFETIME_US, LiveAgent, Session
+from actors.live_agent import SESSION_LIFETIME_US, SESSIONS_AWAKE, LiveAgent, Session
 from actors.messages import SessionRequest
 from actors.owner import Owner
 from controlplane.errors import ConflictError, NotFoundError, OverloadedError, UnavailableError
 
 MAX_LIVE_SESSIONS = 10_000
-KEPT_IN_MEMORY = 256
 
 
 def open_session(owner: Owner, request: SessionRequest) -> dict[str, Any]:
@@ -142,7 +141,7 @@ def _record(
     except BaseException:
         owner.forget_memory()
         raise
-    if len(agent.sessions) > KEPT_IN_MEMORY:
+    if len(agent.sessions) >= SESSIONS_AWAKE:
         agent.sessions.clear()
     agent.sessions[session.name] = session
     owner.rest_surplus()

@@ -8,6 +8,7 @@ import pytest
 from unit.actors.owners import SESSION_KEY, Bench
 
 from actors import live_agent, messages, outcomes, sessions
+from actors import owner as owner_module
 from actors.agent_journal import forget_what_is_over
 from actors.deciding import decide
 from actors.directory import Activation
@@ -270,6 +271,28 @@ def test_live_sessions_of_one_agent_are_bounded(bench: Bench, monkeypatch: pytes
         sessions.open_session(bench.owner, opening())
     sessions.end_session(bench.owner, first, key_id="k")
     sessions.open_session(bench.owner, opening())
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_sessions_in_memory_are_bounded_however_many_an_agent_uses(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, ended: bool
+) -> None:
+    monkeypatch.setattr(owner_module, "SESSIONS_AWAKE", 5)
+    monkeypatch.setattr(sessions, "SESSIONS_AWAKE", 5)
+    names = []
+    for _ in range(20):
+        names.append(sessions.open_session(bench.owner, opening())["session"])
+        if ended:
+            sessions.end_session(bench.owner, names[-1], key_id="k")
+    agent = bench.owner.agent("default/agent/bot")
+    for name in names * 2:
+        assert bench.decided(bench.request(session=name))[0].effect == ("deny" if ended else "allow")
+        assert len(agent.sessions) <= 6
+    # Within a batch none is let go: each sees what the ones before it have used.
+    bench.decided(*(bench.request(session=name) for name in names * 3))
+    assert len(agent.sessions) <= 6 and bench.owner.agent("default/agent/bot") is agent
+    used = dict(bench.owner.journal.read("SELECT name, actions FROM sessions"))
+    assert [used[name] for name in names] == [0 if ended else 5] * 20
 
 
 def test_what_is_over_is_forgotten_after_its_time_and_not_before(bench: Bench) -> None:
