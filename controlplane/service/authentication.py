@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from actors.api_keys import Caller, no_longer_good, split, verify
+from actors.world import REAL
 from controlplane.errors import UnauthenticatedError, UnavailableError
 from controlplane.service.fleet import Fleet
 
@@ -17,6 +17,7 @@ class Authenticator:
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
+        self._offset_us = REAL.wall_us() - REAL.monotonic_us()
         # Headers that were verified against an entry of the directory: good for as long as it is this very entry.
         self._verified: dict[str, tuple[str, dict[str, Any], Caller]] = {}
 
@@ -51,7 +52,7 @@ class Authenticator:
             entry = self._fleet.directory.get("key", identity)
         if entry is None:
             raise UnauthenticatedError("this key is unknown")
-        reason = verify(entry, found_hash, now_us=time.time_ns() // 1000)
+        reason = verify(entry, found_hash, now_us=self._now_us())
         if reason is not None:
             raise UnauthenticatedError(f"this key is {reason}", code=f"key_{reason}")
         caller = Caller.of(identity, entry)
@@ -66,5 +67,10 @@ class Authenticator:
         return (
             self._fleet.fresh()
             and self._fleet.directory.get("key", identity) is entry
-            and no_longer_good(entry, now_us=time.time_ns() // 1000) is None
+            and no_longer_good(entry, now_us=self._now_us()) is None
         )
+
+    def _now_us(self) -> int:
+        """The wall clock, or what it would show had nobody set it back since this replica started, if that is later:
+        a key that has run out stays so."""
+        return max(REAL.wall_us(), REAL.monotonic_us() + self._offset_us)
