@@ -10,7 +10,12 @@ import ray
 from actors.placement import NAMESPACE
 from controlplane.errors import GovernanceError, UnavailableError
 
+MOST_UNDER_WAY = 2_000
+"""Calls of one process that one actor has not answered. Ray queues without end for an actor that is silent, and a
+caller that gives up takes nothing out of its queue."""
+
 _handles: dict[str, Any] = {}
+_under_way: dict[str, int] = {}
 
 
 def actor_handle(name: str) -> Any:
@@ -29,10 +34,20 @@ async def ask(name: str, method: str, *arguments: Any, timeout_s: float) -> Any:
 
     Raises: the GovernanceError that the method raised; UnavailableError when the actor cannot be reached in time
         (`owner_unreachable`, `owner_timeout`) or failed (`owner_failed`). But for `owner_failed`, a call that failed
-        so may still have run: whatever it would have permitted stays unanswered, that is, denied.
+        so may still have run: whatever it would have permitted stays unanswered, that is, denied. `owner_timeout`
+        at once, and nothing sent: it has too many unanswered calls already.
     """
+    if _under_way.get(name, 0) >= MOST_UNDER_WAY:
+        raise UnavailableError(
+            f"`{name}` owes {MOST_UNDER_WAY} answers; it is asked again once it has given some",
+            code="owner_timeout",
+        )
     try:
-        return await asyncio.wait_for(getattr(actor_handle(name), method).remote(*arguments), timeout_s)
+        call = asyncio.ensure_future(getattr(actor_handle(name), method).remote(*arguments))
+        _under_way[name] = _under_way.get(name, 0) + 1
+        call.add_done_callback(lambda done: _answered(name, done))
+        # Shielded: it is under way until it is answered, whether or not anybody waits.
+        return await asyncio.wait_for(asyncio.shield(call), timeout_s)
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, GovernanceError):
             raise error.cause from None
@@ -49,3 +64,13 @@ async def ask(name: str, method: str, *arguments: Any, timeout_s: float) -> Any:
         raise UnavailableError(
             f"`{name}` did not answer within {timeout_s:g} s", code="owner_timeout"
         ) from None
+
+
+def _answered(name: str, call: asyncio.Future[Any]) -> None:
+    left = _under_way[name] - 1
+    if left:
+        _under_way[name] = left
+    else:
+        del _under_way[name]
+    if not call.cancelled():
+        call.exception()  # retrieved, in case nobody waits for it any more

@@ -59,7 +59,7 @@ class BundleDoors:
         async with self._uploading:
             bundle = await asyncio.to_thread(_compile, sources)
             if body.activate:
-                await asyncio.to_thread(self._bundles.keep, bundle)
+                await self._bundles.keep(bundle)
         await call_control(
             "store_bundle",
             digest=bundle.digest,
