@@ -10,9 +10,9 @@ import asyncio
 import json
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from actors import deciding, outcomes, registration, sessions
 from actors.active_bundle import ActiveBundle
@@ -39,6 +39,24 @@ TIDY_ROWS = 5_000
 LISTEN_S = 5.0
 # The active bundle, and the one that is about to be.
 COMPILED_KEPT = 2
+
+
+_WORK: Final[Mapping[str, Callable[..., Any]]] = {
+    "decide": deciding.decide,
+    "register_agent": lambda owner, tenant, agent_id, given, key_id: registration.register_agent(
+        owner, tenant, agent_id, given, key_id=key_id
+    ),
+    "describe_agent": registration.describe_agent,
+    "open_session": lambda owner, request: sessions.open_session(owner, SessionRequest._make(request)),
+    "session_subject": sessions.session_subject,
+    "add_task": lambda owner, name, digest, key_id: sessions.add_task(
+        owner, name, task_digest=digest, key_id=key_id
+    ),
+    "end_session": lambda owner, name, key_id: sessions.end_session(owner, name, key_id=key_id),
+    "report_outcome": lambda owner, outcome: outcomes.report_outcome(owner, Outcome._make(outcome)),
+    "describe_decision": outcomes.describe_decision,
+}
+"""What replicas ask of an owner, by channel or through Ray: from the owner and plain values to plain values."""
 
 
 class AgentHost:
@@ -93,21 +111,45 @@ class AgentHost:
             loop.create_task(self._repeat(LISTEN_S, self._listen)),
         ]
 
-    # -- the decision path ---------------------------------------------------------------------------------------
-
-    async def decide(self, digest: str | None, requests: list[tuple[Any, ...]]) -> tuple[Any, ...]:
-        """See `deciding.decide`. One fsync serves the whole batch."""
-        return deciding.decide(self._live(), digest, requests)
+    # -- what agents wait for ------------------------------------------------------------------------------------
 
     async def _listen(self) -> None:
         """Answer replicas of this machine on a socket, without Ray in between. What fails is tried again."""
         if self._channels is None or self._listening is not None:
             return
         private_folder(self._channels)
-        self._listening = await serve(channel_path(self._channels, self._name), self._decide_now)
+        self._listening = await serve(channel_path(self._channels, self._name), lambda call: self._do(*call))
 
-    def _decide_now(self, batch: tuple[str | None, list[tuple[Any, ...]]]) -> tuple[Any, ...]:
-        return deciding.decide(self._live(), *batch)
+    def _do(self, what: str, *arguments: Any) -> Any:
+        """One of `_WORK`, whichever way the call came."""
+        return _WORK[what](self._live(), *arguments)
+
+    async def decide(self, digest: str | None, requests: list[tuple[Any, ...]]) -> Any:
+        return self._do("decide", digest, requests)
+
+    async def register_agent(self, tenant: str, agent_id: str, given: dict[str, Any], key_id: str) -> Any:
+        return self._do("register_agent", tenant, agent_id, given, key_id)
+
+    async def describe_agent(self, key: str) -> Any:
+        return self._do("describe_agent", key)
+
+    async def open_session(self, request: tuple[Any, ...]) -> Any:
+        return self._do("open_session", request)
+
+    async def session_subject(self, name: str) -> Any:
+        return self._do("session_subject", name)
+
+    async def add_task(self, name: str, task_digest: bytes, key_id: str) -> Any:
+        return self._do("add_task", name, task_digest, key_id)
+
+    async def end_session(self, name: str, key_id: str) -> Any:
+        return self._do("end_session", name, key_id)
+
+    async def report_outcome(self, outcome: tuple[Any, ...]) -> Any:
+        return self._do("report_outcome", outcome)
+
+    async def describe_decision(self, decision_id: str) -> Any:
+        return self._do("describe_decision", decision_id)
 
     # -- management ----------------------------------------------------------------------------------------------
 
@@ -141,32 +183,6 @@ class AgentHost:
             # A task of its own: the lease must not wait for a compiler.
             self._adopting = asyncio.get_running_loop().create_task(self._follow())
         return True
-
-    async def register_agent(
-        self, tenant: str, agent_id: str, given: dict[str, Any], key_id: str
-    ) -> dict[str, Any]:
-        return registration.register_agent(self._live(), tenant, agent_id, given, key_id=key_id)
-
-    async def describe_agent(self, key: str) -> dict[str, Any]:
-        return registration.describe_agent(self._live(), key)
-
-    async def open_session(self, request: tuple[Any, ...]) -> dict[str, Any]:
-        return sessions.open_session(self._live(), SessionRequest._make(request))
-
-    async def session_subject(self, name: str) -> str:
-        return sessions.session_subject(self._live(), name)
-
-    async def add_task(self, name: str, task_digest: bytes, key_id: str) -> dict[str, Any]:
-        return sessions.add_task(self._live(), name, task_digest=task_digest, key_id=key_id)
-
-    async def end_session(self, name: str, key_id: str) -> dict[str, Any]:
-        return sessions.end_session(self._live(), name, key_id=key_id)
-
-    async def report_outcome(self, outcome: tuple[Any, ...]) -> dict[str, Any]:
-        return outcomes.report_outcome(self._live(), Outcome._make(outcome))
-
-    async def describe_decision(self, decision_id: str) -> dict[str, Any]:
-        return outcomes.describe_decision(self._live(), decision_id)
 
     async def status(self) -> dict[str, Any]:
         """What an operator wants to know; answers also while the host cannot decide."""

@@ -1,7 +1,7 @@
-"""The short way between a replica and an owner on the same machine: a Unix socket that carries batches.
+"""The short way between a replica and an owner on the same machine: a Unix socket that carries calls.
 
 Ray places, names, restarts and fences owners, and a call through Ray always works; but it crosses five threads and
-costs a millisecond of CPU. A batch therefore takes this way where there is one (docs/adr/0004).
+costs a millisecond of CPU. What agents wait for therefore takes this way where there is one (docs/adr/0004).
 
 Frames are four bytes of length and a `marshal` of plain values: it is twice as fast as pickle and, unlike it, runs no
 code. Both ends are processes of one control plane and of one user, in a folder that only this user can enter,
@@ -17,20 +17,25 @@ import os
 import socket
 import stat
 import struct
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
-from controlplane.errors import UnavailableError
+from controlplane import errors
+from controlplane.errors import GovernanceError, OverloadedError, UnavailableError
 
 log = logging.getLogger(__name__)
 
 # A batch is at most a few thousand requests; whatever announces more is no frame of ours.
 MAX_FRAME_BYTES = 1 << 30
+MAX_CALLS = 4_000
+"""That wait for one owner's answer at a time."""
 
 _LENGTH = struct.Struct("<I")
 _CREDENTIALS = struct.Struct("3i")  # process, user, group
 _ANSWERED, _FAILED = 0, 1
+_PLAIN = (str, int, float, bool, type(None))
 
 Handle = Callable[[Any], Any]
 
@@ -78,9 +83,8 @@ class _Frames(asyncio.Protocol):
     def frame_received(self, frame: bytes) -> None:
         raise NotImplementedError
 
-    def send(self, value: Any) -> None:
+    def send(self, frame: bytes) -> None:
         assert self._transport is not None
-        frame = marshal.dumps(value)
         self._transport.write(_LENGTH.pack(len(frame)) + frame)
 
     @property
@@ -94,7 +98,7 @@ class _Frames(asyncio.Protocol):
 
 
 class _Server(_Frames):
-    """One connection of one replica, which has at most one batch in flight: answers need no number."""
+    """One connection of one replica. Calls are answered in the order in which they came: answers need no number."""
 
     def __init__(self, handle: Handle) -> None:
         super().__init__()
@@ -104,14 +108,27 @@ class _Server(_Frames):
         try:
             # Synchronous on purpose: the owner's state has one thread, and nothing may come between.
             value = marshal.loads(frame)  # noqa: S302 - from a process of our own
-            answer: tuple[Any, ...] = (_ANSWERED, self._handle(value))
-        except UnavailableError as error:
-            answer = (_FAILED, error.code, error.message)
+            answer = marshal.dumps((_ANSWERED, self._handle(value)))
+        except GovernanceError as error:
+            answer = marshal.dumps(_as_values(error))
         except Exception as error:
-            log.exception("a batch failed")
-            answer = (_FAILED, "owner_failed", f"{type(error).__name__}: {error}")
+            log.exception("a call failed")
+            failed = UnavailableError(f"{type(error).__name__}: {error}", code="owner_failed")
+            answer = marshal.dumps(_as_values(failed))
         if self.open:  # else nobody waits any more: what was decided is durable, and was told to nobody
             self.send(answer)
+
+
+def _as_values(error: GovernanceError) -> tuple[Any, ...]:
+    """An error as plain values: the kind on the first level of its tree, which is what callers tell apart."""
+    kind = next(kind for kind in type(error).__mro__ if kind.__module__ == errors.__name__)
+    fields = {name: value if type(value) in _PLAIN else str(value) for name, value in error.fields.items()}
+    return (_FAILED, kind.__name__, error.message, error.code, fields)
+
+
+def _as_error(kind: str, message: str, code: str, fields: dict[str, Any]) -> GovernanceError:
+    made: GovernanceError = getattr(errors, kind)(message, code=code, **fields)
+    return made
 
 
 def _user_of(transport: asyncio.Transport) -> int:
@@ -150,22 +167,33 @@ async def serve(path: Path, handle: Handle) -> asyncio.AbstractServer:
 
 
 class _Client(_Frames):
+    """The caller's end. `waiting`: whoever waits for an answer, in the order of their calls."""
+
     def __init__(self) -> None:
         super().__init__()
-        self.waiting: asyncio.Future[Any] | None = None
+        self.waiting: deque[asyncio.Future[Any]] = deque()
 
     def frame_received(self, frame: bytes) -> None:
-        if self.waiting is not None and not self.waiting.done():
-            self.waiting.set_result(marshal.loads(frame))  # noqa: S302 - as above
+        if not self.waiting:
+            log.error("an owner answered what nobody had asked; the connection is closed")
+            self.abort()
+            return
+        # INVARIANT (in order): the oldest call is the one that is answered, also when its caller has given up; so no
+        # answer is ever taken for another's.
+        answered = self.waiting.popleft()
+        if not answered.done():
+            answered.set_result(marshal.loads(frame))  # noqa: S302 - as above
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        if self.waiting is not None and not self.waiting.done():
-            self.waiting.set_exception(ConnectionResetError())
+        while self.waiting:
+            answered = self.waiting.popleft()
+            if not answered.done():
+                answered.set_exception(ConnectionResetError())
 
 
 class Channel:
-    """A replica's end of the way to one owner. One call at a time.
+    """A replica's end of the way to one owner. Any number of calls may be under way; they are answered in order.
 
     Args:
         path: where the owner listens, if it lives on this machine.
@@ -174,34 +202,42 @@ class Channel:
     def __init__(self, path: Path) -> None:
         self._path = str(path)
         self._client: _Client | None = None
+        self._connecting = asyncio.Lock()
 
     async def call(self, value: Any, *, timeout_s: float) -> Any:
         """Send one frame and wait for its answer.
 
-        Raises: NoChannelError: there is no way; nothing was sent. UnavailableError: the owner raised it, or failed
+        Raises: NoChannelError: there is no way; nothing was sent. GovernanceError: the owner raised it, or failed
             (`owner_failed`: it rolled everything back), or went away or silent in between (`owner_unreachable`,
             `owner_timeout`): the call may have run, so whatever it would have permitted stays unanswered.
         """
+        frame = marshal.dumps(value)
         client = self._client
         if client is None or not client.open:
-            client = self._client = await self._connect()
+            client = await self._connected()
+        if len(client.waiting) >= MAX_CALLS:
+            raise OverloadedError(f"{MAX_CALLS} calls wait for this owner; try again later")
         loop = asyncio.get_running_loop()
-        client.waiting = answered = loop.create_future()
-        timer = loop.call_later(timeout_s, _time_out, client, answered)
+        answered = loop.create_future()
+        client.waiting.append(answered)
+        timer = loop.call_later(timeout_s, _time_out, answered)
         try:
-            client.send(value)
+            client.send(frame)
             tag, *content = await answered
         except ConnectionError:
             raise UnavailableError("the owner went away", code="owner_unreachable") from None
-        except BaseException:
-            # An answer that comes late must never be taken for the next one's.
-            client.abort()
-            raise
         finally:
             timer.cancel()
         if tag == _ANSWERED:
             return content[0]
-        raise UnavailableError(content[1], code=content[0])
+        raise _as_error(*content)
+
+    async def _connected(self) -> _Client:
+        """The one connection, made by whoever comes first."""
+        async with self._connecting:
+            if self._client is None or not self._client.open:
+                self._client = await self._connect()
+            return self._client
 
     async def _connect(self) -> _Client:
         try:
@@ -213,7 +249,6 @@ class Channel:
         return client
 
 
-def _time_out(client: _Client, answered: asyncio.Future[Any]) -> None:
+def _time_out(answered: asyncio.Future[Any]) -> None:
     if not answered.done():
         answered.set_exception(UnavailableError("the owner did not answer in time", code="owner_timeout"))
-        client.abort()

@@ -1,9 +1,8 @@
-"""Calling owners and the control store from a replica."""
+"""Calling actors through Ray, from a replica."""
 
 from __future__ import annotations
 
 import logging
-import time
 from typing import Any
 
 from actors.handles import ask
@@ -45,15 +44,6 @@ async def call_actor(name: str, method: str, *arguments: Any, timeout_s: float =
             log.exception("`%s.%s` failed", name, method)
             raise UnavailableError(f"`{name}` failed; its log says why", code="owner_failed") from None
         raise
-
-
-async def call_by(deadline_us: int, name: str, method: str, *arguments: Any) -> Any:
-    """Like `call_actor`, for a caller who waits until `deadline_us` (wall clock) and no longer.
-
-    What is not answered by then may still be done: whoever asks again learns of it.
-    """
-    left_s = max(0.001, (deadline_us - time.time_ns() // 1000) / 1e6)
-    return await call_actor(name, method, *arguments, timeout_s=min(left_s, MANAGEMENT_TIMEOUT_S))
 
 
 async def call_control(method: str, *, timeout_s: float = MANAGEMENT_TIMEOUT_S, **arguments: Any) -> Any:

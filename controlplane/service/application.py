@@ -27,6 +27,7 @@ from controlplane.service.management.keys import KeyDoors
 from controlplane.service.management.outcomes import OutcomeDoors
 from controlplane.service.management.sessions import SessionDoors
 from controlplane.service.management.status import StatusDoor
+from controlplane.service.owner_calls import OwnerCalls
 from controlplane.service.owners import Owners
 from controlplane.service.rate_limits import RateLimiter
 from controlplane.service.routing import DECIDING, Call, Reply, Route, Router
@@ -55,13 +56,8 @@ class Application:
         self._fleet = Fleet(owners.hosts)
         self._owners = owners
         self._bundles = BundleCache()
-        self._door = DecisionDoor(
-            self._fleet,
-            self._bundles,
-            self._limiter,
-            digest_key=digest_key,
-            channels=Path(owners.channels) if owners.channels else None,
-        )
+        calls = OwnerCalls(Path(owners.channels) if owners.channels else None)
+        self._door = DecisionDoor(self._fleet, self._bundles, self._limiter, calls, digest_key=digest_key)
         self._base_url = base_url
         self._background: list[asyncio.Task[Any]] = []
         self._readiness: tuple[float, asyncio.Task[Reply]] | None = None
@@ -69,9 +65,9 @@ class Application:
             Route(method="POST", path="/access/v1/evaluation", roles=DECIDING, door=self.evaluation),
             Route(method="POST", path="/access/v1/evaluations", roles=DECIDING, door=self.evaluations),
             *KeyDoors(self._fleet).routes(),
-            *AgentDoors(self._fleet, owners).routes(),
-            *SessionDoors(self._fleet, digest_key=digest_key).routes(),
-            *OutcomeDoors(self._fleet, digest_key=digest_key).routes(),
+            *AgentDoors(self._fleet, calls, owners).routes(),
+            *SessionDoors(self._fleet, calls, digest_key=digest_key).routes(),
+            *OutcomeDoors(self._fleet, calls, digest_key=digest_key).routes(),
             *BundleDoors(self._fleet, self._bundles).routes(),
             *StatusDoor(self._fleet).routes(),
         ]

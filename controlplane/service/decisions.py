@@ -7,7 +7,6 @@ import itertools
 import logging
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from actors import messages
@@ -19,6 +18,7 @@ from controlplane.service.bundles import BundleCache
 from controlplane.service.explanations import explanation
 from controlplane.service.fleet import Fleet
 from controlplane.service.lanes import Lanes
+from controlplane.service.owner_calls import OwnerCalls
 from controlplane.service.problems import status_of
 from controlplane.service.rate_limits import RateLimiter
 from controlplane.service.subjects import KnownSubjects
@@ -49,7 +49,6 @@ class DecisionDoor:
 
     Args:
         digest_key: under which evidence keeps digests of arguments.
-        channels: see `Lanes`.
     """
 
     def __init__(
@@ -57,14 +56,14 @@ class DecisionDoor:
         fleet: Fleet,
         bundles: BundleCache,
         limiter: RateLimiter,
+        calls: OwnerCalls,
         *,
         digest_key: bytes,
-        channels: Path | None = None,
     ) -> None:
         self._fleet = fleet
         self._limiter = limiter
         self._bundles = bundles
-        self._lanes = Lanes(channels)
+        self._lanes = Lanes(calls)
         self._subjects = KnownSubjects()
         self._digest_key = digest_key
         self._groups = itertools.count(1)

@@ -1,20 +1,20 @@
 """Natural batching: one call in flight per owner; what arrives meanwhile goes in the next.
 
-No timers, no linger: an idle lane sends at once, and under load one call and one fsync serve many decisions.
+No timers: an idle lane sends as soon as nobody else is at the door, and under load one call and one fsync serve many
+decisions.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from actors.channel import Channel, NoChannelError, channel_path
 from actors.messages import BATCH, DecisionRequest
 from controlplane.errors import GovernanceError, OverloadedError, UnavailableError
-from controlplane.service.actor_calls import call_actor
+from controlplane.service.owner_calls import OwnerCalls
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,8 @@ MAX_BATCH = 512
 MAX_WAITING = 20_000
 # Beyond the longest deadline: whoever waited has been answered by then.
 _CALL_TIMEOUT_S = 31.0
-_CHANNEL_RETRY_S = 0.25
+_GATHER_S = 0.001
+_QUIET_TURNS = 4
 # How exactly deadlines are kept. One look at all who wait costs less than a timer for each.
 _SWEEP_S = 0.02
 
@@ -50,14 +51,11 @@ class Lane:
 
     Args:
         owner: name of its actor.
-        channel: the short way, if the owner lives on this machine; the way through Ray is taken whenever it is not
-            there.
     """
 
-    def __init__(self, owner: str, channel: Channel | None = None) -> None:
+    def __init__(self, owner: str, calls: OwnerCalls) -> None:
         self._owner = owner
-        self._channel = channel
-        self._no_channel_before_s = 0.0
+        self._calls = calls
         self._waiting: list[_Parcel] = []
         self._size = 0
         self._sender: asyncio.Task[None] | None = None
@@ -110,6 +108,7 @@ class Lane:
     async def _run(self) -> None:
         try:
             while self._waiting:
+                await self._gather()
                 # A waiter that went away, or whose deadline passed, is dropped before it is sent; once sent, it
                 # cannot break the others' batch.
                 batch = [parcel for parcel in self._take() if not parcel.answered.done()]
@@ -118,6 +117,18 @@ class Lane:
         finally:
             # Whatever happened, the next request starts a sender anew.
             self._sender = None
+
+    async def _gather(self) -> None:
+        """Let those who are at the door already come along: a batch costs its owner about the same whatever its size.
+
+        Gone on with as soon as the event loop turns without bringing anybody, so that one alone waits for microseconds.
+        """
+        until_s = time.monotonic() + _GATHER_S
+        quiet = 0
+        while quiet < _QUIET_TURNS and self._size < MAX_BATCH and time.monotonic() < until_s:
+            before = len(self._waiting)
+            await asyncio.sleep(0)
+            quiet = 0 if len(self._waiting) > before else quiet + 1
 
     def _take(self) -> list[_Parcel]:
         """The parcels for the next call: as many as fit, all prepared with one bundle."""
@@ -134,7 +145,9 @@ class Lane:
     async def _deliver(self, batch: list[_Parcel]) -> None:
         requests = [request for parcel in batch for request in parcel.requests]
         try:
-            tag, answers = await self._call(batch[0].digest, requests)
+            tag, answers = await self._calls.call(
+                self._owner, "decide", batch[0].digest, requests, timeout_s=_CALL_TIMEOUT_S
+            )
         except Exception as error:
             if not _undecided(error) or len(batch) == 1:
                 _fail(batch, _as_ours(error, self._owner))
@@ -151,22 +164,6 @@ class Lane:
             position += len(parcel.requests)
             if not parcel.answered.done():
                 parcel.answered.set_result((tag, own))
-
-    async def _call(self, digest: str | None, requests: list[tuple[Any, ...]]) -> tuple[Any, ...]:
-        """`deciding.decide`, by the short way or through Ray."""
-        now_s = asyncio.get_running_loop().time()
-        if self._channel is not None and now_s >= self._no_channel_before_s:
-            try:
-                answer: tuple[Any, ...] = await self._channel.call(
-                    (digest, requests), timeout_s=_CALL_TIMEOUT_S
-                )
-                return answer
-            except NoChannelError:
-                self._no_channel_before_s = now_s + _CHANNEL_RETRY_S
-        through_ray: tuple[Any, ...] = await call_actor(
-            self._owner, "decide", digest, requests, timeout_s=_CALL_TIMEOUT_S
-        )
-        return through_ray
 
 
 def _undecided(error: Exception) -> bool:
@@ -192,19 +189,14 @@ def _fail(batch: list[_Parcel], error: GovernanceError) -> None:
 
 
 class Lanes:
-    """One lane an owner.
+    """One lane an owner."""
 
-    Args:
-        channels: the folder of the sockets of this machine's owners; None = every call goes through Ray.
-    """
-
-    def __init__(self, channels: Path | None = None) -> None:
+    def __init__(self, calls: OwnerCalls) -> None:
         self._lanes: dict[str, Lane] = {}
-        self._channels = channels
+        self._calls = calls
 
     def to(self, owner: str) -> Lane:
         lane = self._lanes.get(owner)
         if lane is None:
-            channel = Channel(channel_path(self._channels, owner)) if self._channels else None
-            lane = self._lanes[owner] = Lane(owner, channel)
+            lane = self._lanes[owner] = Lane(owner, self._calls)
         return lane

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from actors.ids import agent_key
-from controlplane.service.actor_calls import call_actor, call_by, call_control
+from controlplane.service.actor_calls import MANAGEMENT_TIMEOUT_S, call_control
 from controlplane.service.authorization import refuse_foreign
 from controlplane.service.fleet import Fleet
 from controlplane.service.management import bodies
 from controlplane.service.management.replies import json_reply
+from controlplane.service.owner_calls import OwnerCalls
 from controlplane.service.owners import Owners
 from controlplane.service.routing import DECIDING, OPERATING, READING, Call, Reply, Route
 from controlplane.wire.authzen import rfc3339
@@ -18,8 +19,9 @@ _PAGE = 1000
 class AgentDoors:
     """The index of agents is the control store's; an agent's record and past are its owner's."""
 
-    def __init__(self, fleet: Fleet, owners: Owners) -> None:
+    def __init__(self, fleet: Fleet, calls: OwnerCalls, owners: Owners) -> None:
         self._fleet = fleet
+        self._calls = calls
         self._owners = owners
 
     def routes(self) -> list[Route]:
@@ -48,7 +50,15 @@ class AgentDoors:
         else:
             owner = self._fleet.owner_of(tenant, "agent", body.id)
         given = body.model_dump(exclude_unset=True, exclude={"id"}) | {"isolation": claimed["isolation"]}
-        registered = await call_actor(owner, "register_agent", tenant, body.id, given, call.caller.key_id)
+        registered = await self._calls.call(
+            owner,
+            "register_agent",
+            tenant,
+            body.id,
+            given,
+            call.caller.key_id,
+            timeout_s=MANAGEMENT_TIMEOUT_S,
+        )
         return json_reply(registered | {"lives_with": owner}, 201)
 
     async def list_agents(self, call: Call) -> Reply:
@@ -65,7 +75,7 @@ class AgentDoors:
             refuse_foreign(call.caller, "agent", agent)
         key = agent_key(tenant, "agent", agent)
         owner = self._fleet.owner_of(tenant, "agent", agent)
-        described = await call_by(call.deadline_us, owner, "describe_agent", key)
+        described = await self._calls.call_by(call.deadline_us, owner, "describe_agent", key)
         for session in described["sessions"]:
             session["opened_at"] = rfc3339(session.pop("opened_us"))
             session["last_at"] = rfc3339(session.pop("last_us"))

@@ -9,10 +9,10 @@ import orjson
 
 from actors.messages import Decided, DecidedAction, Outcome
 from controlplane.errors import NotFoundError
-from controlplane.service.actor_calls import call_by
 from controlplane.service.fleet import Fleet
 from controlplane.service.management import bodies
 from controlplane.service.management.replies import json_reply
+from controlplane.service.owner_calls import OwnerCalls
 from controlplane.service.routing import DECIDING, READING, Call, Reply, Route
 from controlplane.wire.authzen import rfc3339
 from controlplane.wire.digest import keyed_digest
@@ -21,8 +21,9 @@ from controlplane.wire.digest import keyed_digest
 class OutcomeDoors:
     """A decision id says which owner holds it."""
 
-    def __init__(self, fleet: Fleet, *, digest_key: bytes) -> None:
+    def __init__(self, fleet: Fleet, calls: OwnerCalls, *, digest_key: bytes) -> None:
         self._fleet = fleet
+        self._calls = calls
         self._digest_key = digest_key
 
     def routes(self) -> list[Route]:
@@ -49,7 +50,9 @@ class OutcomeDoors:
             key_id=call.caller.key_id,
             witness=call.caller.witnesses,
         )
-        return json_reply(await call_by(call.deadline_us, owner, "report_outcome", tuple(outcome)))
+        return json_reply(
+            await self._calls.call_by(call.deadline_us, owner, "report_outcome", tuple(outcome))
+        )
 
     async def show_decision(self, call: Call) -> Reply:
         decision_id = call.path[0]
@@ -82,7 +85,7 @@ class OutcomeDoors:
         self, call: Call, owner: str, decision_id: str
     ) -> tuple[dict[str, Any], DecidedAction]:
         """The decision, if it is the caller's business; for anybody else there is no such decision."""
-        described = await call_by(call.deadline_us, owner, "describe_decision", decision_id)
+        described = await self._calls.call_by(call.deadline_us, owner, "describe_decision", decision_id)
         action = DecidedAction(**described["action"])
         caller = call.caller
         reads_all = caller.role in READING

@@ -8,11 +8,11 @@ from typing import Any
 from actors.ids import subject_of_key
 from actors.messages import SessionRequest
 from controlplane.errors import ForbiddenError, NotFoundError
-from controlplane.service.actor_calls import call_by
 from controlplane.service.authorization import refuse_foreign
 from controlplane.service.fleet import Fleet
 from controlplane.service.management import bodies
 from controlplane.service.management.replies import json_reply
+from controlplane.service.owner_calls import OwnerCalls
 from controlplane.service.routing import DECIDING, Call, Reply, Route
 from controlplane.wire.authzen import rfc3339
 from controlplane.wire.digest import keyed_digest
@@ -21,8 +21,9 @@ from controlplane.wire.digest import keyed_digest
 class SessionDoors:
     """Sessions live with their agent's owner, which a session id names."""
 
-    def __init__(self, fleet: Fleet, *, digest_key: bytes) -> None:
+    def __init__(self, fleet: Fleet, calls: OwnerCalls, *, digest_key: bytes) -> None:
         self._fleet = fleet
+        self._calls = calls
         self._digest_key = digest_key
 
     def routes(self) -> list[Route]:
@@ -50,7 +51,7 @@ class SessionDoors:
             key_id=caller.key_id,
         )
         owner = self._fleet.owner_of(caller.tenant, body.subject_type, body.agent)
-        opened = await call_by(call.deadline_us, owner, "open_session", tuple(request))
+        opened = await self._calls.call_by(call.deadline_us, owner, "open_session", tuple(request))
         expires_at = rfc3339(opened.pop("expires_us"))
         return json_reply(opened | {"agent": body.agent, "expires_at": expires_at}, 201)
 
@@ -73,12 +74,12 @@ class SessionDoors:
         """Act on a session, if its subject is one that the caller may speak for; for others there is none."""
         name = call.path[0]
         owner = self._fleet.owner_of_session(name)
-        key = await call_by(call.deadline_us, owner, "session_subject", name)
+        key = await self._calls.call_by(call.deadline_us, owner, "session_subject", name)
         tenant, subject_type, subject_id = subject_of_key(key)
         if tenant != call.caller.tenant or not call.caller.may_speak_for(subject_type, subject_id):
             raise NotFoundError(f"no session `{name}`", code="unknown_session")
         return json_reply(
-            await call_by(call.deadline_us, owner, method, name, *arguments, call.caller.key_id)
+            await self._calls.call_by(call.deadline_us, owner, method, name, *arguments, call.caller.key_id)
         )
 
     def _text_digest(self, text: str) -> bytes:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import marshal
 import os
-import threading
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import uvloop
 from actors import channel
 from actors.channel import Channel, NoChannelError, channel_path, private_folder, serve
 from actors.journal import JournalError
-from controlplane.errors import UnavailableError
+from controlplane.errors import ConflictError, OverloadedError, UnavailableError
 
 
 @pytest.fixture
@@ -59,10 +60,19 @@ def test_where_nobody_listens_nothing_was_sent(run: Any, path: Path) -> None:
     run(scenario())
 
 
+class Odd:
+    def __str__(self) -> str:
+        return "None of ours"
+
+
 def test_what_the_owner_raises_reaches_the_caller_with_its_code(run: Any, path: Path) -> None:
     def handle(value: str) -> Any:
         if value == "full":
             raise JournalError("the disk is full")
+        if value == "twice":
+            raise ConflictError("it has one", code="outcome_already_reported", expected="failed", found=Odd())
+        if value == "odd":
+            return Odd()  # an answer that does not travel
         raise KeyError(value)
 
     async def scenario() -> None:
@@ -75,6 +85,13 @@ def test_what_the_owner_raises_reaches_the_caller_with_its_code(run: Any, path: 
                 await way.call("bug", timeout_s=5)
             # `owner_failed` says that the owner rolled everything back, so that the batch may be sent in parts.
             assert bug.value.code == "owner_failed"
+            with pytest.raises(ConflictError) as conflict:
+                await way.call("twice", timeout_s=5)
+            assert conflict.value.code == "outcome_already_reported"
+            assert conflict.value.fields == {"expected": "failed", "found": "None of ours"}
+            with pytest.raises(UnavailableError) as odd:
+                await way.call("odd", timeout_s=5)
+            assert odd.value.code == "owner_failed"
 
     run(scenario())
 
@@ -99,44 +116,98 @@ def test_an_owner_that_goes_away_in_mid_call_is_unreachable_and_its_successor_is
     run(scenario())
 
 
-def test_an_answer_that_comes_too_late_is_never_taken_for_the_next_ones(run: Any, path: Path) -> None:
-    release = threading.Event()
+class SlowOwner:
+    """Answers calls in order, each with itself, and not before it is let go."""
 
+    def __init__(self) -> None:
+        self.go_on = asyncio.Event()
+        self.calls: list[Any] = []
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while size := await reader.read(4):
+            call = marshal.loads(await reader.readexactly(int.from_bytes(size, "little")))
+            self.calls.append(call)
+            await self.go_on.wait()
+            frame = marshal.dumps((0, f"answer to {call}"))
+            writer.write(len(frame).to_bytes(4, "little") + frame)
+        writer.close()
+
+
+def test_calls_under_way_together_are_answered_each_with_its_own(run: Any, path: Path) -> None:
     async def scenario() -> None:
-        seen = []
-
-        async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            seen.append(await reader.read(64))
-            await asyncio.to_thread(release.wait, 5)
-            writer.write(b"\x05\x00\x00\x00late!")
-
-        server = await asyncio.start_unix_server(slow, str(path))
-        way = Channel(path)
-        with pytest.raises(UnavailableError) as late:
-            await way.call("first", timeout_s=0.05)
-        assert late.value.code == "owner_timeout"
-        server.close()
-        release.set()
         async with await serve(path, lambda value: f"answer to {value}"):
-            assert await way.call("second", timeout_s=5) == "answer to second"
+            way = Channel(path)
+            answers = await asyncio.gather(*(way.call(number, timeout_s=5) for number in range(100)))
+        assert answers == [f"answer to {number}" for number in range(100)]
+
+    run(scenario())
+
+
+def test_an_answer_that_comes_too_late_is_never_taken_for_the_next_ones(run: Any, path: Path) -> None:
+    async def scenario() -> None:
+        owner = SlowOwner()
+        async with await asyncio.start_unix_server(owner, str(path)):
+            way = Channel(path)
+            with pytest.raises(UnavailableError) as late:
+                await way.call("first", timeout_s=0.05)
+            assert late.value.code == "owner_timeout"
+            second = asyncio.create_task(way.call("second", timeout_s=5))
+            await asyncio.sleep(0.01)
+            owner.go_on.set()
+            assert await second == "answer to second"
+            assert owner.calls == ["first", "second"]
 
     run(scenario())
 
 
 def test_a_caller_that_gives_up_leaves_no_answer_behind(run: Any, path: Path) -> None:
     async def scenario() -> None:
-        async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await reader.read()
-
-        way = Channel(path)
-        async with await asyncio.start_unix_server(silent, str(path)):
-            call = asyncio.create_task(way.call("first", timeout_s=5))
+        owner = SlowOwner()
+        async with await asyncio.start_unix_server(owner, str(path)):
+            way = Channel(path)
+            first = asyncio.create_task(way.call("first", timeout_s=5))
             await asyncio.sleep(0.01)
-            call.cancel()
+            first.cancel()
             with pytest.raises(asyncio.CancelledError):
-                await call
-        async with await serve(path, lambda value: value):
-            assert await way.call("second", timeout_s=5) == "second"
+                await first
+            owner.go_on.set()
+            assert await way.call("second", timeout_s=5) == "answer to second"
+
+    run(scenario())
+
+
+def test_more_calls_than_an_owner_will_ever_answer_in_time_are_refused(
+    run: Any, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channel, "MAX_CALLS", 3)
+
+    async def scenario() -> None:
+        owner = SlowOwner()
+        async with await asyncio.start_unix_server(owner, str(path)):
+            way = Channel(path)
+            waiting = [asyncio.create_task(way.call(number, timeout_s=5)) for number in range(3)]
+            await asyncio.sleep(0.01)
+            with pytest.raises(OverloadedError):
+                await way.call("one too many", timeout_s=5)
+            owner.go_on.set()
+            assert await asyncio.gather(*waiting) == ["answer to 0", "answer to 1", "answer to 2"]
+
+    run(scenario())
+
+
+def test_an_answer_that_nobody_asked_for_closes_the_connection(run: Any, path: Path) -> None:
+    async def scenario() -> None:
+        async def talkative(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            frame = marshal.dumps((0, "unasked"))
+            writer.write(2 * (len(frame).to_bytes(4, "little") + frame))
+            await reader.read()
+            writer.close()
+
+        async with await asyncio.start_unix_server(talkative, str(path)):
+            way = Channel(path)
+            with suppress(UnavailableError):
+                await way.call("first", timeout_s=5)
+            assert way._client is not None and not way._client.open
 
     run(scenario())
 

@@ -9,8 +9,9 @@ import pytest
 
 from actors.messages import BATCH, STALE_BUNDLE
 from controlplane.errors import OverloadedError, UnavailableError
-from controlplane.service import lanes
+from controlplane.service import lanes, owner_calls
 from controlplane.service.lanes import Lane
+from controlplane.service.owner_calls import OwnerCalls
 
 
 class SlowOwner:
@@ -40,18 +41,18 @@ class SlowOwner:
 @pytest.fixture
 def owner(monkeypatch: pytest.MonkeyPatch) -> SlowOwner:
     owner = SlowOwner()
-    monkeypatch.setattr(lanes, "call_actor", owner)
+    monkeypatch.setattr(owner_calls, "call_actor", owner)
     return owner
 
 
 async def settle() -> None:
-    for _ in range(5):
+    for _ in range(20):
         await asyncio.sleep(0)
 
 
 def test_what_arrives_during_a_call_goes_in_the_next_one_in_order(owner: SlowOwner) -> None:
     async def scenario() -> None:
-        lane = Lane("host-000")
+        lane = Lane("host-000", OwnerCalls())
         waiting = [asyncio.create_task(lane.send("d", [(n,)], timeout_s=5)) for n in range(4)]  # type: ignore[list-item]
         await settle()
         assert owner.calls == [[(0,)]] or len(owner.calls[0]) == 4
@@ -67,7 +68,7 @@ def test_what_arrives_during_a_call_goes_in_the_next_one_in_order(owner: SlowOwn
 
 def test_a_waiter_that_goes_away_does_not_disturb_the_others(owner: SlowOwner) -> None:
     async def scenario() -> None:
-        lane = Lane("host-000")
+        lane = Lane("host-000", OwnerCalls())
         first = asyncio.create_task(lane.send("d", [(1,)], timeout_s=5))  # type: ignore[list-item]
         await settle()
         gone = asyncio.create_task(lane.send("d", [(2,)], timeout_s=5))  # type: ignore[list-item]
@@ -85,7 +86,7 @@ def test_a_waiter_that_goes_away_does_not_disturb_the_others(owner: SlowOwner) -
 
 def test_actions_prepared_with_different_bundles_never_share_a_call(owner: SlowOwner) -> None:
     async def scenario() -> None:
-        lane = Lane("host-000")
+        lane = Lane("host-000", OwnerCalls())
         owner.gate.set()
         stale, fine = await asyncio.gather(
             lane.send("old", [(1,)], timeout_s=5),  # type: ignore[list-item]
@@ -99,7 +100,7 @@ def test_actions_prepared_with_different_bundles_never_share_a_call(owner: SlowO
 
 def test_an_owner_that_fails_fails_every_waiter_and_the_lane_goes_on(owner: SlowOwner) -> None:
     async def scenario() -> None:
-        lane = Lane("host-000")
+        lane = Lane("host-000", OwnerCalls())
         owner.gate.set()
         owner.error = UnavailableError("gone")
         results = await asyncio.gather(
@@ -122,10 +123,10 @@ def test_one_request_that_the_owner_chokes_on_is_not_the_fault_of_the_others(
             raise UnavailableError("cannot be encoded", code="owner_failed")
         return (BATCH, [("decided", *request) for request in requests])
 
-    monkeypatch.setattr(lanes, "call_actor", choking)
+    monkeypatch.setattr(owner_calls, "call_actor", choking)
 
     async def scenario() -> None:
-        lane = Lane("host-000")
+        lane = Lane("host-000", OwnerCalls())
         first = asyncio.create_task(lane.send("d", [(0,)], timeout_s=5))  # type: ignore[list-item]
         await settle()
         numbers = (1, 13, 2)
@@ -144,7 +145,7 @@ def test_one_request_that_the_owner_chokes_on_is_not_the_fault_of_the_others(
 def test_a_waiter_waits_no_longer_than_its_deadline(owner: SlowOwner) -> None:
     async def scenario() -> None:
         with pytest.raises(UnavailableError, match="did not answer by the request's deadline"):
-            await Lane("host-000").send("d", [(1,)], timeout_s=0.01)  # type: ignore[list-item]
+            await Lane("host-000", OwnerCalls()).send("d", [(1,)], timeout_s=0.01)  # type: ignore[list-item]
 
     asyncio.run(scenario())
 
@@ -153,7 +154,7 @@ def test_a_full_lane_refuses_instead_of_growing(owner: SlowOwner, monkeypatch: p
     monkeypatch.setattr(lanes, "MAX_WAITING", 2)
 
     async def scenario() -> None:
-        lane = Lane("host-000")
+        lane = Lane("host-000", OwnerCalls())
         held = asyncio.create_task(lane.send("d", [(0,)], timeout_s=5))  # type: ignore[list-item]
         await settle()
         waiting = [asyncio.create_task(lane.send("d", [(n,)], timeout_s=5)) for n in (1, 2)]  # type: ignore[list-item]
