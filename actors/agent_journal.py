@@ -98,7 +98,8 @@ def save_record(step: Transaction, key: str, record: AgentRecord) -> None:
 
 def save_sessions(step: Transaction, sessions: Iterable[tuple[str, Session]]) -> None:
     step.executemany(
-        "INSERT OR REPLACE INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+        " last_us = excluded.last_us, ended_us = excluded.ended_us, turns = excluded.turns, actions = excluded.actions",
         [
             (agent, s.name, s.workflow_id, s.opened_us, s.last_us, s.ended_us, s.turns, s.actions)
             for agent, s in sessions
@@ -108,7 +109,8 @@ def save_sessions(step: Transaction, sessions: Iterable[tuple[str, Session]]) ->
 
 def save_seen(step: Transaction, seen: Iterable[tuple[str, SeenKey, Seen]]) -> None:
     step.executemany(
-        "INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO seen VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+        " last_us = excluded.last_us, count = excluded.count",
         [(agent, *key, s.first_us, s.last_us, s.count) for agent, key, s in seen],
     )
 

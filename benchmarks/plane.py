@@ -87,7 +87,8 @@ def running(*, rules: int, agents: Sequence[str], hosts: int = 2) -> Iterator[Pl
         operator.request("POST", "/v1/bundles", {"sources": bundle, "activate": True})
         for agent in agents:
             operator.request("POST", "/v1/agents", {"id": agent, "owner": "benchmark"})
-        gateway = {"role": "gateway", "agents": ["bench-*"], "grants": ["workflows"]}
+        # What is measured is what can be done, so this key may ask for as much as it likes.
+        gateway = {"role": "gateway", "agents": ["bench-*"], "grants": ["workflows"], "rate_per_s": 0}
         key = operator.request("POST", "/v1/keys", gateway)["key"]
         yield Plane(
             settings=settings, url=where["url"], operator=operator, operator_key=operator_key, key=key

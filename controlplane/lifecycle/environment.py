@@ -54,6 +54,7 @@ def node_environment(*, token: str, sockets: str, state: str) -> dict[str, str]:
         "RAY_worker_niceness": "0",
         # What nobody here reads costs CPU that decisions need: process statistics every 5 s took 5 % of a core, the
         # deployment loop at 10 Hz 4 %.
+        "RAY_enable_metrics_collection": "0",
         "REPORTER_UPDATE_INTERVAL_MS": "60000",
         "RAY_DASHBOARD_AGENT_LOOP_MONITOR_INTERVAL_S": "10",
         "RAY_DASHBOARD_AGENT_CHECK_PARENT_INTERVAL_S": "2",
