@@ -17,8 +17,8 @@ from controlplane.errors import GovernanceError, InputError, TooLargeError, Unav
 from controlplane.service.authentication import Authenticator
 from controlplane.service.authorization import refuse_role
 from controlplane.service.problems import problem, status_of
-from controlplane.service.rate_limits import RateLimiter
-from controlplane.service.routing import Call, Reply, Router
+from controlplane.service.rate_limits import SMALL_BODY_BYTES, RateLimiter
+from controlplane.service.routing import Call, Reply, Route, Router
 from controlplane.wire import json_input
 
 log = logging.getLogger(__name__)
@@ -30,6 +30,7 @@ PublicDoor = Callable[[dict[bytes, bytes]], Awaitable[Reply]]
 
 DEFAULT_DEADLINE_MS = 5_000
 MAX_DEADLINE_MS = 30_000
+_WITH_BODY = ("POST", "PUT", "PATCH")
 _SLOW_BODY_S = 0.5
 _MAX_QUERY_FIELDS = 20
 # Of a number in a header: Python refuses to read one of thousands.
@@ -122,11 +123,30 @@ class Ingress:
         method = scope["method"]
         route, matched = self._router.find(method, scope["path"])
         refuse_role(route, caller)
+        announced_bytes = _announced_bytes(headers, route.limit_bytes) if method in _WITH_BODY else 0
+        if announced_bytes <= SMALL_BODY_BYTES:
+            return await self._routed(caller, key, scope, headers, receive, route, matched)
+        self._limiter.hold(caller, announced_bytes)
+        try:
+            return await self._routed(caller, key, scope, headers, receive, route, matched)
+        finally:
+            self._limiter.let_go(caller, announced_bytes)
+
+    async def _routed(
+        self,
+        caller: Caller,
+        key: str | None,
+        scope: Scope,
+        headers: dict[bytes, bytes],
+        receive: Receive,
+        route: Route,
+        matched: tuple[str, ...],
+    ) -> Reply:
         deadline_us = _deadline_us(headers)
         body: dict[str, Any] = {}
-        if method in ("POST", "PUT", "PATCH"):
+        if scope["method"] in _WITH_BODY:
             began_s = time.monotonic()
-            raw = await _read(headers, receive, route.limit_bytes)
+            raw = await _read(receive, route.limit_bytes)
             if time.monotonic() - began_s > _SLOW_BODY_S:
                 # The key may have been revoked while the body trickled in.
                 caller = await self._authenticator.caller(key)
@@ -150,11 +170,18 @@ class Ingress:
                 return
 
 
-async def _read(headers: dict[bytes, bytes], receive: Receive, limit_bytes: int) -> bytes:
-    """The whole body, bounded: what is announced, or turns out, larger is refused without being kept."""
+def _announced_bytes(headers: dict[bytes, bytes], limit_bytes: int) -> int:
+    """How large the body is, or may be. Raises: TooLargeError: larger than the door takes; nothing is read of it."""
     announced = headers.get(b"content-length", b"")
-    if announced.isdigit() and (len(announced) > _MOST_DIGITS or int(announced) > limit_bytes):
+    if not announced.isdigit():
+        return limit_bytes if b"transfer-encoding" in headers else 0
+    if len(announced) > _MOST_DIGITS or int(announced) > limit_bytes:
         raise _too_large(limit_bytes)
+    return int(announced)
+
+
+async def _read(receive: Receive, limit_bytes: int) -> bytes:
+    """The whole body, bounded: what turns out larger is refused without being kept."""
     message = await receive()
     body = message.get("body", b"")
     if message["type"] == "http.disconnect":

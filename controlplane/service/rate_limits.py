@@ -24,6 +24,11 @@ KEY_BURST_S = 2.0
 AGENT_BURST_S = 10.0
 MOST_IN_FLIGHT = 1_000
 """Requests of one key at a time: half of what a replica takes, so that no key alone can fill it."""
+SMALL_BODY_BYTES = 16 << 10
+"""Bodies up to this are bounded by their number alone."""
+KEY_BODIES_BYTES = 16 << 20
+"""Larger ones of one key at a time; what is read of them can take twenty-five times as much memory."""
+ALL_BODIES_BYTES = 64 << 20
 _BUCKETS_KEPT = 50_000
 _AGENTS_NAMED = 20
 _SUMMARIES_KEPT = 10_000
@@ -128,6 +133,8 @@ class RateLimiter:
         self._keys = TokenBuckets(burst_s=KEY_BURST_S)
         self._agents = TokenBuckets(burst_s=AGENT_BURST_S)
         self._in_flight: dict[str, int] = {}
+        self._held_bytes: dict[str, int] = {}
+        self._all_held_bytes = 0
         self._refused: dict[tuple[str, int], Refused] = {}
 
     def enter(self, caller: Caller) -> None:
@@ -154,6 +161,36 @@ class RateLimiter:
             self._in_flight[caller.key_id] = left
         else:
             del self._in_flight[caller.key_id]
+
+    def hold(self, caller: Caller, size_bytes: int) -> None:
+        """A body that is not small, before any of it is read; whoever may have it calls `let_go`.
+
+        Raises: OverloadedError: `too_many_in_flight`: the key's others are as large as all may be; `overloaded`:
+            everybody's are.
+        """
+        key_id = caller.key_id
+        held_bytes = self._held_bytes.get(key_id, 0) + size_bytes
+        if held_bytes > KEY_BODIES_BYTES:
+            self._note(caller, "in_flight", None, 1)
+            raise OverloadedError(
+                f"the bodies of key `{key_id}` that are on their way would have {held_bytes} bytes; "
+                "wait for answers before sending more",
+                code="too_many_in_flight",
+                retry_after_s=1,
+            )
+        if self._all_held_bytes + size_bytes > ALL_BODIES_BYTES:
+            raise OverloadedError("too many large bodies are on their way; try again later", retry_after_s=1)
+        self._held_bytes[key_id] = held_bytes
+        self._all_held_bytes += size_bytes
+
+    def let_go(self, caller: Caller, size_bytes: int) -> None:
+        """The request with this body is answered."""
+        self._all_held_bytes -= size_bytes
+        left_bytes = self._held_bytes[caller.key_id] - size_bytes
+        if left_bytes:
+            self._held_bytes[caller.key_id] = left_bytes
+        else:
+            del self._held_bytes[caller.key_id]
 
     def charge(self, caller: Caller, requests: int) -> None:
         """Count requests of a key. Raises: OverloadedError: it has used up its rate."""

@@ -12,8 +12,9 @@ import pytest
 from actors.api_keys import Caller
 from controlplane.errors import ConflictError, UnauthenticatedError
 from controlplane.limits import Limits
+from controlplane.service import ingress
 from controlplane.service.ingress import Ingress
-from controlplane.service.rate_limits import RateLimiter
+from controlplane.service.rate_limits import KEY_BODIES_BYTES, RateLimiter
 from controlplane.service.routing import Call, Reply, Route, Router
 
 
@@ -134,6 +135,45 @@ def test_what_may_not_pass_is_answered_with_a_clear_code(
 def test_a_body_announced_too_large_is_refused_before_it_is_read() -> None:
     status, _, _ = call("POST", "/echo", b"{}", headers={"content-length": "101"})
     assert status == 413
+
+
+@pytest.mark.parametrize(
+    ("headers", "held_bytes"),
+    [
+        ({"content-length": "20000"}, 20_000),
+        ({"content-length": "16384"}, 0),
+        ({"transfer-encoding": "chunked"}, 1 << 20),
+        ({}, 0),
+    ],
+)
+def test_a_large_body_is_held_until_its_request_is_answered(
+    headers: dict[str, str], held_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limiter = RateLimiter(Limits())
+    held: list[int] = []
+    parse = ingress.json_input.parse
+
+    def look(raw: bytes, *, limit_bytes: int) -> Any:
+        held.append(limiter._all_held_bytes)
+        return parse(raw, limit_bytes=limit_bytes)
+
+    monkeypatch.setattr(ingress.json_input, "parse", look)
+    assert call("POST", "/things/a/end", b"{}", headers=headers, limiter=limiter)[0] == 200
+    assert call("POST", "/things/a/end", b"no json", headers=headers, limiter=limiter)[0] == 400
+    assert held == [held_bytes] * 2
+    assert (limiter._all_held_bytes, limiter._held_bytes) == (0, {})
+
+
+def test_with_too_large_bodies_on_their_way_the_next_is_refused_before_it_is_read() -> None:
+    limiter = RateLimiter(Limits())
+    caller = asyncio.run(FixedCaller().caller("Bearer good"))
+    limiter.hold(caller, KEY_BODIES_BYTES)
+    large = {"content-length": "20000"}
+    status, answer, headers = call("POST", "/things/a/end", b"no json", headers=large, limiter=limiter)
+    assert (status, answer["error"]["code"], headers["retry-after"]) == (429, "too_many_in_flight", "1")
+    # Small ones are not held up by large ones.
+    assert call("POST", "/things/a/end", b"{}", limiter=limiter)[0] == 200
+    assert limiter._in_flight == {} and limiter._all_held_bytes == KEY_BODIES_BYTES
 
 
 def test_what_nobody_foresaw_is_a_503_that_tells_nothing() -> None:

@@ -15,7 +15,14 @@ from actors.world import REAL
 from controlplane.errors import OverloadedError
 from controlplane.limits import Limits, LimitsError
 from controlplane.service import rate_limits
-from controlplane.service.rate_limits import MOST_IN_FLIGHT, Clock, RateLimiter, TokenBuckets
+from controlplane.service.rate_limits import (
+    ALL_BODIES_BYTES,
+    KEY_BODIES_BYTES,
+    MOST_IN_FLIGHT,
+    Clock,
+    RateLimiter,
+    TokenBuckets,
+)
 
 MINUTE_US = 60_000_000
 START_US = 1_790_000_040_000_000 // MINUTE_US * MINUTE_US
@@ -127,6 +134,36 @@ def test_a_key_that_does_not_wait_for_answers_is_stopped() -> None:
     of.enter(caller("other"))
     of.leave(caller("flood"))
     of.enter(caller("flood"))
+
+
+def test_large_bodies_of_one_key_and_of_all_are_bounded_in_bytes() -> None:
+    now = Now()
+    of = limiter(now, key_per_s=0)
+    large = KEY_BODIES_BYTES // 4
+    for _ in range(4):
+        of.hold(caller("flood"), large)
+    with pytest.raises(OverloadedError, match="on their way would have") as refused:
+        of.hold(caller("flood"), 1)
+    assert (refused.value.code, refused.value.fields["retry_after_s"]) == ("too_many_in_flight", 1)
+    others = ALL_BODIES_BYTES // KEY_BODIES_BYTES - 1
+    for n in range(others):
+        for _ in range(4):
+            of.hold(caller(f"k{n}"), large)
+    with pytest.raises(OverloadedError) as refused:
+        of.hold(caller("calm"), 1)
+    assert refused.value.code == "overloaded"
+    of.let_go(caller("flood"), large)
+    of.hold(caller("calm"), large)
+    for _ in range(3):
+        of.let_go(caller("flood"), large)
+    of.let_go(caller("calm"), large)
+    for n in range(others):
+        for _ in range(4):
+            of.let_go(caller(f"k{n}"), large)
+    assert (of._held_bytes, of._all_held_bytes) == ({}, 0)
+    now.s += 60
+    (summary,) = of.summaries(before_us=START_US + MINUTE_US)
+    assert (summary.key_id, summary.limits) == ("flood", {"in_flight"})
 
 
 def test_what_was_refused_is_one_summary_a_key_and_minute() -> None:
