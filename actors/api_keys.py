@@ -11,9 +11,11 @@ import hashlib
 import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 _PREFIX = "cp_"
+_REMEMBERED = 1 << 16
 
 
 def mint(random_bytes: Callable[[int], bytes]) -> tuple[str, str]:
@@ -74,7 +76,7 @@ class Caller:
         if self.role == "operator":
             return True
         if subject_type == "agent":
-            return any(_matches(pattern, subject_id) for pattern in self.agents)
+            return _one_matches(self.agents, subject_id)
         named = (pattern.split(":", 1) for pattern in self.subjects if ":" in pattern)
         return any(kind == subject_type and _matches(pattern, subject_id) for kind, pattern in named)
 
@@ -101,6 +103,11 @@ def no_longer_good(entry: dict[str, Any], *, now_us: int) -> str | None:
         return "revoked"
     expires_us = entry["expires_us"]
     return "expired" if expires_us is not None and expires_us <= now_us else None
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _one_matches(patterns: tuple[str, ...], text: str) -> bool:
+    return any(_matches(pattern, text) for pattern in patterns)
 
 
 def _matches(pattern: str, text: str) -> bool:

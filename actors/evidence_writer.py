@@ -1,6 +1,6 @@
 """Ray shell of landing: the one writer of the evidence table.
 
-Every half second it asks each owner for what is not yet in the table, commits at once what has come, and only then
+Every 0.8 seconds it asks each owner for what is not yet in the table, commits at once what has come, and only then
 lets the owners forget it; an owner that is slow or stopped lands later and delays nobody. Delta work runs in a thread
 of its own, so that `status` always answers.
 """
@@ -21,7 +21,7 @@ from evidence.table import EvidenceTable
 
 log = logging.getLogger(__name__)
 
-LANDING_INTERVAL_S = 0.5
+LANDING_INTERVAL_S = 0.8
 BATCH_ROWS = 10_000
 
 
@@ -61,7 +61,7 @@ class EvidenceWriter:
         }
 
     async def flush(self) -> int:
-        """Land what is pending now, rather than in half a second. Returns how many rows that were."""
+        """Land what is pending now, rather than with the next round. Returns how many rows that were."""
         async with self._landing:
             return await self._round()
 

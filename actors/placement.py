@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TypeVar
 
 Node = TypeVar("Node")
@@ -18,12 +19,15 @@ DEDICATED_PREFIX = "agent-"
 CONTROL_ORDINAL = 4095
 FIRST_DEDICATED_ORDINAL = 4096
 
+_REMEMBERED = 1 << 16
+
 
 def host_name(index: int) -> str:
     """The Ray actor's and the journal's name of one host, e.g. ``host-003``."""
     return f"host-{index:03d}"
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def host_of(agent_key: str, hosts: int) -> int:
     """The host that owns this agent.
 

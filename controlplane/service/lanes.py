@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Sequence
 from typing import Any
 
 from actors.messages import BATCH, DecisionRequest
+from actors.world import monotonic_s
 from controlplane.errors import GovernanceError, OverloadedError, UnavailableError
 from controlplane.service.owner_calls import OwnerCalls
 
@@ -22,8 +22,10 @@ MAX_BATCH = 512
 MAX_WAITING = 20_000
 # Beyond the longest deadline: whoever waited has been answered by then.
 _CALL_TIMEOUT_S = 31.0
-_GATHER_S = 0.001
+# How long a batch waits for those at the door, in turns of the event loop and in time.
 _QUIET_TURNS = 4
+_MOST_TURNS = 64
+_GATHER_S = 0.002
 # How exactly deadlines are kept. One look at all who wait costs less than a timer for each.
 _SWEEP_S = 0.02
 
@@ -123,12 +125,14 @@ class Lane:
 
         Gone on with as soon as the event loop turns without bringing anybody, so that one alone waits for microseconds.
         """
-        until_s = time.monotonic() + _GATHER_S
+        until_s = monotonic_s() + _GATHER_S
         quiet = 0
-        while quiet < _QUIET_TURNS and self._size < MAX_BATCH and time.monotonic() < until_s:
+        for _ in range(_MOST_TURNS):
             before = len(self._waiting)
             await asyncio.sleep(0)
             quiet = 0 if len(self._waiting) > before else quiet + 1
+            if quiet == _QUIET_TURNS or self._size >= MAX_BATCH or monotonic_s() > until_s:
+                return
 
     def _take(self) -> list[_Parcel]:
         """The parcels for the next call: as many as fit, all prepared with one bundle."""

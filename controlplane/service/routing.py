@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 from actors.api_keys import Caller
 from controlplane.errors import NotFoundError
@@ -13,10 +14,10 @@ from controlplane.wire.json_input import LIMIT_BYTES
 DECIDING = frozenset({"agent", "gateway", "operator"})
 OPERATING = frozenset({"operator"})
 READING = frozenset({"operator", "auditor"})
+_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class Call(NamedTuple):
     """One authenticated request.
 
     Attributes:
@@ -29,12 +30,11 @@ class Call:
     caller: Caller
     path: tuple[str, ...]
     body: dict[str, Any]
-    query: dict[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = _NOTHING
     deadline_us: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
+class Reply(NamedTuple):
     """An answer: a JSON body, already encoded."""
 
     body: bytes
