@@ -54,6 +54,8 @@ def decide(owner: Owner, digest: str | None, raw: Sequence[tuple[Any, ...]]) -> 
     Cost: one fsync, and about 40 µs an action.
     """
     current = owner.active.digest if owner.active else None
+    # INVARIANT (agreement): bits mean nothing under another bundle than the one they were prepared with, and the row
+    # names the one that they meant.
     if digest != owner.activation.digest or digest != current:
         return (STALE_BUNDLE, owner.activation.digest)
     owner.refuse_backlog()
@@ -67,7 +69,8 @@ def decide(owner: Owner, digest: str | None, raw: Sequence[tuple[Any, ...]]) -> 
                     answers[position] = _decide_one(owner, request, step, transaction)
             step.save(transaction)
     except BaseException:
-        # What was changed in memory did not become durable: everybody wakes from the journal again.
+        # INVARIANT (forgotten): what did not become durable is not remembered either, so that no later decision rests
+        # on it: everybody wakes from the journal again.
         owner.forget_memory()
         raise
     owner.rest_surplus()
@@ -164,7 +167,7 @@ def _unable(owner: Owner, request: DecisionRequest, time: EventTime) -> str | No
         return "no_active_bundle"
     if owner.lagging():
         return "bundle_lagging"
-    # The replica checked the key before it read the request; it may have been revoked since.
+    # INVARIANT (lease): the replica checked the key before it read the request; it may have been revoked since.
     key = owner.directory.get("key", request.key_id)
     reason = None if key is None else api_keys.no_longer_good(key, now_us=owner.world.wall_us())
     return None if reason is None else f"key_{reason}"

@@ -59,6 +59,7 @@ class Directory:
 
     def fresh(self, *, now_s: float) -> bool:
         """Whether the lease still holds. `now_s`: monotonic clock."""
+        # INVARIANT (lease): counted from when it was asked for; whoever holds a copy that is older denies.
         return now_s <= self._trusted_until_s
 
     def get(self, kind: str, identity: str) -> dict[str, Any] | None:

@@ -59,7 +59,7 @@ class Sources:
     async def collect(self) -> list[Offer]:
         """What owners hand out now, or have handed out since the last round; two graces at the longest.
 
-        An owner whose call is still under way is neither asked again nor waited for.
+        INVARIANT (undisturbed): an owner whose call is still under way is neither asked again nor waited for.
         """
         await self._grace([self._begin(_INDEX, self._read_index())])
         names = [name for name in (*self._always, *self._dedicated) if name not in self._offers]

@@ -37,6 +37,8 @@ class LogFeed:
         if log_id != journal.log_id:
             return
         last = journal.next_seq - 1
+        # INVARIANT (latest journal): one that ends before what the table holds of its log is a copy from the past. Its
+        # owner would forget what agents have done and use sequence numbers twice; so nothing decides with it, ever.
         if landed_seq > last:
             self.trouble = ROLLED_BACK
             log.error(

@@ -160,6 +160,7 @@ class Owner:
 
     def lagging(self) -> bool:
         """Whether a newer bundle than ours has been the active one for longer than a lease lasts."""
+        # INVARIANT (agreement): nobody keeps an old bundle for longer than a lease; whoever cannot change, denies.
         heard = self.directory
         if heard.activation.number <= self.activation.number:
             return False

@@ -54,6 +54,7 @@ def plan(batches: Sequence[LogBatch], landed: Mapping[str, int]) -> Plan:
             continue
         before = pending.get(log_id)
         last = before.last_seq if before is not None else landed.get(log_id, -1)
+        # INVARIANT (exactly once): what is at or below the last one is dropped, and nothing follows a gap.
         reason = _refusal(batch, last)
         if reason is not None:
             refused[log_id] = reason
