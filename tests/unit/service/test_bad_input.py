@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from unit.service.bad_json import BODIES, INSIDE, MEMBERS, with_member
 from unit.service.in_process_plane import (
     CATALOG_AND_POLICY,
     Answer,
@@ -20,15 +20,8 @@ from unit.service.in_process_plane import (
 )
 
 from actors.ids import decision_id
-from controlplane.wire.json_input import MAX_DEPTH
 
 DOCS = (Path(__file__).parents[3] / "docs" / "api.md").read_text(encoding="utf-8")
-INSIDE = re.compile(
-    r"Traceback|File \"|\.py\b|site-packages|/home/|/work|/tmp/|/journals|<class|object at 0x"
-    r"|[A-Z]\w+(Error|Exception)\b|pydantic|sqlite|SELECT|asyncio|orjson|ray\."
-)
-"""What only the inside knows: no answer to a caller may hold it."""
-
 IDS = ["", " ", "-x", "a b", "ä", "a\n", "a\u2028b", "x" * 257, 1, 1.5, True, None, [], {}, ["a"]]
 OBJECTS: list[Any] = [None, 1, True, "x", [], [{}]]
 LABELS = ["x", 1, None, {}, [1], [None], [""], ["x" * 129], ["x"] * 101, [["x"]]]
@@ -233,46 +226,6 @@ POSTS = sorted(route for route in SAMPLES if route[0] == "POST")
 WITH_FIELDS = [route for route in POSTS if SAMPLES[route].body is not None]
 WITH_IDS = sorted(route for route in SAMPLES if "{" in route[1])
 
-# What stands in one member of an otherwise good object.
-MEMBERS = {
-    "a key twice": b'"x": 1, "x": 1',
-    "a key twice, deeper": b'"x": {"y": [{"z": 1, "z": 2}]}',
-    "not a number": b'"x": NaN',
-    "infinity": b'"x": [-Infinity]',
-    "a number beyond doubles": b'"x": 1e999',
-    "a number below doubles": b'"x": 1e-999',
-    "2^53": b'"x": 9007199254740992',
-    "-2^53": b'"x": -9007199254740992',
-    "an integer of 5 000 digits": b'"x": ' + b"9" * 5000,
-    "sixteen digits": b'"x": 0.1234567890123456',
-    "NUL in a string": b'"x": "a\\u0000b"',
-    "NUL in a key": b'"a\\u0000b": 1',
-    "a raw NUL": b'"x": "a\x00b"',
-    "a raw line break": b'"x": "a\nb"',
-    "a lone surrogate": b'"x": "\\ud800"',
-    "a lone surrogate in a key": b'"\\udfff": 1',
-    "an encoded surrogate": b'"x": "\xed\xa0\x80"',
-    "not utf-8": b'"x": "\xff"',
-    "too deep": b'"x": ' + b"[" * MAX_DEPTH + b"]" * MAX_DEPTH,
-    "deep enough for any stack": b'"x": ' + b"[" * 200_000 + b"]" * 200_000,
-    "no value": b'"x": ',
-    "a comment": b'"x": 1 /* one */',
-    "single quotes": b"'x': 1",
-}
-BODIES = {
-    "only spaces": b" \r\n\t",
-    "an array": b"[]",
-    "a string": b'"x"',
-    "null": b"null",
-    "a number": b"1",
-    "cut off": b'{"x": ',
-    "two values": b"{} {}",
-    "a byte order mark": b"\xef\xbb\xbf{}",
-    "utf-16": '{"x": 1}'.encode("utf-16"),
-    "a form": b"subject=bot&action=call",
-    "gzip": b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\xab\xae\x05\x00",
-    "yaml": b"subject: {type: agent}",
-}
 HEADERS = {
     "no key": (None, "unauthenticated"),
     "an empty header": ("", "unauthenticated"),
@@ -352,12 +305,6 @@ def changed(body: dict[str, Any], field: str, value: Any = ..., /) -> dict[str, 
     else:
         place[last] = value
     return body
-
-
-def with_member(body: dict[str, Any], member: bytes) -> bytes:
-    """The body's JSON, with one more member in front."""
-    text = json.dumps(body).encode()
-    return b"{" + member + (b", " if body else b"") + text[1:]
 
 
 def sample_body(route: tuple[str, str]) -> dict[str, Any]:
