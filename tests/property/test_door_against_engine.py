@@ -181,6 +181,9 @@ class World:
     sessions: dict[str, str] = field(default_factory=dict)
     agents: dict[str, dict[str, Any]] = field(default_factory=dict)
     told: dict[str, bool] = field(default_factory=dict)
+    # (subject type, id, idempotency key) → the decisions: id, whether it was permitted, and of what. A spoilt key may
+    # come again under the next bundle.
+    bound: dict[tuple[str, str, str], list[tuple[str, bool, str]]] = field(default_factory=dict)
     seen: Counter[str] = field(default_factory=Counter)
     numbers: Iterator[int] = field(default_factory=itertools.count)
 
@@ -464,8 +467,6 @@ class Example:
         self.engine = Engine.of(sources)
         self.number = next(world.numbers)
         self.sent: list[dict[str, Any]] = []
-        # (subject type, id, idempotency key) → the decisions: id, whether it was permitted, and of what
-        self.bound: dict[tuple[str, str, str], list[tuple[str, bool, str]]] = {}
         body = bundle_body(*(text for _, text in sources), activate=True)
         answer = world.plane.send("POST", "/v1/bundles", body)
         assert answer.status == 201 and answer.json["lagging"] == [], answer
@@ -574,7 +575,7 @@ class Example:
             return
         assert code == "idempotency_conflict", code
         bound = (subject["type"], subject["id"], body["context"]["idempotency_key"])
-        assert bound in self.bound
+        assert bound in self.world.bound
 
     def compare(self, body: dict[str, Any], answer: dict[str, Any], key: str) -> None:
         """The heart of it: what the service answered beside what the engine says."""
@@ -591,17 +592,18 @@ class Example:
 
         permitted = decision or context["effect"] in ("allow", "modify")
         if permitted:
-            # INVARIANT: nobody is permitted anything whom nobody registered, in a session that is not theirs, or by
-            # other policies than the active ones; and never what the engine does not permit.
-            assert facts is not None
-            assert session is None or own
-            assert context["bundle"] == self.engine.bundle.digest
-            if not context.get("replayed"):
-                assert said.effect is Effect.ALLOW, (body, answer)
+            # Nobody is permitted anything whom nobody registered, or in a session that is not theirs.
+            assert facts is not None, (body, answer)
+            assert session is None or own, (body, answer)
         if context.get("replayed"):
-            assert (context["id"], decision, action_of(body)) in self.bound[bound], (body, answer)
+            # What was said before of this very action.
+            assert (context["id"], decision, action_of(body)) in self.world.bound[bound], (body, answer)
             self.world.seen["replayed"] += 1
             return
+        if permitted:
+            # The property: never what the engine does not permit, by the policies that are active.
+            assert context["bundle"] == self.engine.bundle.digest
+            assert said.effect is Effect.ALLOW, (body, answer)
         if sent.get("dry_run") is True:
             assert decision is False and context["dry_run"] is True and context["id"] == ""
         else:
@@ -615,7 +617,7 @@ class Example:
                 case "unknown_session":
                     assert session is not None and not own
                 case _:
-                    assert bound in self.bound
+                    assert bound in self.world.bound
             return
         # Both decided, so both say the same, and for the same reasons.
         assert facts is not None and (session is None or own), (body, answer)
@@ -624,7 +626,7 @@ class Example:
         digest = hashlib.sha256(rfc8785.dumps(sent.get("arguments", {}))).hexdigest()
         assert context["arguments_digest"] == digest
         if bound[2] and not sent.get("dry_run"):
-            self.bound.setdefault(bound, []).append((context["id"], decision, action_of(body)))
+            self.world.bound.setdefault(bound, []).append((context["id"], decision, action_of(body)))
 
 
 def action_of(body: dict[str, Any]) -> str:
