@@ -56,8 +56,11 @@ class Application:
         self._fleet = Fleet(owners.hosts)
         self._owners = owners
         self._bundles = BundleCache()
+        self._large = asyncio.Lock()
         calls = OwnerCalls(Path(owners.channels) if owners.channels else None)
-        self._door = DecisionDoor(self._fleet, self._bundles, self._limiter, calls, digest_key=digest_key)
+        self._door = DecisionDoor(
+            self._fleet, self._bundles, self._limiter, calls, self._large, digest_key=digest_key
+        )
         self._base_url = base_url
         self._background: list[asyncio.Task[Any]] = []
         self._readiness: tuple[float, asyncio.Task[Reply]] | None = None
@@ -80,6 +83,7 @@ class Application:
                 "/.well-known/authzen-configuration": self.metadata,
             },
             self._limiter,
+            self._large,
             self._start,
             self._stop,
         )
@@ -89,7 +93,8 @@ class Application:
         return Reply(body=await self._door.evaluation(call.caller, request, call.deadline_us))
 
     async def evaluations(self, call: Call) -> Reply:
-        batch = authzen.parse_evaluations(call.body)
+        async with self._large:
+            batch = authzen.parse_evaluations(call.body)
         if isinstance(batch, EvaluationRequest):
             return Reply(body=await self._door.evaluation(call.caller, batch, call.deadline_us))
         return Reply(body=await self._door.evaluations(call.caller, batch, call.deadline_us))

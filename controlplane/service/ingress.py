@@ -6,6 +6,7 @@ the input rules. Whatever goes wrong inside is answered by a clear text and neve
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -48,6 +49,7 @@ class Ingress:
         router: the doors behind authentication.
         public: doors without a key, by path (GET only): health, readiness, metadata.
         limiter: who has asked for too much.
+        large: whoever works on a large body holds it for that time, see `DecisionDoor`.
         startup: run once before the first request; background work is started here.
         shutdown: run once after the last.
     """
@@ -58,6 +60,7 @@ class Ingress:
         authenticator: Authenticator,
         public: dict[str, PublicDoor],
         limiter: RateLimiter,
+        large: asyncio.Lock,
         startup: Callable[[], Awaitable[None]],
         shutdown: Callable[[], Awaitable[None]],
     ) -> None:
@@ -65,6 +68,7 @@ class Ingress:
         self._authenticator = authenticator
         self._public = public
         self._limiter = limiter
+        self._large = large
         self._startup = startup
         self._shutdown = shutdown
 
@@ -150,7 +154,10 @@ class Ingress:
             if time.monotonic() - began_s > _SLOW_BODY_S:
                 # The key may have been revoked while the body trickled in.
                 caller = await self._authenticator.caller(key)
-            if raw or "{" not in route.path:
+            if len(raw) > SMALL_BODY_BYTES:
+                async with self._large:
+                    body = json_input.parse(raw, limit_bytes=route.limit_bytes)
+            elif raw or "{" not in route.path:
                 body = json_input.parse(raw, limit_bytes=route.limit_bytes)
         sent = scope["query_string"]
         query = _query(sent) if sent else {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,7 +19,9 @@ from controlplane.service.owner_calls import OwnerCalls
 
 log = logging.getLogger(__name__)
 
-MAX_BATCH = 512
+MAX_BATCH = 256
+"""Requests in one call: half for parcels of up to `SMALL`, half for larger ones, or for a single one of any size."""
+SMALL = 16
 MAX_WAITING = 20_000
 # Beyond the longest deadline: whoever waited has been answered by then.
 _CALL_TIMEOUT_S = 31.0
@@ -58,7 +61,9 @@ class Lane:
     def __init__(self, owner: str, calls: OwnerCalls) -> None:
         self._owner = owner
         self._calls = calls
-        self._waiting: list[_Parcel] = []
+        # Parcels of few requests, and of many: neither a flood of batches holds up single decisions, nor the reverse.
+        self._waiting: tuple[deque[_Parcel], deque[_Parcel]] = (deque(), deque())
+        self._large_turn = False
         self._size = 0
         self._sender: asyncio.Task[None] | None = None
         self._open: set[_Parcel] = set()
@@ -79,7 +84,7 @@ class Lane:
             raise OverloadedError(f"`{self._owner}` has {self._size} actions waiting; try again later")
         loop = asyncio.get_running_loop()
         parcel = _Parcel(digest, requests, loop.create_future(), loop.time() + timeout_s)
-        self._waiting.append(parcel)
+        self._waiting[len(requests) > SMALL].append(parcel)
         self._size += len(requests)
         self._open.add(parcel)
         if self._sender is None:
@@ -109,7 +114,7 @@ class Lane:
 
     async def _run(self) -> None:
         try:
-            while self._waiting:
+            while self._size:
                 await self._gather()
                 # A waiter that went away, or whose deadline passed, is dropped before it is sent; once sent, it
                 # cannot break the others' batch.
@@ -128,22 +133,27 @@ class Lane:
         until_s = monotonic_s() + _GATHER_S
         quiet = 0
         for _ in range(_MOST_TURNS):
-            before = len(self._waiting)
+            before = self._size
             await asyncio.sleep(0)
-            quiet = 0 if len(self._waiting) > before else quiet + 1
+            quiet = 0 if self._size > before else quiet + 1
             if quiet == _QUIET_TURNS or self._size >= MAX_BATCH or monotonic_s() > until_s:
                 return
 
     def _take(self) -> list[_Parcel]:
-        """The parcels for the next call: as many as fit, all prepared with one bundle."""
-        digest, size, count = self._waiting[0].digest, 0, 0
-        for parcel in self._waiting:
-            if parcel.digest != digest or (count and size + len(parcel.requests) > MAX_BATCH):
-                break
-            size += len(parcel.requests)
-            count += 1
-        taken, self._waiting = self._waiting[:count], self._waiting[count:]
-        self._size -= size
+        """The parcels for the next call: as many as fit, all prepared with one bundle, the small ones first."""
+        # Those of one kind choose the bundle, and the next time those of the other.
+        self._large_turn = not self._large_turn
+        digest = (self._waiting[self._large_turn] or self._waiting[not self._large_turn])[0].digest
+        taken: list[_Parcel] = []
+        for queue in self._waiting:
+            size = 0
+            while queue and queue[0].digest == digest:
+                size += len(queue[0].requests)
+                if size > MAX_BATCH // 2 and size > len(queue[0].requests):
+                    break
+                parcel = queue.popleft()
+                taken.append(parcel)
+                self._size -= len(parcel.requests)
         return taken
 
     async def _deliver(self, batch: list[_Parcel]) -> None:

@@ -24,11 +24,12 @@ KEY_BURST_S = 2.0
 AGENT_BURST_S = 10.0
 MOST_IN_FLIGHT = 1_000
 """Requests of one key at a time: half of what a replica takes, so that no key alone can fill it."""
-SMALL_BODY_BYTES = 16 << 10
+SMALL_BODY_BYTES = 4 << 10
 """Bodies up to this are bounded by their number alone."""
-KEY_BODIES_BYTES = 16 << 20
-"""Larger ones of one key at a time; what is read of them can take twenty-five times as much memory."""
-ALL_BODIES_BYTES = 64 << 20
+KEY_BODIES_BYTES = 2 << 20
+"""Larger ones of one key at a time, or a single one of any size: about half a second's work. What is read of them can
+take twenty-five times as much memory."""
+ALL_BODIES_BYTES = 32 << 20
 _BUCKETS_KEPT = 50_000
 _AGENTS_NAMED = 20
 _SUMMARIES_KEPT = 10_000
@@ -169,8 +170,9 @@ class RateLimiter:
             everybody's are.
         """
         key_id = caller.key_id
-        held_bytes = self._held_bytes.get(key_id, 0) + size_bytes
-        if held_bytes > KEY_BODIES_BYTES:
+        others_bytes = self._held_bytes.get(key_id, 0)
+        held_bytes = others_bytes + size_bytes
+        if others_bytes and held_bytes > KEY_BODIES_BYTES:
             self._note(caller, "in_flight", None, 1)
             raise OverloadedError(
                 f"the bodies of key `{key_id}` that are on their way would have {held_bytes} bytes; "
@@ -178,7 +180,7 @@ class RateLimiter:
                 code="too_many_in_flight",
                 retry_after_s=1,
             )
-        if self._all_held_bytes + size_bytes > ALL_BODIES_BYTES:
+        if self._all_held_bytes and self._all_held_bytes + size_bytes > ALL_BODIES_BYTES:
             raise OverloadedError("too many large bodies are on their way; try again later", retry_after_s=1)
         self._held_bytes[key_id] = held_bytes
         self._all_held_bytes += size_bytes

@@ -165,3 +165,56 @@ def test_a_full_lane_refuses_instead_of_growing(owner: SlowOwner, monkeypatch: p
         await asyncio.gather(held, *waiting)
 
     asyncio.run(scenario())
+
+
+def test_a_flood_of_batches_holds_up_no_single_decision_nor_the_reverse(owner: SlowOwner) -> None:
+    async def scenario() -> None:
+        lane = Lane("host-000", OwnerCalls())
+
+        def send(first: int, count: int) -> asyncio.Task[Any]:
+            requests: Any = [(n,) for n in range(first, first + count)]
+            return asyncio.create_task(lane.send("d", requests, timeout_s=5))
+
+        waiting = [send(-1, 1)]
+        await settle()
+        waiting += [send(n * 100, 100) for n in range(10)]  # far more than one call takes
+        waiting += [send(n, 1) for n in range(10_000, 10_400)]
+        await settle()
+        owner.gate.set()
+        answers = await asyncio.gather(*waiting)
+        assert [answer[1][0][1] for answer in answers[1:11]] == [n * 100 for n in range(10)]
+        first, second = owner.calls[1], owner.calls[2]
+        half = lanes.MAX_BATCH // 2
+        for requests in (first, second):
+            assert len(requests) <= lanes.MAX_BATCH
+            assert sum(n >= 10_000 for (n,) in requests) == half, "single decisions go along with every call"
+            assert sum(n < 10_000 for (n,) in requests) == 100, "and so do batches"
+
+    asyncio.run(scenario())
+
+
+def test_one_batch_may_be_larger_than_a_call_usually_is(owner: SlowOwner) -> None:
+    async def scenario() -> None:
+        owner.gate.set()
+        requests: Any = [(n,) for n in range(1_000)]
+        _, answers = await Lane("host-000", OwnerCalls()).send("d", requests, timeout_s=5)
+        assert [n for _, n in answers] == list(range(1_000)) and len(owner.calls) == 1
+
+    asyncio.run(scenario())
+
+
+def test_both_kinds_are_served_while_they_wait_with_different_bundles(owner: SlowOwner) -> None:
+    async def scenario() -> None:
+        lane = Lane("host-000", OwnerCalls())
+        many: Any = [(n,) for n in range(100)]
+        held = asyncio.create_task(lane.send("d", [(-1,)], timeout_s=5))  # type: ignore[list-item]
+        await settle()
+        large = [asyncio.create_task(lane.send("old", many, timeout_s=5)) for _ in range(2)]
+        small = [asyncio.create_task(lane.send("new", [(n,)], timeout_s=5)) for n in range(3)]  # type: ignore[list-item]
+        await settle()
+        owner.gate.set()
+        assert await asyncio.gather(*large) == [(STALE_BUNDLE, "new")] * 2
+        assert [answer[1] for answer in await asyncio.gather(*small)] == [[("decided", n)] for n in range(3)]
+        await held
+
+    asyncio.run(scenario())

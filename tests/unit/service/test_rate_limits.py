@@ -136,6 +136,15 @@ def test_a_key_that_does_not_wait_for_answers_is_stopped() -> None:
     of.enter(caller("flood"))
 
 
+def test_one_body_of_a_key_may_be_as_large_as_its_door_takes() -> None:
+    of = limiter(Now(), key_per_s=0)
+    of.hold(caller("uploads"), 4 * KEY_BODIES_BYTES)
+    with pytest.raises(OverloadedError):
+        of.hold(caller("uploads"), 1)
+    of.let_go(caller("uploads"), 4 * KEY_BODIES_BYTES)
+    of.hold(caller("uploads"), 1)
+
+
 def test_large_bodies_of_one_key_and_of_all_are_bounded_in_bytes() -> None:
     now = Now()
     of = limiter(now, key_per_s=0)
