@@ -15,6 +15,7 @@ from policies.prepare import Preparer
 log = logging.getLogger(__name__)
 
 _KEPT = 3
+_RETRY_S = 0.25
 
 
 class BundleCache:
@@ -64,9 +65,12 @@ class BundleCache:
         return task
 
     def _loaded(self, digest: str, task: asyncio.Task[Preparer]) -> None:
-        del self._loading[digest]
         if not task.cancelled() and (error := task.exception()) is not None:
+            # Whoever asks meanwhile is told the same: a request each would be a call and a line in the log each.
             log.warning("bundle %s cannot be loaded: %s", digest, error)
+            asyncio.get_running_loop().call_later(_RETRY_S, self._loading.pop, digest)
+        else:
+            del self._loading[digest]
 
     async def _fetch(self, digest: str) -> Preparer:
         stored = await call_control("bundle", digest=digest)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from controlplane.errors import UnavailableError
 from controlplane.service import bundles
 from controlplane.service.bundles import BundleCache
 from policies.bundle import Bundle
@@ -58,5 +59,32 @@ def test_the_newest_that_is_ready_serves_while_the_active_one_is_loaded(stored: 
         assert cache.best(second) == first
         await cache.get(second, timeout_s=20)
         assert cache.best(second) == second
+
+    asyncio.run(story())
+
+
+def test_one_that_cannot_be_loaded_is_asked_for_seldom_and_found_when_it_can(
+    stored: dict[str, Bundle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = next(iter(stored))
+    control = bundles.call_control
+    asked: list[str] = []
+
+    async def away(method: str, digest: str) -> dict[str, Any]:
+        asked.append(digest)
+        raise UnavailableError("the control store is away", code="owner_unreachable")
+
+    async def story() -> None:
+        monkeypatch.setattr(bundles, "call_control", away)
+        monkeypatch.setattr(bundles, "_RETRY_S", 0.01)
+        cache = BundleCache()
+        for _ in range(100):
+            cache.best(digest)
+            with pytest.raises(UnavailableError, match="the control store is away"):
+                await cache.get(digest, timeout_s=5)
+        assert 1 <= len(asked) < 100
+        monkeypatch.setattr(bundles, "call_control", control)
+        await asyncio.sleep(0.05)
+        assert (await cache.get(digest, timeout_s=20))._bundle.digest == digest
 
     asyncio.run(story())
