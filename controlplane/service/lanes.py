@@ -25,8 +25,8 @@ SMALL = 16
 MAX_WAITING = 20_000
 # Beyond the longest deadline: whoever waited has been answered by then.
 _CALL_TIMEOUT_S = 31.0
-# How long a batch waits for those at the door, in turns of the event loop and in time.
-_QUIET_TURNS = 4
+# How long a batch waits for those at the door: turns of the event loop that bring nobody, turns in all, seconds.
+_QUIET_TURNS = 8
 _MOST_TURNS = 64
 _GATHER_S = 0.002
 # How exactly deadlines are kept. One look at all who wait costs less than a timer for each.
@@ -64,6 +64,7 @@ class Lane:
         # Parcels of few requests, and of many: neither a flood of batches holds up single decisions, nor the reverse.
         self._waiting: tuple[deque[_Parcel], deque[_Parcel]] = (deque(), deque())
         self._large_turn = False
+        self._crowded = False
         self._size = 0
         self._sender: asyncio.Task[None] | None = None
         self._open: set[_Parcel] = set()
@@ -119,6 +120,7 @@ class Lane:
                 # A waiter that went away, or whose deadline passed, is dropped before it is sent; once sent, it
                 # cannot break the others' batch.
                 batch = [parcel for parcel in self._take() if not parcel.answered.done()]
+                self._crowded = len(batch) > 1
                 if batch:
                     await self._deliver(batch)
         finally:
@@ -128,15 +130,16 @@ class Lane:
     async def _gather(self) -> None:
         """Let those who are at the door already come along: a batch costs its owner about the same whatever its size.
 
-        Gone on with as soon as the event loop turns without bringing anybody, so that one alone waits for microseconds.
+        Gone on with as soon as the event loop turns a few times without bringing anybody; once, if nobody came the last
+        time either, so that one alone waits for microseconds.
         """
         until_s = monotonic_s() + _GATHER_S
-        quiet = 0
+        enough, quiet = (_QUIET_TURNS if self._crowded else 1), 0
         for _ in range(_MOST_TURNS):
             before = self._size
             await asyncio.sleep(0)
             quiet = 0 if self._size > before else quiet + 1
-            if quiet == _QUIET_TURNS or self._size >= MAX_BATCH or monotonic_s() > until_s:
+            if quiet == enough or self._size >= MAX_BATCH or monotonic_s() > until_s:
                 return
 
     def _take(self) -> list[_Parcel]:
