@@ -100,6 +100,7 @@ class Journal:
             schema: the owner's own tables (`CREATE TABLE IF NOT EXISTS …`).
         Raises: JournalError: the file cannot be opened, read or written.
         """
+        connection: sqlite3.Connection | None = None
         try:
             connection = sqlite3.connect(path, isolation_level=None, timeout=5.0, check_same_thread=False)
             connection.execute("PRAGMA journal_mode=WAL")
@@ -115,6 +116,9 @@ class Journal:
             connection.execute("COMMIT")
             path.chmod(0o600)
         except (sqlite3.Error, OSError) as error:
+            if connection is not None:
+                # Left to the collector it would hold the write lock, and keep the next attempt out.
+                connection.close()
             raise JournalError(f"cannot open the journal `{path}`: {error}") from error
         next_seq = int(meta.get("next_seq", 0))
         return cls(

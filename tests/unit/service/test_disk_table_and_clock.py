@@ -19,6 +19,7 @@ from unit.service.in_process_plane import (
     question,
 )
 
+from actors.journal import Journal, JournalError
 from actors.placement import host_name, host_of
 
 HOUR_S = 3_600
@@ -152,6 +153,20 @@ def test_what_failed_on_a_full_disk_can_be_asked_again_under_its_key(
     assert again.json["context"].get("replayed", False) is (disk.how == "after")
     ids = [row["event_id"] for row in plane.decision_rows() if row["agent_id"] == "bot"]
     assert len(ids) == 2 and again.json["context"]["id"] in ids
+
+
+@pytest.mark.parametrize("disk", ["commit"], indirect=True)
+def test_an_opening_that_failed_on_a_full_disk_keeps_out_no_later_one(disk: Disk, tmp_path: Path) -> None:
+    path = tmp_path / "host-000.db"
+    disk.full.add("host-000")
+    with pytest.raises(JournalError, match="disk is full") as failed:
+        Journal.open(path, new_log_id="log")
+    disk.full.clear()
+    # The error, which a log or a task may keep, still refers to all that was there.
+    assert failed.value.__traceback__ is not None
+    journal = Journal.open(path, new_log_id="log")
+    assert journal.usable and journal.epoch == 1
+    journal.close()
 
 
 @pytest.mark.parametrize("disk", ["commit"], indirect=True)
