@@ -267,9 +267,14 @@ def test_an_owner_that_is_silent_holds_up_nobody_elses_agents(fresh: InProcessPl
     silent = owner_of(fresh, agents[0])
     assert {owner_of(fresh, agent) for agent in agents} == {"host-000", "host-001"}
     fresh.hold(silent, "decide")
-    for agent in agents:
-        answer = fresh.ask(agent, headers={"x-deadline-ms": "60"})
-        assert answer.permits == (owner_of(fresh, agent) != silent)
+    waiting = {
+        agent: fresh.begin(
+            "POST", "/access/v1/evaluation", question(agent), headers={"x-deadline-ms": "1000"}
+        )
+        for agent in agents
+    }
+    for agent, answer in waiting.items():
+        assert answer.result(20).permits == (owner_of(fresh, agent) != silent)
     fresh.let_go(silent, "decide")
     batch = {"evaluations": [question(agent) for agent in agents]}
     assert all(
@@ -286,7 +291,7 @@ def test_items_of_a_silent_owner_are_denied_by_the_deadline_and_the_others_decid
     silent = owner_of(fresh, agents[0])
     fresh.hold(silent, "decide")
     batch = {"evaluations": [question(agent) for agent in agents]}
-    answer = fresh.send("POST", "/access/v1/evaluations", batch, headers={"x-deadline-ms": "60"})
+    answer = fresh.send("POST", "/access/v1/evaluations", batch, headers={"x-deadline-ms": "1000"})
     for agent, item in zip(agents, answer.json["evaluations"], strict=True):
         assert item["decision"] == (owner_of(fresh, agent) != silent)
         if not item["decision"]:
@@ -307,7 +312,7 @@ def test_a_body_that_trickles_in_past_its_deadline_is_denied(fresh: InProcessPla
 def test_a_key_that_is_revoked_while_the_body_trickles_in_decides_nothing(fresh: InProcessPlane) -> None:
     identity, key = fresh.make_key(role="agent", agents=["bot"])
     assert fresh.ask(key=key).permits
-    slow = fresh.begin("POST", "/access/v1/evaluation", parts=_halves(question()), pause_s=0.7, key=key)
+    slow = fresh.begin("POST", "/access/v1/evaluation", parts=_halves(question()), pause_s=2.0, key=key)
     assert fresh.send("DELETE", f"/v1/keys/{identity}").status == 200
     answer = slow.result(20)
     assert (answer.status, answer.code) == (401, "key_revoked")
