@@ -31,6 +31,7 @@ from controlplane.service.owner_calls import OwnerCalls
 from controlplane.service.owners import Owners
 from controlplane.service.rate_limits import RateLimiter
 from controlplane.service.routing import DECIDING, Call, Reply, Route, Router
+from controlplane.service.turns import in_turn
 from controlplane.wire import authzen
 from controlplane.wire.authzen import EvaluationRequest
 
@@ -93,7 +94,7 @@ class Application:
         return Reply(body=await self._door.evaluation(call.caller, request, call.deadline_us))
 
     async def evaluations(self, call: Call) -> Reply:
-        async with self._large:
+        async with in_turn(self._large, call.deadline_us):
             batch = authzen.parse_evaluations(call.body)
         if isinstance(batch, EvaluationRequest):
             return Reply(body=await self._door.evaluation(call.caller, batch, call.deadline_us))

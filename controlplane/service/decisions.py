@@ -23,6 +23,7 @@ from controlplane.service.owner_calls import OwnerCalls
 from controlplane.service.problems import status_of
 from controlplane.service.rate_limits import RateLimiter
 from controlplane.service.subjects import KnownSubjects
+from controlplane.service.turns import in_turn, left_s
 from controlplane.wire import authzen
 from controlplane.wire.authzen import BatchRequest, EvaluationRequest, ItemError, Semantic
 from controlplane.wire.digest import arguments_digest, keyed_digest, mask
@@ -202,11 +203,13 @@ class DecisionDoor:
             waiting = [position for position, answer in enumerate(answers) if answer is None]
             preparer = None
             if digest is not None:
-                preparer = await self._bundles.get(digest, timeout_s=_left_s(deadline_us))
+                preparer = await self._bundles.get(digest, timeout_s=left_s(deadline_us))
 
             prepare = partial(self._prepare, caller, preparer, received_us, deadline_us, group, stop_on)
-            prepared = await self._in_pieces(prepare, [requests[position] for position in waiting])
-            tag, content = await lane.send(digest, prepared, timeout_s=_left_s(deadline_us))
+            prepared = await self._in_pieces(
+                prepare, [requests[position] for position in waiting], deadline_us
+            )
+            tag, content = await lane.send(digest, prepared, timeout_s=left_s(deadline_us))
             if tag == messages.STALE_BUNDLE:
                 if content == digest:
                     # The owner was started anew: its journal names the bundle, and it is not compiled yet.
@@ -235,13 +238,16 @@ class DecisionDoor:
         )
 
     async def _in_pieces(
-        self, prepare: Callable[[EvaluationRequest], DecisionRequest], requests: list[EvaluationRequest]
+        self,
+        prepare: Callable[[EvaluationRequest], DecisionRequest],
+        requests: list[EvaluationRequest],
+        deadline_us: int,
     ) -> list[DecisionRequest]:
         """Prepare a few at once, many in pieces between which others have their turn."""
         if len(requests) <= _PIECE:
             return [prepare(request) for request in requests]
         prepared: list[DecisionRequest] = []
-        async with self._large:
+        async with in_turn(self._large, deadline_us):
             for start in range(0, len(requests), _PIECE):
                 prepared += [prepare(request) for request in requests[start : start + _PIECE]]
                 await asyncio.sleep(0)
@@ -340,7 +346,3 @@ def _denied(error: ItemError | GovernanceError) -> Answer:
     if isinstance(error, ItemError):
         return Answer(False, authzen.error_answer(error))
     return Answer(False, authzen.error_answer(error, status=status_of(error)))
-
-
-def _left_s(deadline_us: int) -> float:
-    return max(0.001, (deadline_us - time.time_ns() // 1000) / 1e6)

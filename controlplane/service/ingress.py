@@ -20,6 +20,7 @@ from controlplane.service.authorization import refuse_role
 from controlplane.service.problems import problem, status_of
 from controlplane.service.rate_limits import SMALL_BODY_BYTES, RateLimiter
 from controlplane.service.routing import Call, Reply, Route, Router
+from controlplane.service.turns import in_turn
 from controlplane.wire import json_input
 
 log = logging.getLogger(__name__)
@@ -155,7 +156,7 @@ class Ingress:
                 # The key may have been revoked while the body trickled in.
                 caller = await self._authenticator.caller(key)
             if len(raw) > SMALL_BODY_BYTES:
-                async with self._large:
+                async with in_turn(self._large, deadline_us):
                     body = json_input.parse(raw, limit_bytes=route.limit_bytes)
             elif raw or "{" not in route.path:
                 body = json_input.parse(raw, limit_bytes=route.limit_bytes)

@@ -59,6 +59,7 @@ def call(
     key: str | None = "good",
     headers: dict[str, str] | None = None,
     limiter: RateLimiter | None = None,
+    large: asyncio.Lock | None = None,
 ) -> tuple[int, dict[str, Any], dict[str, str]]:
     """Send one request through the ASGI application: (status, body, headers)."""
     sent: list[MutableMapping[str, Any]] = []
@@ -80,7 +81,7 @@ def call(
         FixedCaller(),  # type: ignore[arg-type]
         {},
         limiter,
-        asyncio.Lock(),
+        large or asyncio.Lock(),
         startup,
         startup,
     )
@@ -182,6 +183,20 @@ def test_with_too_large_bodies_on_their_way_the_next_is_refused_before_it_is_rea
     # Small ones are not held up by large ones.
     assert call("POST", "/things/a/end", b"{}", limiter=limiter)[0] == 200
     assert limiter._in_flight == {} and limiter._all_held_bytes == KEY_BODIES_BYTES
+
+
+def test_a_large_body_whose_turn_does_not_come_in_time_is_not_read_but_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    busy, limiter = asyncio.Lock(), RateLimiter(Limits())
+    asyncio.run(busy.acquire())
+    parsed: list[bytes] = []
+    monkeypatch.setattr(ingress.json_input, "parse", lambda raw, limit_bytes: parsed.append(raw))
+    body = json.dumps({"text": "x" * 5_000}).encode()
+    headers = {"content-length": str(len(body)), "x-deadline-ms": "20"}
+    status, answer, _ = call("POST", "/things/a/end", body, headers=headers, limiter=limiter, large=busy)
+    assert (status, answer["error"]["code"], parsed) == (503, "deadline_passed", [])
+    assert (limiter._in_flight, limiter._all_held_bytes) == ({}, 0)
 
 
 def test_what_nobody_foresaw_is_a_503_that_tells_nothing() -> None:

@@ -299,6 +299,30 @@ def test_items_of_a_silent_owner_are_denied_by_the_deadline_and_the_others_decid
     fresh.let_go(silent, "decide")
 
 
+def test_a_batch_whose_turn_does_not_come_in_time_is_answered_and_leaves_nothing(
+    fresh: InProcessPlane,
+) -> None:
+    batch = {"evaluations": [question()] * 20}
+    soon = {"x-deadline-ms": "50"}
+    large = fresh.application._large
+    fresh.run(large.acquire())
+    late = fresh.send("POST", "/access/v1/evaluations", batch, headers=soon)
+    assert (late.status, late.code) == (503, "deadline_passed")
+    # One that has passed the door and waits with its items.
+    ours = fresh.application._door
+    ours._large = asyncio.Lock()
+    fresh.run(ours._large.acquire())
+    fresh.do(large.release)
+    late = fresh.send("POST", "/access/v1/evaluations", batch, headers=soon)
+    errors = [item["context"]["error"]["code"] for item in late.json["evaluations"]]
+    assert (late.status, errors) == (200, ["deadline_passed"] * 20)
+    fresh.do(ours._large.release)
+    assert all(
+        item["decision"] for item in fresh.send("POST", "/access/v1/evaluations", batch).json["evaluations"]
+    )
+    assert len(fresh.decision_rows()) == 20
+
+
 def test_a_body_that_trickles_in_past_its_deadline_is_denied(fresh: InProcessPlane) -> None:
     assert fresh.ask().permits
     halves = _halves(question())
