@@ -122,7 +122,12 @@ class AgentHost:
 
     def _do(self, what: str, *arguments: Any) -> Any:
         """One of `_WORK`, whichever way the call came."""
-        return _WORK[what](self._live(), *arguments)
+        owner = self._live()
+        try:
+            return _WORK[what](owner, *arguments)
+        finally:
+            # After what only looks, too: whoever asks for thousands of agents wakes thousands.
+            owner.rest_surplus()
 
     async def decide(self, digest: str | None, requests: list[tuple[Any, ...]]) -> Any:
         return self._do("decide", digest, requests)
@@ -304,6 +309,7 @@ class AgentHost:
         more = True
         while more and (owner := self._owner) is not None and owner.journal.usable:
             more = forget_what_is_over(owner.journal, now_us=owner.event_time().us, limit=TIDY_ROWS)
+            owner.count_sessions_anew()
             await asyncio.sleep(0.05)
 
     async def _repeat(self, interval_s: float, work: Callable[[], Any]) -> None:

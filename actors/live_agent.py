@@ -55,12 +55,17 @@ SeenKey = tuple[str, str, str]  # action, resource type, resource id
 
 @dataclass(slots=True, kw_only=True)
 class LiveAgent:
-    """The state that exactly one owner holds. Not thread-safe: an owner has one thread."""
+    """The state that exactly one owner holds. Not thread-safe: an owner has one thread.
+
+    Attributes:
+        live_sessions: how many sessions have not ended; None = not counted since it woke.
+    """
 
     key: str
     record: AgentRecord | None
     sessions: dict[str, Session] = field(default_factory=dict)
     seen: dict[SeenKey, Seen] = field(default_factory=dict)
+    live_sessions: int | None = None
     _graph: CapabilityGraph | None = None
     _graph_catalog: str | None = None
 

@@ -180,6 +180,11 @@ class Owner:
                 agent.sessions.clear()
             self._crowded.clear()
 
+    def count_sessions_anew(self) -> None:
+        """Sessions that ran out were forgotten: whoever was at the limit may open others. Cost: O(awake agents)."""
+        for agent in self._awake.values():
+            agent.live_sessions = None
+
     def let_rest(self, key: str) -> None:
         """Let one agent rest; it wakes from the journal at its next action."""
         self._awake.pop(key, None)

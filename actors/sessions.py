@@ -34,12 +34,15 @@ def open_session(owner: Owner, request: SessionRequest) -> dict[str, Any]:
     if not time.certain:
         raise UnavailableError("the clock cannot be trusted: no session is opened", code="clock_uncertain")
     key = agent_key(request.tenant, request.subject_type, request.subject_id)
-    if count_live_sessions(owner.journal, key, limit=MAX_LIVE_SESSIONS) >= MAX_LIVE_SESSIONS:
+    agent = owner.agent(key)
+    if agent.live_sessions is None:
+        # Once, not each time: it reads all that ended within a day as well, and everybody else waits.
+        agent.live_sessions = count_live_sessions(owner.journal, key, limit=MAX_LIVE_SESSIONS)
+    if agent.live_sessions >= MAX_LIVE_SESSIONS:
         raise OverloadedError(
             f"`{request.subject_id}` has {MAX_LIVE_SESSIONS} live sessions; end some first",
             code="too_many_sessions",
         )
-    agent = owner.agent(key)
     random = owner.world.random_bytes(18)
     expires_us = time.us + SESSION_LIFETIME_US
     name = session_id(
@@ -62,6 +65,7 @@ def open_session(owner: Owner, request: SessionRequest) -> dict[str, Any]:
     if request.task_digest is not None:
         details["task_digest"] = request.task_digest.hex()
     _record(owner, agent, [*joined, session], "session_opened", time.us, details)
+    agent.live_sessions += 1
     return {"session": name, "workflow": workflow, "expires_us": expires_us}
 
 
@@ -99,6 +103,8 @@ def end_session(owner: Owner, name: str, *, key_id: str) -> dict[str, Any]:
     session.ended_us = now_us
     _record(owner, agent, [session], "session_ended", now_us, {"key": key_id, "actions": session.actions})
     agent.sessions.pop(name, None)
+    if agent.live_sessions is not None:
+        agent.live_sessions -= 1
     return {"session": name, "ended": True, "actions": session.actions}
 
 

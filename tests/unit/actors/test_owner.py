@@ -9,11 +9,11 @@ from unit.actors.owners import SESSION_KEY, Bench
 
 from actors import live_agent, messages, outcomes, sessions
 from actors import owner as owner_module
-from actors.agent_journal import forget_what_is_over
+from actors.agent_journal import DECISION_MEMORY_US, forget_what_is_over
 from actors.deciding import decide
 from actors.directory import Activation
 from actors.ids import ordinal_of_decision, session_id
-from actors.journal import FencedError, JournalError
+from actors.journal import FencedError, Journal, JournalError
 from actors.live_agent import IDLE_LIMIT_US, SESSION_LIFETIME_US
 from actors.messages import Outcome, SessionRequest
 from actors.owner import BundleMismatchError
@@ -270,6 +270,38 @@ def test_live_sessions_of_one_agent_are_bounded(bench: Bench, monkeypatch: pytes
     with pytest.raises(OverloadedError, match="live sessions"):
         sessions.open_session(bench.owner, opening())
     sessions.end_session(bench.owner, first, key_id="k")
+    sessions.open_session(bench.owner, opening())
+
+
+def test_opening_a_session_counts_the_others_once_however_many_have_ended(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "MAX_LIVE_SESSIONS", 3)
+    counted: list[str] = []
+    count = sessions.count_live_sessions
+
+    def counting(journal: Journal, key: str, *, limit: int) -> int:
+        counted.append(key)
+        return count(journal, key, limit=limit)
+
+    monkeypatch.setattr(sessions, "count_live_sessions", counting)
+    for _ in range(10):
+        name = sessions.open_session(bench.owner, opening())["session"]
+        sessions.end_session(bench.owner, name, key_id="k")
+    assert counted == ["default/agent/bot"]
+    for _ in range(3):
+        sessions.open_session(bench.owner, opening())
+    with pytest.raises(OverloadedError, match="live sessions"):
+        sessions.open_session(bench.owner, opening())
+    assert len(counted) == 1
+    # Whoever wakes anew is at the limit still, until sessions that ran out are forgotten.
+    bench.owner.forget_memory()
+    with pytest.raises(OverloadedError, match="live sessions"):
+        sessions.open_session(bench.owner, opening())
+    bench.world.pass_s((IDLE_LIMIT_US + 2 * DECISION_MEMORY_US) / 1e6)
+    bench.renew_lease()
+    forget_what_is_over(bench.owner.journal, now_us=bench.owner.event_time().us, limit=100)
+    bench.owner.count_sessions_anew()
     sessions.open_session(bench.owner, opening())
 
 

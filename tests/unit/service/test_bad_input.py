@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -568,6 +569,20 @@ def test_what_no_id_names_is_not_found(plane: InProcessPlane, route: tuple[str, 
 def test_a_path_or_a_method_that_is_none_is_not_found(plane: InProcessPlane, method: str, path: str) -> None:
     assert refused(plane.send(method, path, {}), 404)["code"] == "no_route"
     assert refused(plane.send(method, path, {}, key=None), 401)["code"] == "unauthenticated"
+
+
+def test_asking_for_many_agents_that_nobody_registered_keeps_none_in_memory(plane: InProcessPlane) -> None:
+    owners = [host._owner for host in plane.owners() if host._owner is not None]
+    assert owners
+    before = [owner.settings for owner in owners]
+    for owner in owners:
+        owner.settings = replace(owner.settings, awake_limit=3)
+    for number in range(20):
+        assert plane.send("GET", f"/v1/agents/nobody-{number}").code == "unknown_agent"
+        assert plane.send("POST", "/v1/sessions", {"agent": f"no-one-{number}"}).code == "unknown_agent"
+    assert all(plane.do(owner.awake) <= 3 for owner in owners)
+    for owner, settings in zip(owners, before, strict=True):
+        owner.settings = settings
 
 
 @pytest.mark.parametrize("query", ["&".join(f"f{n}=1" for n in range(21)), "x&" * 500])
