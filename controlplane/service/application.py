@@ -149,7 +149,10 @@ class Application:
     async def _keep_record_of_refusals(self) -> None:
         while True:
             await asyncio.sleep(_REFUSALS_S)
-            await record_refusals(self._limiter, before_us=time.time_ns() // 1000)
+            try:
+                await record_refusals(self._limiter, before_us=time.time_ns() // 1000)
+            except Exception:
+                log.exception("what was refused for asking too often is not in evidence; it is tried again")
 
 
 async def record_refusals(limiter: RateLimiter, *, before_us: int) -> None:
@@ -159,9 +162,11 @@ async def record_refusals(limiter: RateLimiter, *, before_us: int) -> None:
         return
     try:
         await call_control("record_refusals", summaries=[one.to_json() for one in summaries])
-    except GovernanceError as error:
-        log.warning("what was refused for asking too often is not in evidence yet: %s", error.message)
+    except Exception as error:
         limiter.put_back(summaries)
+        if not isinstance(error, GovernanceError):
+            raise
+        log.warning("what was refused for asking too often is not in evidence yet: %s", error.message)
 
 
 async def _state_of(name: str) -> tuple[str, str]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from actors.api_keys import Caller
+from actors.ids import agent_key
 from controlplane.errors import OverloadedError
 from controlplane.limits import Limits
 from controlplane.wire.authzen import rfc3339
@@ -205,7 +206,7 @@ class RateLimiter:
     def charge_agent(self, caller: Caller, subject_type: str, subject_id: str) -> OverloadedError | None:
         """Count one decision of an agent. Returns: why it may not have it now, if so."""
         rate = self._limits.agent_per_s
-        name = f"{caller.tenant}/{subject_type}/{subject_id}"
+        name = agent_key(caller.tenant, subject_type, subject_id)
         wait_s = self._agents.take(name, 1, rate_per_s=rate, now_s=self._clock.monotonic_s())
         if not wait_s:
             return None

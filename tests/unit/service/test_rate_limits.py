@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,7 +17,7 @@ from actors.control import Control, open_control_journal
 from actors.world import REAL
 from controlplane.errors import OverloadedError
 from controlplane.limits import Limits, LimitsError
-from controlplane.service import rate_limits
+from controlplane.service import application, rate_limits
 from controlplane.service.rate_limits import (
     ALL_BODIES_BYTES,
     KEY_BODIES_BYTES,
@@ -124,6 +127,13 @@ def test_an_agent_is_counted_whichever_key_asks_for_it() -> None:
     assert of.charge_agent(caller(), "agent", "mad") is None
 
 
+def test_subjects_whose_names_read_alike_do_not_take_from_one_another() -> None:
+    one = limiter(Now(), agent_per_s=1, key_per_s=0)
+    while one.charge_agent(caller(), "agent/x", "y") is None:
+        pass
+    assert one.charge_agent(caller(), "agent", "x/y") is None
+
+
 def test_a_key_that_does_not_wait_for_answers_is_stopped() -> None:
     of = limiter(Now(), key_per_s=0)
     for _ in range(MOST_IN_FLIGHT):
@@ -212,6 +222,32 @@ def test_a_summary_that_is_sent_twice_is_one_row(tmp_path: Path) -> None:
     (row,) = control.journal.pending(after_seq=-1, limit=10)
     assert b'"event_type":"rate_limited"' in row[1].replace(b" ", b"")
     assert b'\\"refused\\":3' in row[1].replace(b" ", b"")
+
+
+def test_what_nobody_foresaw_neither_loses_a_summary_nor_ends_their_keeping(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers: list[BaseException | None] = [RuntimeError("unforeseen"), None, asyncio.CancelledError()]
+    sent: list[int] = []
+
+    async def answer(method: str, *, summaries: list[dict[str, Any]]) -> None:
+        sent.append(sum(each["details"]["refused"] for each in summaries))
+        now.s += 60
+        one._note(caller(), "key", None, 1)
+        if (error := answers.pop(0)) is not None:
+            raise error
+
+    monkeypatch.setattr(application, "call_control", answer)
+    monkeypatch.setattr(application, "_REFUSALS_S", 0)
+    now = Now()
+    one = limiter(now)
+    one._note(caller(), "key", None, 7)
+    replica = object.__new__(application.Application)
+    replica._limiter = one
+    monkeypatch.setattr(time, "time_ns", lambda: (START_US + 3 * MINUTE_US) * 1000)
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(replica._keep_record_of_refusals())
+    assert sent == [7, 7 + 1, 1] and answers == []
 
 
 def test_summaries_that_nobody_takes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
