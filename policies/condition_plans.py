@@ -17,6 +17,8 @@ from policies.index import set_bits
 FUSED_AT_USE = 4
 """Compiling costs as much as a hundred evaluations: what comes once or twice is not worth it."""
 _KEPT = 1_000
+_CONDITIONS_KEPT = 10_000
+"""In all plans together: what is fused takes about 6 KiB a condition."""
 
 Masks = tuple[int, int]
 
@@ -82,6 +84,7 @@ class ConditionPlans:
     def __init__(self, condition_of: Mapping[int, tuple[cel.Condition, int]]) -> None:
         self._condition_of = condition_of
         self._plans: dict[int, ConditionPlan] = {}
+        self._kept = 0
 
     def of(self, asked: int) -> ConditionPlan:
         """The plan for a bit set of atoms, all of which have a condition."""
@@ -92,9 +95,11 @@ class ConditionPlans:
                 condition, atoms = self._condition_of[atom]
                 found[atoms] = condition
             plan = ConditionPlan([(condition, atoms) for atoms, condition in found.items()])
-            if len(self._plans) >= _KEPT:
+            if len(self._plans) >= _KEPT or self._kept + len(found) > _CONDITIONS_KEPT:
                 self._plans.clear()
+                self._kept = 0
             self._plans[asked] = plan
+            self._kept += len(found)
         return plan
 
 

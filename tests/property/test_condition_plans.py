@@ -95,3 +95,12 @@ def test_the_plans_that_are_kept_are_bounded() -> None:
     for n in range(3_000):
         plans.of(1 << n)
     assert len(plans._plans) <= 1_000
+
+
+def test_the_conditions_of_the_plans_that_are_kept_are_bounded_however_many_are_asked_at_once() -> None:
+    plans = ConditionPlans({n: (CONDITIONS[0], 1 << n) for n in range(300)})
+    everything = (1 << 300) - 1
+    for n in range(200):
+        plans.of(everything & ~(1 << n))
+        assert sum(len(plan._conditions) for plan in plans._plans.values()) <= 10_000
+    assert plans.of(everything) is plans.of(everything)
