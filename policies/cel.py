@@ -21,6 +21,7 @@ from cel_expr_python.ext import ext_optional, ext_strings
 
 from policies.cel_ast import Ast, read_ast, read_fields
 from policies.error import did_you_mean
+from policies.thresholds import threshold_of
 
 _T = cel.Type
 _NAMES = _T.List(_T.STRING)
@@ -76,9 +77,10 @@ class Condition:
     Attributes:
         names: which of `VARIABLES` it reads.
         arguments: which fields of `args` it reads; None = all of them.
+        threshold: the comparison that it is, if it is nothing but one.
     """
 
-    __slots__ = ("_eval", "_expression", "arguments", "names", "text")
+    __slots__ = ("_eval", "_expression", "arguments", "names", "text", "threshold")
 
     def __init__(self, text: str) -> None:
         """Parse and type-check.
@@ -100,6 +102,7 @@ class Condition:
         ast = self.ast()
         self.names = ast.names & VARIABLES.keys()
         self.arguments = read_fields(ast, "args")
+        self.threshold = threshold_of(ast)
 
     def ast(self) -> Ast:
         """The checked syntax tree. Cost: one pass; for the compiler, not for the hot path."""

@@ -6,6 +6,7 @@ depend on carries its classes, and the wire format needs thirty lines.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -15,6 +16,7 @@ _Field: TypeAlias = "int | bytes"
 _PRIMITIVES = {1: "bool", 2: "int", 3: "uint", 4: "double", 5: "string", 6: "bytes"}
 _WELL_KNOWN = {2: "timestamp", 3: "duration"}
 _FIELD_CALLS = frozenset(("_[_]", "_?._", "_[?_]"))
+_EXACT_INT = 1 << 53
 _CONSTANTS = {1: "null", 2: "bool", 3: "int", 4: "uint", 5: "double", 6: "string", 7: "bytes"}
 
 
@@ -23,6 +25,7 @@ class Constant:
     id: int
     kind: str
     text: str  # the value of a string constant, otherwise ""
+    number: float | None = None  # the value of a double constant, and of an int that is exact as one
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +158,7 @@ def _expression(data: bytes) -> Expression:
     if 3 in fields:
         ((number, value),) = list(_fields(_bytes(fields, 3)))[:1] or [(1, 0)]
         text = _as_bytes(value).decode("utf-8", "replace") if number == 6 else ""
-        return Constant(id_, _CONSTANTS.get(number, "dyn"), text)
+        return Constant(id_, _CONSTANTS.get(number, "dyn"), text, _number(number, value))
     if 4 in fields:
         return Identifier(id_, _only(_bytes(fields, 4), 1).decode())
     if 5 in fields:
@@ -181,6 +184,14 @@ def _expression(data: bytes) -> Expression:
         rest = tuple(_expression(_bytes(loop, number)) for number in (4, 5, 6, 7) if number in loop)
         return Comprehension(id_, bound, _expression(_bytes(loop, 2)), rest)
     return Constant(id_, "dyn", "")
+
+
+def _number(kind: int, value: _Field) -> float | None:
+    if kind == 5:
+        (number,) = struct.unpack("<d", _as_bytes(value))
+        return float(number)
+    # Negative ints come as unsigned 64-bit varints: they are not wanted enough.
+    return float(value) if kind == 3 and isinstance(value, int) and value < _EXACT_INT else None
 
 
 def _type_kind(data: bytes) -> str:

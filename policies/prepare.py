@@ -122,16 +122,14 @@ class Preparer:
     def _evaluate(
         self, action: Action, known: _KnownResource, asked: int, possibly: int, certainly: int
     ) -> Masks:
-        activation, failed = self._activation(action, known)
+        facts, failed = self._facts(action, known)
         certainly &= ~failed
         asked &= ~failed
-        return (
-            self._plans.of(asked).evaluate(activation, possibly, certainly)
-            if asked
-            else (possibly, certainly)
-        )
+        if not asked:
+            return possibly, certainly
+        return self._plans.of(asked).evaluate(facts, possibly, certainly)
 
-    def _activation(self, action: Action, known: _KnownResource) -> tuple[cel.Activation, int]:
+    def _facts(self, action: Action, known: _KnownResource) -> tuple[dict[str, object], int]:
         """What conditions read of this action, and the bit set of the atoms whose condition fails unread."""
         values: dict[str, object] = {}
         facts = known.facts or _UNKNOWN
@@ -146,10 +144,7 @@ class Preparer:
                 failed = self._atoms_reading.get(None, 0)
                 for argument in mistyped:
                     failed |= self._atoms_reading.get(argument, 0)
-        try:
-            return cel.activation(values), failed
-        except Exception:  # a value that CEL cannot hold; all conditions count as failed
-            return None, self._conditioned
+        return values, failed
 
     def _refusal(self, action: Action, known: _KnownResource) -> tuple[str | None, str]:
         resource, facts = action.resource, known.facts

@@ -14,6 +14,15 @@ from policies.condition_plans import FUSED_AT_USE, ConditionPlan, ConditionPlans
 TEXTS = (
     "args.amount > 10.0",
     "args.amount <= 10.0",
+    "args.amount < 10.0",
+    "args.amount >= 10",
+    "10.0 > args.amount",
+    '3.5 <= args["amount"]',
+    "args.amount > -2.5",
+    "args.to > 1.0",
+    "args.nested > 1.0",
+    "args.?amount.orValue(0.0) > 1.0",
+    "!(args.amount > 3.0)",
     "args.amount > 10.0 // until here",
     'args.to == "a" || args.to == "b"',
     'args.to.matches("^[a-c]+$")',
@@ -37,6 +46,7 @@ values = st.one_of(
     st.none(),
     st.booleans(),
     st.floats(-20, 20),
+    st.sampled_from([10.0, -2.5, 3.5, 3.0, -0.0]),
     st.sampled_from(["a", "b", "abc", "2026-01-01T00:00:00Z", ""]),
     st.lists(st.sampled_from(["a", "bc", "def"]), max_size=4),
     st.dictionaries(st.sampled_from(["deep", "x"]), st.floats(0, 3), max_size=2),
@@ -46,9 +56,9 @@ arguments = st.dictionaries(st.sampled_from(["amount", "to", "flag", "items", "n
 CONDITIONS = [cel.Condition(text) for text in TEXTS]
 
 
-def facts(args: dict[str, Any], owner: bool) -> Any:
+def facts(args: dict[str, Any], owner: bool) -> dict[str, object]:
     known: dict[str, object] = {"args": args, "subject.id": "bot", "subject.roles": ["editor"]}
-    return cel.activation(known | ({"subject.owner": "me"} if owner else {}))
+    return known | ({"subject.owner": "me"} if owner else {})
 
 
 @settings(max_examples=300, deadline=None)
@@ -67,7 +77,7 @@ def test_together_they_decide_as_each_would_alone(
     for _ in range(FUSED_AT_USE):
         fused.evaluate(facts({}, True), 0, 0)
     for args, owner in asked:
-        activation = facts(args, owner)
+        activation = cel.activation(facts(args, owner))
         possibly, sure = everything, everything & certainly
         for condition, bits in pairs:
             truth = condition.holds(activation)
@@ -75,7 +85,7 @@ def test_together_they_decide_as_each_would_alone(
                 sure &= ~bits
             if truth is False:
                 possibly &= ~bits
-        assert fused.evaluate(activation, everything, everything & certainly) == (possibly, sure)
+        assert fused.evaluate(facts(args, owner), everything, everything & certainly) == (possibly, sure)
 
 
 def test_every_text_of_this_test_can_be_fused_with_others() -> None:
@@ -87,7 +97,7 @@ def test_as_many_as_may_be_fused_can_be() -> None:
     conditions = [cel.Condition(f"args.amount > {n}.0") for n in range(cel.MOST_FUSED)]
     fused = cel.FusedConditions.of(conditions)
     assert fused is not None
-    assert fused.holds(facts({"amount": 5.5}, True)) == 0b111111
+    assert fused.holds(cel.activation(facts({"amount": 5.5}, True))) == 0b111111
 
 
 def test_the_plans_that_are_kept_are_bounded() -> None:
@@ -104,3 +114,53 @@ def test_the_conditions_of_the_plans_that_are_kept_are_bounded_however_many_are_
         plans.of(everything & ~(1 << n))
         assert sum(len(plan._conditions) for plan in plans._plans.values()) <= 10_000
     assert plans.of(everything) is plans.of(everything)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    chosen=st.lists(
+        st.tuples(
+            st.sampled_from(["<", "<=", ">", ">="]), st.sampled_from([-3, 0, 1, 2, 2.5, 10]), st.booleans()
+        ),
+        min_size=1,
+        max_size=30,
+        unique=True,
+    ),
+    values=st.lists(st.one_of(st.sampled_from([-3.0, -0.0, 2.0, 2.5, 9.9]), st.floats(-20, 20)), max_size=5),
+)
+def test_any_number_of_thresholds_is_looked_up_as_cel_would_decide(
+    chosen: list[tuple[str, float, bool]], values: list[float]
+) -> None:
+    texts = [
+        f"{n}.0 {op} args.x" if turned and n >= 0 else f"args.x {op} {float(n)}" for op, n, turned in chosen
+    ]
+    pairs = [(cel.Condition(text.replace(".5.0", ".5")), 1 << i) for i, text in enumerate(texts)]
+    assert all(condition.threshold for condition, _ in pairs)
+    plan = ConditionPlan(pairs)
+    everything = (1 << len(pairs)) - 1
+    for value in values:
+        activation = cel.activation({"args": {"x": value}})
+        holds = sum(atoms for condition, atoms in pairs if condition.holds(activation))
+        assert plan.evaluate({"args": {"x": value}}, everything, everything) == (holds, holds)
+
+
+def test_what_is_a_threshold_and_what_is_not() -> None:
+    def found(text: str) -> tuple[str, str, float] | None:
+        threshold = cel.Condition(text).threshold
+        return None if threshold is None else (threshold.argument, threshold.operator, threshold.number)
+
+    assert found("args.amount > 10.0") == ("amount", "_>_", 10.0)
+    assert found("10 >= args.amount") == ("amount", "_<=_", 10.0)
+    assert found('args["a b"] < 0.5') == ("a b", "_<_", 0.5)
+    for text in (
+        "args.amount == 10.0",
+        "args.amount > args.limit",
+        "args.a.b > 1.0",
+        "args.amount + 1.0 > 2.0",
+        "context.amount > 1.0",
+        "size(args.items) > 2",
+        "args.a > 1.0 && args.b > 1.0",
+        'args.to > "a"',
+        "args.amount > 9007199254740993",
+    ):
+        assert found(text) is None, text
