@@ -20,6 +20,7 @@ from controlplane.service.authorization import refuse_role
 from controlplane.service.problems import problem, status_of
 from controlplane.service.rate_limits import SMALL_BODY_BYTES, RateLimiter
 from controlplane.service.routing import Call, Reply, Route, Router
+from controlplane.service.slow_bodies import SlowBodies
 from controlplane.service.turns import in_turn
 from controlplane.wire import json_input
 
@@ -70,6 +71,7 @@ class Ingress:
         self._public = public
         self._limiter = limiter
         self._large = large
+        self._slow_bodies = SlowBodies()
         self._startup = startup
         self._shutdown = shutdown
 
@@ -151,7 +153,7 @@ class Ingress:
         body: dict[str, Any] = {}
         if scope["method"] in _WITH_BODY:
             began_s = time.monotonic()
-            raw = await _read(receive, route.limit_bytes)
+            raw = await self._slow_bodies.bounded(_read(receive, route.limit_bytes))
             if time.monotonic() - began_s > _SLOW_BODY_S:
                 # The key may have been revoked while the body trickled in.
                 caller = await self._authenticator.caller(key)

@@ -12,7 +12,7 @@ import pytest
 from actors.api_keys import Caller
 from controlplane.errors import ConflictError, UnauthenticatedError
 from controlplane.limits import Limits
-from controlplane.service import ingress
+from controlplane.service import ingress, slow_bodies
 from controlplane.service.ingress import Ingress
 from controlplane.service.rate_limits import KEY_BODIES_BYTES, RateLimiter
 from controlplane.service.routing import Call, Reply, Route, Router
@@ -51,6 +51,30 @@ ROUTES = [
 ]
 
 
+def ingress_with(limiter: RateLimiter, large: asyncio.Lock | None = None) -> Ingress:
+    async def startup() -> None: ...
+
+    return Ingress(
+        Router(ROUTES),
+        FixedCaller(),  # type: ignore[arg-type]
+        {},
+        limiter,
+        large or asyncio.Lock(),
+        startup,
+        startup,
+    )
+
+
+def scope(method: str, path: str, headers: dict[str, str], query: str = "") -> MutableMapping[str, Any]:
+    return {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "query_string": query.encode(),
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+    }
+
+
 def call(
     method: str,
     path: str,
@@ -73,26 +97,8 @@ def call(
     async def send(message: MutableMapping[str, Any]) -> None:
         sent.append(message)
 
-    async def startup() -> None: ...
-
-    limiter = limiter or RateLimiter(Limits())
-    application = Ingress(
-        Router(ROUTES),
-        FixedCaller(),  # type: ignore[arg-type]
-        {},
-        limiter,
-        large or asyncio.Lock(),
-        startup,
-        startup,
-    )
-    scope = {
-        "type": "http",
-        "method": method,
-        "path": path,
-        "query_string": query.encode(),
-        "headers": [(name.encode(), value.encode()) for name, value in given.items()],
-    }
-    asyncio.run(application(scope, receive, send))
+    application = ingress_with(limiter or RateLimiter(Limits()), large)
+    asyncio.run(application(scope(method, path, given, query), receive, send))
     answered = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
     return sent[0]["status"], json.loads(sent[1]["body"]), answered
 
@@ -197,6 +203,51 @@ def test_a_large_body_whose_turn_does_not_come_in_time_is_not_read_but_answered(
     status, answer, _ = call("POST", "/things/a/end", body, headers=headers, limiter=limiter, large=busy)
     assert (status, answer["error"]["code"], parsed) == (503, "deadline_passed", [])
     assert (limiter._in_flight, limiter._all_held_bytes) == ({}, 0)
+
+
+async def _with_a_body_that_never_comes(application: Ingress, first: list[bytes]) -> tuple[int, str]:
+    """Status and code of the answer to a request whose body ends after `first`."""
+    sent: list[MutableMapping[str, Any]] = []
+
+    async def receive() -> MutableMapping[str, Any]:
+        if first:
+            return {"type": "http.request", "body": first.pop(0), "more_body": True}
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message)
+
+    await application(scope("POST", "/echo", {"authorization": "Bearer good"}), receive, send)
+    return sent[0]["status"], json.loads(sent[1]["body"])["error"]["code"]
+
+
+@pytest.mark.parametrize("first", [[], [b'{"a"']])
+def test_a_body_that_does_not_come_holds_its_place_no_longer_than_a_request_may_take(
+    first: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slow_bodies, "MOST_BODY_S", 0.02)
+    monkeypatch.setattr(slow_bodies, "_SWEEP_S", 0.01)
+    limiter = RateLimiter(Limits())
+    answered = asyncio.run(_with_a_body_that_never_comes(ingress_with(limiter), first))
+    assert answered == (503, "deadline_passed")
+    assert limiter._in_flight == {}
+
+
+def test_whoever_goes_away_while_their_body_is_read_is_let_go() -> None:
+    limiter = RateLimiter(Limits())
+    application = ingress_with(limiter)
+
+    async def leave() -> None:
+        asked = asyncio.create_task(_with_a_body_that_never_comes(application, []))
+        await asyncio.sleep(0.01)
+        assert limiter._in_flight == {"k": 1}
+        asked.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+
+    asyncio.run(leave())
+    assert limiter._in_flight == {} and application._slow_bodies._until_s == {}
 
 
 def test_what_nobody_foresaw_is_a_503_that_tells_nothing() -> None:
