@@ -8,7 +8,7 @@ from typing import Any
 
 from controlplane.errors import UnavailableError
 
-MOST_BODY_S = 30.0
+MOST_BODY_S = 30
 """For a whole body to come; Ray Serve's own limit is the caller's to lift, by a header."""
 _SWEEP_S = 1.0
 
