@@ -8,8 +8,10 @@ means. Any number of thresholds on one argument costs a few binary searches.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
+from operator import or_
 from typing import Generic, TypeVar
 
 from policies.cel_ast import Ast, Call, Constant, Expression, field_of
@@ -83,7 +85,8 @@ class ThresholdIndex(Generic[Source]):
         open_: list[tuple[Source, int]] = []
         for argument, ladders, sources in self._arguments:
             value = arguments.get(argument)
-            if type(value) is not float:
+            # Searching says nothing of NaN, which nothing compares with.
+            if type(value) is not float or value != value:
                 open_ += sources
                 continue
             for ladder in ladders:
@@ -99,17 +102,11 @@ def _ladders(thresholds: Sequence[tuple[Threshold, int, Source]]) -> list[_Ladde
             continue
         # How many thresholds lie below the value (or at it): `>` and `>=` hold for these, `<` and `<=` for the others.
         find = bisect_left if operator in ("_>_", "_<=_") else bisect_right
+        # One pass, not one a step: a bundle may have thousands on one argument, and the first action waits for it.
         holds_below = operator in ("_>_", "_>=_")
-        lost = [
-            _union(atoms for _, atoms in (steps[i:] if holds_below else steps[:i]))
-            for i in range(len(steps) + 1)
-        ]
+        atoms = [atoms for _, atoms in (reversed(steps) if holds_below else steps)]
+        lost = list(accumulate(atoms, or_, initial=0))
+        if holds_below:
+            lost.reverse()
         ladders.append(_Ladder([number for number, _ in steps], lost, find))
     return ladders
-
-
-def _union(sets: Iterable[int]) -> int:
-    union = 0
-    for bits in sets:
-        union |= bits
-    return union

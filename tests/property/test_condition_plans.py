@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from policies import cel
+from policies import cel, thresholds
 from policies.condition_plans import FUSED_AT_USE, ConditionPlan, ConditionPlans
 
 # True, false, failing in each way that we know, reading what is not there, and text that means to break out.
@@ -108,11 +109,12 @@ def test_the_plans_that_are_kept_are_bounded() -> None:
 
 
 def test_the_conditions_of_the_plans_that_are_kept_are_bounded_however_many_are_asked_at_once() -> None:
-    plans = ConditionPlans({n: (CONDITIONS[0], 1 << n) for n in range(300)})
+    no_threshold = cel.Condition('args.to == "a"')
+    plans = ConditionPlans({n: (no_threshold, 1 << n) for n in range(300)})
     everything = (1 << 300) - 1
     for n in range(200):
         plans.of(everything & ~(1 << n))
-        assert sum(len(plan._conditions) for plan in plans._plans.values()) <= 10_000
+        assert 300 <= sum(len(plan._conditions) for plan in plans._plans.values()) + 1 <= 10_001
     assert plans.of(everything) is plans.of(everything)
 
 
@@ -164,3 +166,30 @@ def test_what_is_a_threshold_and_what_is_not() -> None:
         "args.amount > 9007199254740993",
     ):
         assert found(text) is None, text
+
+
+@pytest.mark.parametrize("operator", ["<", "<=", ">", ">="])
+def test_nothing_compares_with_nan(operator: str) -> None:
+    plan = ConditionPlan([(cel.Condition(f"args.amount {operator} 10.0"), 1)])
+    assert plan.evaluate({"args": {"amount": float("nan")}}, 1, 1) == (0, 0)
+
+
+def test_thousands_of_thresholds_on_one_argument_are_made_ready_in_one_pass(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    unions = 0
+
+    def counting(one: int, other: int) -> int:
+        nonlocal unions
+        unions += 1
+        return one | other
+
+    monkeypatch.setattr(thresholds, "or_", counting)
+    steps = [
+        (thresholds.Threshold(argument="amount", operator="_>_", number=float(n)), 1 << n, n)
+        for n in range(3_000)
+    ]
+    index = thresholds.ThresholdIndex(steps)
+    assert index.look_up({"amount": 2_998.5}) == (1 << 2_999, [])
+    assert index.look_up({"amount": 0.0}) == ((1 << 3_000) - 1, [])
+    assert unions <= len(steps)
