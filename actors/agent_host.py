@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 LEASE_TIMEOUT_S = 1.0
 BUNDLE_TIMEOUT_S = 10.0
 HOUSEKEEPING_S = 60.0
-TIDY_ROWS = 5_000
+TIDY_ROWS = 1_000
 LISTEN_S = 5.0
 # The active bundle, and the one that is about to be.
 COMPILED_KEPT = 2

@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 MAX_FRAME_BYTES = 1 << 30
 MAX_CALLS = 4_000
 """That wait for one owner's answer at a time."""
+MAX_UNSENT_BYTES = 64 << 20
+"""That an owner has not taken yet."""
 
 _LENGTH = struct.Struct("<I")
 _CREDENTIALS = struct.Struct("3i")  # process, user, group
@@ -92,6 +94,10 @@ class _Frames(asyncio.Protocol):
         """Whether frames can still be sent."""
         return self._transport is not None and not self._transport.is_closing()
 
+    @property
+    def unsent_bytes(self) -> int:
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+
     def abort(self) -> None:
         if self._transport is not None:
             self._transport.abort()
@@ -108,15 +114,27 @@ class _Server(_Frames):
         try:
             # Synchronous on purpose: the owner's state has one thread, and nothing may come between.
             value = marshal.loads(frame)  # noqa: S302 - from a process of our own
-            answer = marshal.dumps((_ANSWERED, self._handle(value)))
+            result = self._handle(value)
         except GovernanceError as error:
             answer = marshal.dumps(_as_values(error))
         except Exception as error:
             log.exception("a call failed")
             failed = UnavailableError(f"{type(error).__name__}: {error}", code="owner_failed")
             answer = marshal.dumps(_as_values(failed))
+        else:
+            answer = _frame_of(result)
         if self.open:  # else nobody waits any more: what was decided is durable, and was told to nobody
             self.send(answer)
+
+
+def _frame_of(result: Any) -> bytes:
+    try:
+        return marshal.dumps((_ANSWERED, result))
+    except ValueError:
+        # What was done is done: nobody may take this for an owner that rolled it back.
+        log.exception("an answer cannot be sent as plain values")
+        failed = UnavailableError("the owner's answer cannot be sent", code="protocol_error")
+        return marshal.dumps(_as_values(failed))
 
 
 def _as_values(error: GovernanceError) -> tuple[Any, ...]:
@@ -215,8 +233,8 @@ class Channel:
         client = self._client
         if client is None or not client.open:
             client = await self._connected()
-        if len(client.waiting) >= MAX_CALLS:
-            raise OverloadedError(f"{MAX_CALLS} calls wait for this owner; try again later")
+        if len(client.waiting) >= MAX_CALLS or client.unsent_bytes > MAX_UNSENT_BYTES:
+            raise OverloadedError(f"{len(client.waiting)} calls wait for this owner; try again later")
         loop = asyncio.get_running_loop()
         answered = loop.create_future()
         client.waiting.append(answered)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 import psutil
+
+Reading = tuple[Mapping[str, float], Mapping[str, float], int]
+"""What `seconds` said before and after a run, and how many requests there were in between."""
 
 
 def seconds(processes: Mapping[int, str]) -> dict[str, float]:
@@ -18,9 +21,12 @@ def seconds(processes: Mapping[int, str]) -> dict[str, float]:
     return spent
 
 
-def per_request_us(
-    before: Mapping[str, float], after: Mapping[str, float], requests: int
-) -> dict[str, float]:
-    """Microseconds a request between two readings, largest first; below 1 µs is left out."""
-    found = {role: (after[role] - before.get(role, 0.0)) / max(1, requests) * 1e6 for role in after}
+def per_request_us(readings: Sequence[Reading]) -> dict[str, float]:
+    """Microseconds a request over some runs, largest first; below 1 µs is left out."""
+    requests = max(1, sum(count for _, _, count in readings))
+    spent: dict[str, float] = {}
+    for before, after, _ in readings:
+        for role in after:
+            spent[role] = spent.get(role, 0.0) + after[role] - before.get(role, 0.0)
+    found = {role: seconds / requests * 1e6 for role, seconds in spent.items()}
     return {role: round(us, 1) for role, us in sorted(found.items(), key=lambda item: -item[1]) if us >= 1}

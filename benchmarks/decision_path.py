@@ -100,7 +100,7 @@ def _over_http(plane: Plane, measured: dict[str, Any], *, seconds: float, rounds
         closed_loop(spec(path, single, 32))
     began_us = time.time_ns() // 1000
     runs: dict[str, list[Result]] = {}
-    cpu_us: dict[str, dict[str, float]] = {}
+    spent: dict[str, list[cpu.Reading]] = {"durable": [], "noop": []}
     processes = plane.processes()
     for turn in range(rounds):
         for connections in CONNECTIONS:
@@ -110,14 +110,16 @@ def _over_http(plane: Plane, measured: dict[str, Any], *, seconds: float, rounds
                 after = cpu.seconds(processes)
                 runs.setdefault(f"{name}_{connections}", []).append(_good(result))
                 if connections == 32:
-                    cpu_us[name] = cpu.per_request_us(before, after, result.requests)
+                    spent[name].append((before, after, result.requests))
                 _tell(f"round {turn + 1}/{rounds}: {name}, {connections} connections", result)
         result = closed_loop(spec(EVALUATIONS, batches, BATCH_CONNECTIONS))
         runs.setdefault("batch", []).append(_good(result))
         _tell(f"round {turn + 1}/{rounds}: evaluations of {BATCH_SIZE}", result)
     measured["client"] = runs["durable_32"][0].client
     measured["closed_loop"] = {name: _median(results) for name, results in runs.items()}
-    measured["cpu_us_per_request_at_32"] = cpu_us
+    measured["cpu_us_per_request_at_32"] = {
+        name: cpu.per_request_us(readings) for name, readings in spent.items()
+    }
     rate = max(10.0, measured["closed_loop"]["durable_32"]["per_s"] * OPEN_LOOP_SHARE)
     opened = [_good(open_loop(spec(EVALUATION, single, 128, rate))) for _ in range(rounds)]
     measured["open_loop"] = _median(opened) | {"rate_per_s": round(rate), "latency_counts_from": "when due"}

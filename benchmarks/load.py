@@ -102,7 +102,9 @@ for line in io.lines("%(bodies)s") do bodies[#bodies + 1] = wrk.format(nil, nil,
 local turn = 0
 request = function() turn = turn %% #bodies + 1; return bodies[turn] end
 done = function(summary, latency, requests)
-  io.write(string.format("RESULT %%d %%d %%d", summary.requests, summary.duration, summary.errors.status))
+  local e = summary.errors
+  io.write(string.format("RESULT %%d %%d %%d", summary.requests, summary.duration, e.status))
+  io.write(string.format(" %%d", e.connect + e.read + e.write + e.timeout))
   for _, p in pairs({50, 90, 99, 99.9}) do io.write(string.format(" %%d", latency:percentile(p))) end
   io.write(string.format(" %%d\\n", latency.max))
 end
@@ -132,7 +134,7 @@ def _with_wrk(spec: Spec) -> Result:
     found = re.search(r"^RESULT (.*)$", done.stdout, re.MULTILINE)
     if found is None:
         sys.exit(f"wrk printed no result:\n{done.stdout}{done.stderr}")
-    requests, duration_us, failed, *latencies_us = (int(word) for word in found.group(1).split())
+    requests, duration_us, failed, unanswered, *latencies_us = (int(word) for word in found.group(1).split())
     names = [*(f"p{p:g}" for p in PERCENTILES), "max"]
     statuses = {"200": requests - failed} | ({"other": failed} if failed else {})
     return Result(
@@ -141,6 +143,7 @@ def _with_wrk(spec: Spec) -> Result:
         per_s=(requests - failed) / (duration_us / 1e6),
         latency_ms={name: us / 1000 for name, us in zip(names, latencies_us, strict=True)},
         statuses=statuses,
+        unanswered=unanswered,
     )
 
 
@@ -218,7 +221,8 @@ class _Run:
             self._idle.append(connection)
 
     def lost(self, connection: _Connection) -> None:
-        self._statuses["connection lost"] += connection.busy
+        if connection.busy:
+            self._statuses["connection lost"] += 1
         connection.busy = False
 
     async def run(self) -> Result:

@@ -15,6 +15,7 @@ import ray
 from ray import cloudpickle, serve
 from ray.serve.schema import LoggingConfig
 
+from actors.collector import collect_seldom
 from controlplane.lifecycle.loopback_replica import keep_on_loopback
 
 Message = MutableMapping[str, Any]
@@ -67,6 +68,7 @@ class NoOpService:
         keep_on_loopback("127.0.0.1")
 
     def __serve_build_asgi_app__(self) -> NoOp:
+        collect_seldom()
         return NoOp(self._answer)
 
 

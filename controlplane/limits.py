@@ -29,7 +29,7 @@ class Limits:
 
     Attributes:
         key_per_s: of a key that has no rate of its own; an `evaluations` call counts for each of its items.
-        agent_per_s: decisions of one agent, whichever keys ask for it.
+        agent_per_s: decisions, sessions and outcomes of one agent, whichever keys ask for it.
         evidence_backlog: evidence rows that may wait in one owner's journal; at that many it decides nothing.
     """
 

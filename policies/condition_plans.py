@@ -17,7 +17,7 @@ from policies import cel
 from policies.index import set_bits
 from policies.thresholds import ThresholdIndex
 
-FUSED_AT_USE = 4
+FUSED_AT_USE = 16
 """Compiling costs as much as a hundred evaluations: what comes once or twice is not worth it."""
 _KEPT = 1_000
 _CONDITIONS_KEPT = 10_000

@@ -72,6 +72,8 @@ def node_environment(*, token: str, sockets: str, state: str) -> dict[str, str]:
         # A released replica port rests this long; the default (150 s) would use up our range in a crash loop.
         "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "20",
         "RAY_SERVE_PORT_QUARANTINE_S": "30",
+        # A client that neither sends nor takes anything: longer than any request of ours, an hour by default.
+        "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "60",
         # Per-request metrics cost a log line and a datagram each; what was decided stands in evidence.
         "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
         "RAY_SERVE_HAPROXY_NBTHREAD": "1",

@@ -84,9 +84,7 @@ class DecisionDoor:
         Raises: ForbiddenError, ConflictError, OverloadedError, UnavailableError; the caller is denied by each.
         """
         refuse_foreign(caller, request.subject_type, request.subject_id)
-        too_fast = self._limiter.charge_agent(caller, request.subject_type, request.subject_id)
-        if too_fast is not None:
-            raise too_fast
+        self._limiter.count(caller, request.subject_type, request.subject_id)
         (answer,) = await self._decide(caller, [request], None, deadline_us)
         if isinstance(answer, GovernanceError):
             raise answer

@@ -23,6 +23,7 @@ class Fleet:
 
     def __init__(self, hosts: int) -> None:
         self.hosts = hosts
+        self._names = [host_name(index) for index in range(hosts)]
         self.directory = Directory()
         self._refreshing = asyncio.Lock()
         self._last_sent_s = float("-inf")
@@ -64,7 +65,7 @@ class Fleet:
         """The actor that owns a subject."""
         key = agent_key(tenant, subject_type, subject_id)
         dedicated = self.directory.get("dedicated", key)
-        return dedicated["name"] if dedicated else host_name(host_of(key, self.hosts))
+        return dedicated["name"] if dedicated else self._names[host_of(key, self.hosts)]
 
     def owner_of_decision(self, decision_id: str) -> str:
         """The actor that holds a decision. Raises: NotFoundError: no id of ours."""
@@ -75,13 +76,11 @@ class Fleet:
         return self._owner_of_ordinal(session_ordinal(session), f"no session `{session[:64]}`")
 
     def owner_names(self) -> list[str]:
-        return [host_name(index) for index in range(self.hosts)] + [
-            entry["name"] for entry in self.directory.all("dedicated").values()
-        ]
+        return self._names + [entry["name"] for entry in self.directory.all("dedicated").values()]
 
     def _owner_of_ordinal(self, ordinal: int | None, text: str) -> str:
         if ordinal is not None and ordinal < self.hosts:
-            return host_name(ordinal)
+            return self._names[ordinal]
         for entry in self.directory.all("dedicated").values():
             if entry["ordinal"] == ordinal:
                 return str(entry["name"])

@@ -23,10 +23,12 @@ MAX_BATCH = 256
 """Requests in one call: half for parcels of up to `SMALL`, half for larger ones, or for a single one of any size."""
 SMALL = 16
 MAX_WAITING = 20_000
+MAX_CALLERS = 750
+"""Who wait for one owner: half of all that are let in, so that one owner that is silent never holds up the others'."""
 # Beyond the longest deadline: whoever waited has been answered by then.
 _CALL_TIMEOUT_S = 31.0
 # How long a batch waits for those at the door: turns of the event loop that bring nobody, turns in all, seconds.
-_QUIET_TURNS = 8
+_QUIET_TURNS = 2
 _MOST_TURNS = 64
 _GATHER_S = 0.002
 # How exactly deadlines are kept. One look at all who wait costs less than a timer for each.
@@ -81,8 +83,10 @@ class Lane:
         Returns: what `deciding.decide` returns for these requests.
         Raises: OverloadedError: the lane is full. UnavailableError: the owner did not answer in time.
         """
-        if self._size + len(requests) > MAX_WAITING:
-            raise OverloadedError(f"`{self._owner}` has {self._size} actions waiting; try again later")
+        if self._size + len(requests) > MAX_WAITING or len(self._open) >= MAX_CALLERS:
+            raise OverloadedError(
+                f"{len(self._open)} requests with {self._size} actions wait for `{self._owner}`; try again later"
+            )
         loop = asyncio.get_running_loop()
         parcel = _Parcel(digest, requests, loop.create_future(), loop.time() + timeout_s)
         self._waiting[len(requests) > SMALL].append(parcel)
@@ -159,39 +163,47 @@ class Lane:
                 self._size -= len(parcel.requests)
         return taken
 
-    async def _deliver(self, batch: list[_Parcel]) -> None:
+    async def _deliver(self, batch: list[_Parcel]) -> GovernanceError | None:
+        """Have a batch decided and tell whoever waits. Returns: why it was not, if so."""
         requests = [request for parcel in batch for request in parcel.requests]
         try:
             tag, answers = await self._calls.call(
                 self._owner, "decide", batch[0].digest, requests, timeout_s=_CALL_TIMEOUT_S
             )
         except Exception as error:
+            ours = _as_ours(error, self._owner)
             if not _undecided(error) or len(batch) == 1:
-                _fail(batch, _as_ours(error, self._owner))
-                return
+                _fail(batch, ours)
+                return ours
             # The owner choked on something in the batch and decided nothing: each parcel on its own, so that one
             # caller's request is not the fault of all.
             log.error("`%s` failed on a batch of %d; they are sent one by one", self._owner, len(batch))
-            for parcel in batch:
-                await self._deliver([parcel])
-            return
+            for position, parcel in enumerate(batch):
+                found = None if parcel.answered.done() else await self._deliver([parcel])
+                if found is not None and not _undecided(found):
+                    _fail(
+                        batch[position:], found
+                    )  # it has gone silent meanwhile: nobody waits for it once each
+                    return found
+            return None
         position = 0
         for parcel in batch:
             own = answers[position : position + len(parcel.requests)] if tag == BATCH else answers
             position += len(parcel.requests)
             if not parcel.answered.done():
                 parcel.answered.set_result((tag, own))
+        return None
 
 
 def _undecided(error: Exception) -> bool:
-    """Whether the owner certainly rolled the whole batch back: it raised, rather than went silent."""
+    """Whether the owner certainly rolled the whole batch back: it raised, rather than went silent or was not asked."""
     if isinstance(error, UnavailableError):
         return error.code == "owner_failed"
-    return isinstance(error, GovernanceError)
+    return isinstance(error, GovernanceError) and not isinstance(error, OverloadedError)
 
 
 def _as_ours(error: Exception, owner: str) -> GovernanceError:
-    if isinstance(error, UnavailableError):
+    if isinstance(error, UnavailableError | OverloadedError):
         return error
     log.error("`%s` failed: %r", owner, error)
     return UnavailableError(f"`{owner}` failed; its log says why", code="owner_failed")

@@ -23,8 +23,11 @@ from controlplane.wire.authzen import rfc3339
 
 KEY_BURST_S = 2.0
 AGENT_BURST_S = 10.0
-MOST_IN_FLIGHT = 1_000
-"""Requests of one key at a time: half of what a replica takes, so that no key alone can fill it."""
+MOST_IN_FLIGHT = 500
+"""Requests of one key at a time."""
+ALL_IN_FLIGHT = 1_500
+"""Requests of all keys at a time: three keys' worth, and below what Ray Serve lets into a replica, so that readiness
+and health are answered however full the door is."""
 SMALL_BODY_BYTES = 4 << 10
 """Bodies up to this are bounded by their number alone."""
 KEY_BODIES_BYTES = 2 << 20
@@ -135,6 +138,7 @@ class RateLimiter:
         self._keys = TokenBuckets(burst_s=KEY_BURST_S)
         self._agents = TokenBuckets(burst_s=AGENT_BURST_S)
         self._in_flight: dict[str, int] = {}
+        self._all_in_flight = 0
         self._held_bytes: dict[str, int] = {}
         self._all_held_bytes = 0
         self._refused: dict[tuple[str, int], Refused] = {}
@@ -142,7 +146,8 @@ class RateLimiter:
     def enter(self, caller: Caller) -> None:
         """One request of a key, before anything is done for it; whoever was let in calls `leave`.
 
-        Raises: OverloadedError: `rate_limited` or `too_many_in_flight`; with `retry_after_s`.
+        Raises: OverloadedError: `rate_limited`, `too_many_in_flight`, or `overloaded`: everybody's together are too
+            many; with `retry_after_s`.
         """
         key_id = caller.key_id
         flying = self._in_flight.get(key_id, 0)
@@ -153,11 +158,15 @@ class RateLimiter:
                 code="too_many_in_flight",
                 retry_after_s=1,
             )
+        if self._all_in_flight >= ALL_IN_FLIGHT:
+            raise OverloadedError("too many requests are on their way; try again later", retry_after_s=1)
         self.charge(caller, 1)
         self._in_flight[key_id] = flying + 1
+        self._all_in_flight += 1
 
     def leave(self, caller: Caller) -> None:
         """The request is answered."""
+        self._all_in_flight -= 1
         left = self._in_flight[caller.key_id] - 1
         if left:
             self._in_flight[caller.key_id] = left
@@ -203,8 +212,14 @@ class RateLimiter:
             self._note(caller, "key", None, requests)
             raise _too_fast(f"key `{caller.key_id}`", rate, wait_s)
 
+    def count(self, caller: Caller, subject_type: str, subject_id: str) -> None:
+        """Like `charge_agent`. Raises: OverloadedError: the agent has used up its rate."""
+        too_fast = self.charge_agent(caller, subject_type, subject_id)
+        if too_fast is not None:
+            raise too_fast
+
     def charge_agent(self, caller: Caller, subject_type: str, subject_id: str) -> OverloadedError | None:
-        """Count one decision of an agent. Returns: why it may not have it now, if so."""
+        """Count one decision, session or outcome of an agent. Returns: why it may not have it now, if so."""
         rate = self._limits.agent_per_s
         name = agent_key(caller.tenant, subject_type, subject_id)
         wait_s = self._agents.take(name, 1, rate_per_s=rate, now_s=self._clock.monotonic_s())
@@ -222,7 +237,14 @@ class RateLimiter:
     def put_back(self, summaries: list[Refused]) -> None:
         """What could not be recorded now, to be tried again; as much of it as there is room for."""
         for one in summaries[: max(0, _SUMMARIES_KEPT - len(self._refused))]:
-            self._refused.setdefault((one.key_id, one.minute_us // (_MINUTE_S * 1_000_000)), one)
+            name = (one.key_id, one.minute_us // (_MINUTE_S * 1_000_000))
+            newer = self._refused.get(name)
+            if newer is not None:  # the clock was set back, and the minute comes twice
+                one.count += newer.count
+                one.last_us = max(one.last_us, newer.last_us)
+                one.limits |= newer.limits
+                one.agents |= newer.agents
+            self._refused[name] = one
 
     def _note(self, caller: Caller, limit: str, agent: str | None, count: int) -> None:
         now_us = self._clock.wall_us()

@@ -13,6 +13,7 @@ from controlplane.service.fleet import Fleet
 from controlplane.service.management import bodies
 from controlplane.service.management.replies import json_reply
 from controlplane.service.owner_calls import OwnerCalls
+from controlplane.service.rate_limits import RateLimiter
 from controlplane.service.routing import DECIDING, READING, Call, Reply, Route
 from controlplane.wire.authzen import rfc3339
 from controlplane.wire.digest import keyed_digest
@@ -21,9 +22,10 @@ from controlplane.wire.digest import keyed_digest
 class OutcomeDoors:
     """A decision id says which owner holds it."""
 
-    def __init__(self, fleet: Fleet, calls: OwnerCalls, *, digest_key: bytes) -> None:
+    def __init__(self, fleet: Fleet, calls: OwnerCalls, limiter: RateLimiter, *, digest_key: bytes) -> None:
         self._fleet = fleet
         self._calls = calls
+        self._limiter = limiter
         self._digest_key = digest_key
 
     def routes(self) -> list[Route]:
@@ -36,7 +38,8 @@ class OutcomeDoors:
         body = bodies.read_body(bodies.NewOutcome, call.body)
         decision_id = call.path[0]
         owner = self._fleet.owner_of_decision(decision_id)
-        await self._own_decision(call, owner, decision_id)
+        _, action = await self._own_decision(call, owner, decision_id)
+        self._limiter.count(call.caller, action.subject_type, action.subject_id)
         result = None if body.result is None else orjson.dumps(body.result)
         outcome = Outcome(
             decision_id=decision_id,

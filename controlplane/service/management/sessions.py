@@ -13,6 +13,7 @@ from controlplane.service.fleet import Fleet
 from controlplane.service.management import bodies
 from controlplane.service.management.replies import json_reply
 from controlplane.service.owner_calls import OwnerCalls
+from controlplane.service.rate_limits import RateLimiter
 from controlplane.service.routing import DECIDING, Call, Reply, Route
 from controlplane.wire.authzen import rfc3339
 from controlplane.wire.digest import keyed_digest
@@ -21,9 +22,10 @@ from controlplane.wire.digest import keyed_digest
 class SessionDoors:
     """Sessions live with their agent's owner, which a session id names."""
 
-    def __init__(self, fleet: Fleet, calls: OwnerCalls, *, digest_key: bytes) -> None:
+    def __init__(self, fleet: Fleet, calls: OwnerCalls, limiter: RateLimiter, *, digest_key: bytes) -> None:
         self._fleet = fleet
         self._calls = calls
+        self._limiter = limiter
         self._digest_key = digest_key
 
     def routes(self) -> list[Route]:
@@ -37,6 +39,7 @@ class SessionDoors:
         body = bodies.read_body(bodies.NewSession, call.body)
         caller = call.caller
         refuse_foreign(call.caller, body.subject_type, body.agent)
+        self._limiter.count(caller, body.subject_type, body.agent)
         if body.task is not None and not caller.starts_workflows:
             raise ForbiddenError(
                 "only a key with the grant `workflows` says what the user asked for: an agent cannot set its own task",
@@ -78,6 +81,7 @@ class SessionDoors:
         tenant, subject_type, subject_id = subject_of_key(key)
         if tenant != call.caller.tenant or not call.caller.may_speak_for(subject_type, subject_id):
             raise NotFoundError(f"no session `{name}`", code="unknown_session")
+        self._limiter.count(call.caller, subject_type, subject_id)
         return json_reply(
             await self._calls.call_by(call.deadline_us, owner, method, name, *arguments, call.caller.key_id)
         )

@@ -91,7 +91,8 @@ def test_what_the_owner_raises_reaches_the_caller_with_its_code(run: Any, path: 
             assert conflict.value.fields == {"expected": "failed", "found": "None of ours"}
             with pytest.raises(UnavailableError) as odd:
                 await way.call("odd", timeout_s=5)
-            assert odd.value.code == "owner_failed"
+            # The owner has done it: whoever took this for an owner that rolled back would do it twice.
+            assert odd.value.code == "protocol_error"
 
     run(scenario())
 
@@ -191,6 +192,31 @@ def test_more_calls_than_an_owner_will_ever_answer_in_time_are_refused(
                 await way.call("one too many", timeout_s=5)
             owner.go_on.set()
             assert await asyncio.gather(*waiting) == ["answer to 0", "answer to 1", "answer to 2"]
+
+    run(scenario())
+
+
+def test_an_owner_that_takes_nothing_is_not_given_more_and_more(
+    run: Any, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channel, "MAX_UNSENT_BYTES", 1 << 20)
+
+    async def scenario() -> None:
+        async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.transport.pause_reading()  # type: ignore[attr-defined]
+            await asyncio.sleep(60)
+
+        server = await asyncio.start_unix_server(deaf, str(path))
+        way = Channel(path)
+        calls = [asyncio.create_task(way.call("x" * 500_000, timeout_s=60)) for _ in range(10)]
+        await asyncio.sleep(0.05)
+        refused = [task for task in calls if task.done()]
+        assert 0 < len(refused) < 10
+        assert all(isinstance(task.exception(), OverloadedError) for task in refused)
+        for task in calls:
+            task.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+        server.close()
 
     run(scenario())
 

@@ -67,7 +67,11 @@ def test_every_call_that_is_sent_is_allowed_and_meets_conditions() -> None:
 def test_processor_time_is_told_by_request_and_what_is_next_to_nothing_is_left_out() -> None:
     before = {"replica": 1.0, "gone": 3.0}
     after = {"replica": 1.5, "host": 0.25, "idle": 0.0}
-    assert cpu.per_request_us(before, after, 1_000) == {"replica": 500.0, "host": 250.0}
+    assert cpu.per_request_us([(before, after, 1_000)]) == {"replica": 500.0, "host": 250.0}
+    assert cpu.per_request_us([(before, after, 500), (after, after, 1_500)]) == {
+        "replica": 250.0,
+        "host": 125.0,
+    }
 
 
 def test_landing_counts_from_the_decision_to_the_commit_and_only_what_was_asked_for(tmp_path: Path) -> None:

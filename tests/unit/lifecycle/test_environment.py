@@ -85,6 +85,9 @@ def test_the_head_takes_no_default_port_of_ray(settings: Settings, ports: Ports)
 
 
 CONFIG = """\
+defaults
+    stats timeout 30s
+    timeout client 60s
 frontend prometheus
     bind :{metrics}
 frontend http_frontend
@@ -112,6 +115,16 @@ def test_the_shim_narrows_statistics_and_metrics_and_becomes_haproxy(tmp_path: P
         "*:8470",
         "0.0.0.0:8470",
         f"127.0.0.1:{ports.haproxy_stats}",
+    ]
+    subprocess.run(
+        ["/bin/sh", str(shim), *words], capture_output=True, check=True
+    )  # a reload writes nothing twice
+    timeouts = [line.strip() for line in config.read_text().splitlines() if "timeout" in line]
+    assert timeouts == [
+        "stats timeout 30s",
+        "timeout client 60s",
+        "timeout http-request 10s",
+        "timeout http-keep-alive 60s",
     ]
 
 

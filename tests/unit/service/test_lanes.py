@@ -218,3 +218,51 @@ def test_both_kinds_are_served_while_they_wait_with_different_bundles(owner: Slo
         await held
 
     asyncio.run(scenario())
+
+
+def test_one_owner_that_is_silent_holds_up_so_many_callers_and_no_more(owner: SlowOwner) -> None:
+    async def scenario() -> None:
+        lane = Lane("host-000", OwnerCalls())
+        waiting = [
+            asyncio.create_task(lane.send("d", [(n,)], timeout_s=5))  # type: ignore[list-item]
+            for n in range(lanes.MAX_CALLERS)
+        ]
+        await settle()
+        with pytest.raises(OverloadedError):
+            await lane.send("d", [(-1,)], timeout_s=5)  # type: ignore[list-item]
+        owner.gate.set()
+        await asyncio.gather(*waiting)
+        await lane.send("d", [(-1,)], timeout_s=5)  # type: ignore[list-item]
+
+    asyncio.run(scenario())
+
+
+def test_an_owner_that_goes_silent_while_a_batch_is_sent_one_by_one_is_waited_for_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[Any] = []
+
+    async def choking(name: str, method: str, digest: str, requests: list[Any], **_: Any) -> Any:
+        calls.append(requests)
+        await asyncio.sleep(0)
+        if len(calls) == 1:
+            return (BATCH, [("decided", *request) for request in requests])
+        if len(requests) > 1:
+            raise UnavailableError("cannot be encoded", code="owner_failed")
+        raise UnavailableError("no answer", code="owner_timeout")
+
+    monkeypatch.setattr(owner_calls, "call_actor", choking)
+
+    async def scenario() -> None:
+        lane = Lane("host-000", OwnerCalls())
+        first = asyncio.create_task(lane.send("d", [(0,)], timeout_s=5))  # type: ignore[list-item]
+        await settle()
+        results = await asyncio.gather(
+            *(lane.send("d", [(n,)], timeout_s=5) for n in range(1, 6)),  # type: ignore[list-item]
+            return_exceptions=True,
+        )
+        await first
+        assert [getattr(result, "code", None) for result in results] == ["owner_timeout"] * 5
+        assert [len(requests) for requests in calls] == [1, 5, 1]
+
+    asyncio.run(scenario())

@@ -20,6 +20,7 @@ from controlplane.limits import Limits, LimitsError
 from controlplane.service import application, rate_limits
 from controlplane.service.rate_limits import (
     ALL_BODIES_BYTES,
+    ALL_IN_FLIGHT,
     KEY_BODIES_BYTES,
     MOST_IN_FLIGHT,
     Clock,
@@ -36,9 +37,12 @@ class Now:
     """A clock that a test moves."""
 
     s: float = 0.0
+    wall_shift_us: int = 0
 
     def clock(self) -> Clock:
-        return Clock(monotonic_s=lambda: self.s, wall_us=lambda: START_US + int(self.s * 1e6))
+        return Clock(
+            monotonic_s=lambda: self.s, wall_us=lambda: START_US + self.wall_shift_us + int(self.s * 1e6)
+        )
 
 
 def caller(key_id: str = "k", rate_per_s: int | None = None) -> Caller:
@@ -144,6 +148,38 @@ def test_a_key_that_does_not_wait_for_answers_is_stopped() -> None:
     of.enter(caller("other"))
     of.leave(caller("flood"))
     of.enter(caller("flood"))
+
+
+def test_requests_of_all_keys_together_are_fewer_than_a_replica_takes() -> None:
+    of = limiter(Now(), key_per_s=0)
+    keys = [f"k{n % 4}" for n in range(ALL_IN_FLIGHT)]
+    for key in keys:
+        of.enter(caller(key))
+    with pytest.raises(OverloadedError) as refused:
+        of.enter(caller("calm"))
+    assert (refused.value.code, refused.value.fields["retry_after_s"]) == ("overloaded", 1)
+    of.leave(caller("k0"))
+    of.enter(caller("calm"))
+    of.leave(caller("calm"))
+    for key in keys[1:]:
+        of.leave(caller(key))
+    assert (of._in_flight, of._all_in_flight) == ({}, 0)
+    assert ALL_IN_FLIGHT < 2_000  # `max_ongoing_requests`: the rest is for readiness and health
+
+
+def test_a_summary_whose_minute_comes_twice_counts_both_times() -> None:
+    now = Now()
+    of = limiter(now, key_per_s=1)
+    for _ in range(2):
+        of.charge(caller("k"), 2)
+        with pytest.raises(OverloadedError):
+            of.charge(caller("k"), 1)
+        kept = of.summaries(before_us=START_US + 2 * MINUTE_US)
+        of.put_back(kept)
+        now.s += 100  # time goes on, and the wall clock is set back
+        now.wall_shift_us -= 100_000_000
+    (summary,) = of.summaries(before_us=START_US + 2 * MINUTE_US)
+    assert summary.count == 2
 
 
 def test_one_body_of_a_key_may_be_as_large_as_its_door_takes() -> None:
