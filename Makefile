@@ -45,9 +45,10 @@ test-fast: $(STAMP) ## the tests that need no running control plane
 faults: $(STAMP) ## kill and stop parts in the middle of traffic: ROUNDS=50, in the order of SEED=1
 	@PYTHONPATH=tests $(BIN)/python -m integration.faults --rounds $(or $(ROUNDS),50) --seed $(or $(SEED),1)
 
-bench: $(VENV)/.bench ## what a decision costs, beside a no-op; then latency and throughput against the size of the fleet
+bench: $(VENV)/.bench ## what a decision costs, beside a no-op; then against the size of the fleet, then ten times too much
 	@$(BIN)/python -m benchmarks.decision_path
 	@$(BIN)/python -m benchmarks.fleet
+	@$(BIN)/python -m benchmarks.overload
 
 $(VENV)/.bench: $(STAMP)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -55,8 +56,7 @@ def decision_row(
     row["arguments"] = request.masked_arguments
     row["arguments_digest"] = request.evidence_digest
     row["duration_us"] = duration_us
-    boundary = {"key": request.key_id, "subject_type": request.subject_type}
-    row["authorization_boundary"] = orjson.dumps(boundary).decode()
+    row["authorization_boundary"] = _boundary(request.key_id, request.subject_type)
     if answer.reasons:
         row["rule_ids"] = [rule for rule, _, _ in answer.reasons]
         row["reasons"] = [because for _, because, _ in answer.reasons]
@@ -89,6 +89,11 @@ def decision_row(
         if facts.boundary is not None:
             row["boundary"] = facts.boundary
     return row
+
+
+@lru_cache(maxsize=4096)
+def _boundary(key_id: str, subject_type: str) -> str:
+    return orjson.dumps({"key": key_id, "subject_type": subject_type}).decode()
 
 
 def outcome_row(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -23,7 +22,6 @@ from evidence.table import EvidenceTable
 log = logging.getLogger(__name__)
 
 LANDING_INTERVAL_S = 0.8
-_NICENESS = 5
 BATCH_ROWS = 10_000
 
 
@@ -47,14 +45,7 @@ class EvidenceWriter:
             [CONTROL_STORE, *(host_name(index) for index in range(hosts))], limit=BATCH_ROWS
         )
         self._landing = asyncio.Lock()
-        # Whoever decides goes first: an agent waits for that, and evidence has two seconds. The niceness is the
-        # thread's own and that of those it starts; a third of the others' weight lands more than two cores decide.
-        self._thread = ThreadPoolExecutor(
-            max_workers=1,
-            thread_name_prefix="landing",
-            initializer=os.setpriority,
-            initargs=(os.PRIO_PROCESS, 0, _NICENESS),
-        )
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="landing")
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def status(self) -> dict[str, Any]:

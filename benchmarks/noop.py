@@ -1,7 +1,9 @@
 """The yardstick: what the same ingress answers when nothing is decided.
 
-A second Serve application on the same instance: same HAProxy, same kind of replica, raw ASGI, reads and parses the same
-body, and sends an answer of the same size that never changes.
+More Serve applications on the same instance: same HAProxy, same kind of replica, raw ASGI, reads and parses the same
+body, and sends an answer of the same size that never changes. There are two. The plain one (`/noop`) is what Serve
+offers anybody: nothing in its process is ours. The tuned one (`/noop-tuned`) has Python's cycle collector set as our
+replicas have it (`actors.collector`), so that the difference to it is what deciding costs and nothing else.
 """
 
 from __future__ import annotations
@@ -61,31 +63,35 @@ class NoOp:
 
 @serve.ingress()
 class NoOpService:
-    """A replica of the yardstick, deployed exactly as `DecisionService` is."""
+    """A replica of the yardstick, deployed as `DecisionService` is."""
 
-    def __init__(self, answer: bytes) -> None:
+    def __init__(self, answer: bytes, tuned: bool) -> None:
         self._answer = answer
+        self._tuned = tuned
         keep_on_loopback("127.0.0.1")
 
     def __serve_build_asgi_app__(self) -> NoOp:
-        collect_seldom()
+        if self._tuned:
+            collect_seldom()
         return NoOp(self._answer)
 
 
 def main() -> None:
-    """Deploy beside the control plane that the environment names; what is to be answered comes on stdin."""
+    """Deploy both beside the control plane that the environment names; what is to be answered comes on stdin."""
+    answer = sys.stdin.buffer.read()
     ray.init(namespace="controlplane", log_to_driver=False, logging_level="ERROR")
     # A replica is made by Serve's controller, which has never heard of this folder.
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    service: Any = serve.deployment(
-        name="NoOpService",
-        num_replicas=1,
-        max_ongoing_requests=2000,
-        max_queued_requests=2000,
-        ray_actor_options={"num_cpus": 0},
-        logging_config=LoggingConfig(enable_access_log=False, log_level="WARNING"),
-    )(NoOpService)
-    serve.run(service.bind(sys.stdin.buffer.read()), name="noop", route_prefix="/noop", blocking=False)
+    for name, tuned in (("noop", False), ("noop-tuned", True)):
+        service: Any = serve.deployment(
+            name="NoOpService",
+            num_replicas=1,
+            max_ongoing_requests=2000,
+            max_queued_requests=2000,
+            ray_actor_options={"num_cpus": 0},
+            logging_config=LoggingConfig(enable_access_log=False, log_level="WARNING"),
+        )(NoOpService)
+        serve.run(service.bind(answer, tuned), name=name, route_prefix=f"/{name}", blocking=False)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,9 @@ from controlplane.lifecycle import processes
 from controlplane.settings import Settings
 from controlplane_sdk import ControlPlane
 
+HOSTS = max(1, (os.cpu_count() or 2) // 2)
+"""One for two cores: an owner has one thread, and larger batches cost less a decision than more owners gain."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plane:
@@ -50,7 +53,7 @@ class Plane:
         return found
 
     def deploy_noop(self, answer: bytes) -> None:
-        """Bring up the yardstick (`benchmarks.noop`) beside the service; returns when it answers.
+        """Bring up the yardsticks (`benchmarks.noop`) beside the service; returns when they answer.
 
         In a process of its own: Ray reads its environment when it is imported.
         """
@@ -72,7 +75,7 @@ class Plane:
 
 
 @contextmanager
-def running(*, rules: int, agents: Sequence[str], hosts: int = 2) -> Iterator[Plane]:
+def running(*, rules: int, agents: Sequence[str], hosts: int = HOSTS) -> Iterator[Plane]:
     """Start a control plane with a bundle of `rules` rules and these agents; shut it down whatever happens inside.
 
     Raises: SystemExit: it does not start; what it said is printed.

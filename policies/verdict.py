@@ -6,7 +6,7 @@ whatever is unknown or failed can only restrict.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from policies.bundle import Bundle, Reason, Rule
 from policies.effect import Effect
@@ -14,8 +14,7 @@ from policies.effect import Effect
 __all__ = ["Reason", "Verdict", "decide", "matched_rules"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Verdict(NamedTuple):
     """The answer to one action.
 
     Args:
