@@ -25,8 +25,19 @@ def tools_of(rules: int) -> int:
     return max(1, (rules - 2) // RULES_A_TOOL)
 
 
-def sources(rules: int) -> list[tuple[str, str]]:
-    """A catalog and policies with exactly `rules` rules (2 at least)."""
+_OTHERS = (
+    'args.to.startsWith("KP")',
+    'has(args.invoice) && args.invoice.seller.name == "Shell GmbH {number}"',
+    'has(args.body) && args.body.contains("password {number}")',
+)
+
+
+def sources(rules: int, *, mixed: bool = False) -> list[tuple[str, str]]:
+    """A catalog and policies with exactly `rules` rules (2 at least).
+
+    Args:
+        mixed: three of a tool's eight rules are about texts; otherwise all are thresholds, as rules about money are.
+    """
     catalog = ["kind: Catalog", "tools:"]
     for tool in range(tools_of(rules)):
         catalog.append(
@@ -39,9 +50,13 @@ def sources(rules: int) -> list[tuple[str, str]]:
         policy = ["kind: Policy", f"name: bench-{first}", "rules:"]
         for number in range(first, min(first + _RULES_A_FILE, rules - 2)):
             limit = 10_000 + number
+            of_tool = number // tools_of(rules)
+            when = f"args.amount > {limit}.0"
+            if mixed and of_tool < len(_OTHERS):
+                when = _OTHERS[of_tool].replace("{number}", str(number))
             policy.append(
                 f"  - {{id: limit-{number}, on: {{tool: bench.tool-{number % tools_of(rules)}}}, "
-                f'when: "args.amount > {limit}.0", then: deny, because: more than {limit}}}'
+                f"when: '{when}', then: deny, because: more than {limit}}}"
             )
         files.append((f"policy-{first}.yaml", "\n".join(policy)))
     return files

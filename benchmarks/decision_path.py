@@ -50,6 +50,7 @@ def main() -> None:
     console.print(f"[bold]decision path[/] on {measured['machine']['processor']}")
     console.print("1/4 in process: prepare + verdict")
     measured["in_process_us"] = in_process.measure(rounds=options.rounds)
+    measured["in_process_mixed_us"] = in_process.measure(rounds=options.rounds, mixed=True)
     console.print("2/4 memory of agents")
     measured["resting_agent_bytes"] = round(memory.bytes_per_agent("resting", 5_000))
     measured["hosted_agent_bytes"] = round(memory.bytes_per_agent("awake", 5_000))
@@ -200,9 +201,16 @@ def _tell(what: str, result: Result) -> None:
 
 def _show(measured: dict[str, Any]) -> None:
     out = Console()
-    engine = Table("rules", *(f"{kind} arguments" for kind in bundles.ARGUMENTS), title="in process, p50, µs")
+    engine = Table(
+        "rules",
+        *(f"{kind} arguments" for kind in bundles.ARGUMENTS),
+        title="in process, p50, µs: thresholds alone / texts, too",
+    )
     for rules, costs in measured["in_process_us"].items():
-        engine.add_row(f"{int(rules):,}", *(f"{costs[kind]:.1f}" for kind in bundles.ARGUMENTS))
+        mixed = measured["in_process_mixed_us"][rules]
+        engine.add_row(
+            f"{int(rules):,}", *(f"{costs[kind]:.1f} / {mixed[kind]:.1f}" for kind in bundles.ARGUMENTS)
+        )
     http = Table(
         "connections", "durable/s", "p50 ms", "p99 ms", "no-op/s", "p50 ms", "ratio", title="over HTTP"
     )

@@ -171,9 +171,14 @@ class _Connection(asyncio.Protocol):
         length = int(_LENGTH.search(self._buffer, 0, head).group(1))  # type: ignore[union-attr]
         if len(self._buffer) < head + 4 + length:
             return
-        status, self._buffer = self._buffer[9:12], self._buffer[head + 4 + length :]
+        status, headers = self._buffer[9:12], self._buffer[:head]
+        self._buffer = self._buffer[head + 4 + length :]
         self.busy = False
-        self._run.answered(self, status)
+        if status != b"200" and b"connection: close" in headers.lower():
+            self.transport.close()  # a server that refuses a body unread ends the connection
+            self._run.counted(self, status)
+        else:
+            self._run.answered(self, status)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._run.lost(self)
@@ -198,6 +203,7 @@ class _Run:
         self._connections: list[_Connection] = []
         self._idle: list[_Connection] = []
         self._late: deque[float] = deque()
+        self._replacing: set[asyncio.Task[None]] = set()
         self._sent = 0
         self._ends_s = 0.0
 
@@ -206,11 +212,17 @@ class _Run:
         self._sent += 1
         return self._requests[self._turn]
 
-    def answered(self, connection: _Connection, status: bytes) -> None:
-        now_s = time.perf_counter()
+    def counted(self, connection: _Connection, status: bytes) -> None:
         self._statuses[status.decode()] += 1
         if status == b"200":
-            self._latency.record_value(max(1, round((now_s - connection.due_s) * 1e6)))
+            self._latency.record_value(max(1, round((time.perf_counter() - connection.due_s) * 1e6)))
+
+    def answered(self, connection: _Connection, status: bytes) -> None:
+        self.counted(connection, status)
+        self._go_on(connection)
+
+    def _go_on(self, connection: _Connection) -> None:
+        now_s = time.perf_counter()
         if now_s >= self._ends_s:
             return
         if self._spec.rate_per_s is None:
@@ -221,21 +233,38 @@ class _Run:
             self._idle.append(connection)
 
     def lost(self, connection: _Connection) -> None:
+        """A connection that ended is replaced, as any client would."""
         if connection.busy:
             self._statuses["connection lost"] += 1
         connection.busy = False
+        self._connections.remove(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+        if time.perf_counter() < self._ends_s:
+            task = asyncio.get_running_loop().create_task(self._replace())
+            self._replacing.add(task)
+            task.add_done_callback(self._replacing.discard)
+
+    async def _replace(self) -> None:
+        try:
+            self._go_on(await self._connect())
+        except OSError:
+            self._statuses["connection refused"] += 1
+
+    async def _connect(self) -> _Connection:
+        _, connection = await asyncio.get_running_loop().create_connection(
+            lambda: _Connection(self), "127.0.0.1", self._spec.port
+        )
+        self._connections.append(connection)
+        return connection
 
     async def run(self) -> Result:
-        loop = asyncio.get_running_loop()
         for _ in range(self._spec.connections):
-            _, connection = await loop.create_connection(
-                lambda: _Connection(self), "127.0.0.1", self._spec.port
-            )
-            self._connections.append(connection)
+            await self._connect()
         began_s = time.perf_counter()
         self._ends_s = began_s + self._spec.seconds
         if self._spec.rate_per_s is None:
-            for connection in self._connections:
+            for connection in list(self._connections):
                 connection.ask(time.perf_counter())
             await asyncio.sleep(self._spec.seconds)
         else:
@@ -263,6 +292,8 @@ class _Run:
         while (now_s := time.perf_counter()) < self._ends_s:
             while (due_s := began_s + due / rate_per_s) <= now_s:
                 due += 1
+                while self._idle and self._idle[-1].transport.is_closing():
+                    self._idle.pop()
                 if self._idle:
                     self._idle.pop().ask(due_s)
                 else:

@@ -28,7 +28,7 @@ from policies.verdict import decide
 
 @pytest.mark.parametrize("rules", [2, 10, 1_000, 5_003])
 def test_a_bundle_has_as_many_rules_as_it_says(rules: int) -> None:
-    assert len(compile_sources(bundles.sources(rules)).rules) == rules
+    assert len(compile_sources(bundles.sources(rules, mixed=rules % 2 == 1)).rules) == rules
 
 
 def test_every_call_that_is_sent_is_allowed_and_meets_conditions() -> None:
@@ -168,6 +168,15 @@ def test_an_answer_that_is_no_200_is_counted_and_has_no_latency(monkeypatch: pyt
         result = load.closed_loop(spec(port))
     assert set(result.statuses) == {"429"} and result.per_s == 0
     assert result.latency_ms["max"] == 0
+
+
+def test_connections_that_the_server_ends_are_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load.shutil, "which", lambda _: None)
+    with serving(answer=_BUSY.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")) as port:
+        closed = load.closed_loop(spec(port))
+        opened = load.open_loop(spec(port, rate_per_s=50.0))
+    assert closed.statuses["429"] > 2 and set(closed.statuses) == {"429"}
+    assert opened.statuses["429"] > 20 and opened.unanswered < 5
 
 
 def test_an_open_loop_charges_a_stall_to_everybody_who_was_due_in_it() -> None:
