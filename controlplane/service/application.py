@@ -157,13 +157,13 @@ class Application:
 
 async def record_refusals(limiter: RateLimiter, *, before_us: int) -> None:
     """Have the control store put into evidence what was refused in the minutes that are over."""
-    summaries = limiter.summaries(before_us=before_us)
+    summaries = limiter.refusals.take(before_us=before_us)
     if not summaries:
         return
     try:
         await call_control("record_refusals", summaries=[one.to_json() for one in summaries])
     except Exception as error:
-        limiter.put_back(summaries)
+        limiter.refusals.put_back(summaries)
         if not isinstance(error, GovernanceError):
             raise
         log.warning("what was refused for asking too often is not in evidence yet: %s", error.message)

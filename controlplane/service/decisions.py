@@ -13,7 +13,13 @@ from typing import Any, NamedTuple
 from actors import messages
 from actors.api_keys import Caller
 from actors.messages import Decided, DecisionRequest
-from controlplane.errors import ConflictError, ForbiddenError, GovernanceError, UnavailableError
+from controlplane.errors import (
+    ConflictError,
+    ForbiddenError,
+    GovernanceError,
+    NotFoundError,
+    UnavailableError,
+)
 from controlplane.service.authorization import refuse_foreign
 from controlplane.service.bundles import BundleCache
 from controlplane.service.explanations import explanation
@@ -201,7 +207,7 @@ class DecisionDoor:
             waiting = [position for position, answer in enumerate(answers) if answer is None]
             preparer = None
             if digest is not None:
-                preparer = await self._bundles.get(digest, timeout_s=left_s(deadline_us))
+                preparer = await self._preparer(digest, timeout_s=left_s(deadline_us))
 
             prepare = partial(self._prepare, caller, preparer, received_us, deadline_us, group, stop_on)
             prepared = await self._in_pieces(
@@ -234,6 +240,17 @@ class DecisionDoor:
         raise UnavailableError(
             "the active bundle or the subject's record keeps changing; try again", code="bundle_changing"
         )
+
+    async def _preparer(self, digest: str, *, timeout_s: float) -> Preparer:
+        try:
+            return await self._bundles.get(digest, timeout_s=timeout_s)
+        except NotFoundError:
+            # Not the caller's fault: an owner decides with policies that the control store has lost, to a backup, say.
+            raise UnavailableError(
+                f"the policies {digest} that the agent's owner decides with are not stored any more; activate them "
+                "again, or others",
+                code="bundle_mismatch",
+            ) from None
 
     async def _in_pieces(
         self,

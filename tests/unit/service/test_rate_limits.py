@@ -17,7 +17,7 @@ from actors.control import Control, open_control_journal
 from actors.world import REAL
 from controlplane.errors import OverloadedError
 from controlplane.limits import Limits, LimitsError
-from controlplane.service import application, rate_limits
+from controlplane.service import application, refusals
 from controlplane.service.rate_limits import (
     ALL_BODIES_BYTES,
     ALL_IN_FLIGHT,
@@ -25,8 +25,8 @@ from controlplane.service.rate_limits import (
     MOST_IN_FLIGHT,
     Clock,
     RateLimiter,
-    TokenBuckets,
 )
+from controlplane.service.token_buckets import TokenBuckets
 
 MINUTE_US = 60_000_000
 START_US = 1_790_000_040_000_000 // MINUTE_US * MINUTE_US
@@ -174,11 +174,11 @@ def test_a_summary_whose_minute_comes_twice_counts_both_times() -> None:
         of.charge(caller("k"), 2)
         with pytest.raises(OverloadedError):
             of.charge(caller("k"), 1)
-        kept = of.summaries(before_us=START_US + 2 * MINUTE_US)
-        of.put_back(kept)
+        kept = of.refusals.take(before_us=START_US + 2 * MINUTE_US)
+        of.refusals.put_back(kept)
         now.s += 100  # time goes on, and the wall clock is set back
         now.wall_shift_us -= 100_000_000
-    (summary,) = of.summaries(before_us=START_US + 2 * MINUTE_US)
+    (summary,) = of.refusals.take(before_us=START_US + 2 * MINUTE_US)
     assert summary.count == 2
 
 
@@ -217,7 +217,7 @@ def test_large_bodies_of_one_key_and_of_all_are_bounded_in_bytes() -> None:
             of.let_go(caller(f"k{n}"), large)
     assert (of._held_bytes, of._all_held_bytes) == ({}, 0)
     now.s += 60
-    (summary,) = of.summaries(before_us=START_US + MINUTE_US)
+    (summary,) = of.refusals.take(before_us=START_US + MINUTE_US)
     assert (summary.key_id, summary.limits) == ("flood", {"in_flight"})
 
 
@@ -230,29 +230,29 @@ def test_what_was_refused_is_one_summary_a_key_and_minute() -> None:
         of.charge_agent(caller("a"), "agent", f"agent-{n % 30}")
         for _ in range(10):
             of.charge_agent(caller("a"), "agent", f"agent-{n % 30}")
-    assert of.summaries(before_us=START_US + MINUTE_US - 1) == []
+    assert of.refusals.take(before_us=START_US + MINUTE_US - 1) == []
     now.s += 60
     ask(of, caller("a"), 3)
-    found = {one.key_id: one for one in of.summaries(before_us=START_US + MINUTE_US)}
+    found = {one.key_id: one for one in of.refusals.take(before_us=START_US + MINUTE_US)}
     assert (found["b"].count, found["b"].limits, found["b"].agents) == (5, {"key"}, set())
     assert found["a"].limits == {"key", "agent"}
     assert len(found["a"].agents) == 20  # bounded, however many there were
     now.s += 60
-    (second,) = of.summaries(before_us=START_US + 2 * MINUTE_US)
+    (second,) = of.refusals.take(before_us=START_US + 2 * MINUTE_US)
     assert (second.key_id, second.count, second.minute_us) == ("a", 1, START_US + MINUTE_US)
-    assert of.summaries(before_us=START_US + 10 * MINUTE_US) == []
+    assert of.refusals.take(before_us=START_US + 10 * MINUTE_US) == []
 
 
 def test_a_summary_that_is_sent_twice_is_one_row(tmp_path: Path) -> None:
     now = Now()
     of = limiter(now, key_per_s=1)
     ask(of, caller(), 5)
-    summaries = of.summaries(before_us=START_US + MINUTE_US)
+    summaries = of.refusals.take(before_us=START_US + MINUTE_US)
     control = Control(open_control_journal(tmp_path / "c.db", new_log_id="control.x"), REAL)
     sent = [one.to_json() for one in summaries]
     assert control.record_refusals(summaries=sent) == 1
-    of.put_back(summaries)
-    again = [one.to_json() for one in of.summaries(before_us=START_US + MINUTE_US)]
+    of.refusals.put_back(summaries)
+    again = [one.to_json() for one in of.refusals.take(before_us=START_US + MINUTE_US)]
     assert again == sent
     assert control.record_refusals(summaries=again) == 0
     (row,) = control.journal.pending(after_seq=-1, limit=10)
@@ -269,7 +269,7 @@ def test_what_nobody_foresaw_neither_loses_a_summary_nor_ends_their_keeping(
     async def answer(method: str, *, summaries: list[dict[str, Any]]) -> None:
         sent.append(sum(each["details"]["refused"] for each in summaries))
         now.s += 60
-        one._note(caller(), "key", None, 1)
+        one._note(caller(), "key")
         if (error := answers.pop(0)) is not None:
             raise error
 
@@ -277,7 +277,7 @@ def test_what_nobody_foresaw_neither_loses_a_summary_nor_ends_their_keeping(
     monkeypatch.setattr(application, "_REFUSALS_S", 0)
     now = Now()
     one = limiter(now)
-    one._note(caller(), "key", None, 7)
+    one._note(caller(), "key", count=7)
     replica = object.__new__(application.Application)
     replica._limiter = one
     monkeypatch.setattr(time, "time_ns", lambda: (START_US + 3 * MINUTE_US) * 1000)
@@ -287,16 +287,16 @@ def test_what_nobody_foresaw_neither_loses_a_summary_nor_ends_their_keeping(
 
 
 def test_summaries_that_nobody_takes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rate_limits, "_SUMMARIES_KEPT", 100)
+    monkeypatch.setattr(refusals, "_SUMMARIES_KEPT", 100)
     now = Now()
     of = limiter(now, key_per_s=1)
     for minute in range(1, 5):
-        waiting = of.summaries(before_us=START_US + minute * MINUTE_US)
+        waiting = of.refusals.take(before_us=START_US + minute * MINUTE_US)
         for n in range(90):  # while the control store was asked
             ask(of, caller(f"k{minute}-{n}"), 3)
-        of.put_back(waiting)
+        of.refusals.put_back(waiting)
         now.s += 60
-    assert len(of.summaries(before_us=START_US + 10 * MINUTE_US)) == 100
+    assert len(of.refusals.take(before_us=START_US + 10 * MINUTE_US)) == 100
 
 
 def test_the_names_that_are_remembered_are_bounded_and_the_emptiest_are_kept() -> None:
