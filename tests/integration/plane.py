@@ -73,7 +73,9 @@ class Running:
         """Rows of the evidence table, read without the control plane."""
         from evidence.query import query
 
-        rows: list[dict[str, Any]] = query(str(self.settings.evidence_table), sql).to_pylist()
+        rows: list[dict[str, Any]] = query(
+            str(self.settings.evidence_table), sql, max_rows=5_000_000
+        ).to_pylist()
         return rows
 
     def wait_until_landed(self, *, timeout_s: float = 30.0) -> None:
