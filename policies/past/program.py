@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from enum import StrEnum
 from typing import Final, Literal, TypeAlias
 
+from policies.budgets import Window
 from policies.past.monitor import Monitor
 from policies.past.slices import Sliced
 
@@ -53,7 +53,7 @@ class Limit:
         atom: bit of the rule's own `on` and `when`: what is counted.
         amount: number of the measure that is summed; None = actions or denials are counted.
         key: number of the measure by which accounts are kept apart; None = one account.
-        per_us: how far back; None = the whole scope.
+        above: for a sum in the units of `policies.quantities`, else a number of actions.
     """
 
     identity: bytes
@@ -62,15 +62,15 @@ class Limit:
     atom: int
     amount: int | None
     key: int | None
-    per_us: int | None
-    above: Decimal
-    restricting: bool
+    window: Window
+    above: int
 
 
 class Program:
     """All that one bundle remembers; the numbers of monitors and limits mean nothing without it.
 
     Attributes:
+        account_of: by limit, the number of its account: limits that differ only in what they stand `above` share one.
         relevant: bit set of the atoms that matter to the past of any scope.
         defers: scopes in which an action is taken in only when its outcome is known or the next one comes.
         used: the scopes that anything looks back over.
@@ -79,6 +79,8 @@ class Program:
     def __init__(self, monitors: Sequence[PastMonitor], limits: Sequence[Limit]) -> None:
         self.monitors = tuple(monitors)
         self.limits = tuple(limits)
+        accounts = {limit.identity: number for number, limit in reversed(list(enumerate(self.limits)))}
+        self.account_of = tuple(accounts[limit.identity] for limit in self.limits)
         self.defers = frozenset(one.scope for one in monitors if one.monitor.nested_done)
         self.used = frozenset(one.scope for one in monitors) | frozenset(one.scope for one in limits)
         self.relevant = 0
@@ -105,7 +107,7 @@ class Program:
         return found
 
     def limited(self, scope: Scope, possibly: int) -> tuple[int, ...]:
-        """The limits that count an event with these atoms. Cost: a lookup for a set seen before."""
+        """The limits that count an event with these atoms, one an account. Cost: a lookup for a set seen before."""
         key = (scope, possibly & self._masks[scope])
         found = self._limited.get(key)
         if found is None:

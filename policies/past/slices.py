@@ -15,10 +15,9 @@ from policies.past.monitor import FAILED, Monitor, Slots
 
 MOST_SLICES: Final = 1_000
 """Of one rule in one scope; past it a value that is not there counts as matched where that restricts."""
-KEY_BYTES: Final = 8
 
-Measured: TypeAlias = bytes | str | None
-"""A key's digest, an amount as decimal text, or None: missing, failed, or not a number."""
+Measured: TypeAlias = bytes | int | None
+"""A key's digest, an exact amount (`policies.quantities`), or None: missing, failed, or not a number."""
 
 
 class Event(NamedTuple):

@@ -11,8 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from policies import ledgers
+from policies.ledgers import Ledger
 from policies.past.monitor import FAILED, SUCCEEDED, UNREPORTED, Slots
-from policies.past.program import PastMonitor, Program, Scope
+from policies.past.program import Limit, PastMonitor, Program, Scope
 from policies.past.slices import Event, Slices
 
 MOST_OPEN: Final = 32
@@ -131,17 +133,19 @@ class Past:
     """One scope instance: what was taken in, what is still open, in order, and the budgets.
 
     Attributes:
+        ledgers: account of the program → what counts in it; what is open counts as well.
         position: of the last action; the first is 1.
         last_us: its time.
     """
 
-    __slots__ = ("_view", "last_us", "open", "position", "program", "scope", "settled")
+    __slots__ = ("_view", "last_us", "ledgers", "open", "position", "program", "scope", "settled")
 
     def __init__(self, program: Program, scope: Scope) -> None:
         self.program = program
         self.scope = scope
         self.settled = Remembered()
         self.open: list[Open] = []
+        self.ledgers: dict[int, Ledger] = {}
         self.position = 0
         self.last_us = 0
         self._view: Remembered | None = None
@@ -166,6 +170,7 @@ class Past:
         """
         self.position += 1
         self.last_us = event.time_us
+        self._count(event, denied=False)
         opened = Open(event=event, position=self.position, reservation=reservation)
         if not self.open and not reservation and self.scope not in self.program.defers:
             self.settled.take(self.program, self.scope, opened, stepped)
@@ -183,6 +188,9 @@ class Past:
 
     def cancel(self, reservation: str) -> None:
         """The reserved action was not permitted: it never happened. Idempotent."""
+        for opened in self.open:
+            if opened.reservation == reservation:
+                self.give_back(opened.event)
         self.open = [one for one in self.open if one.reservation != reservation]
         self._settle()
 
@@ -206,6 +214,37 @@ class Past:
             self.settled.late(self.program, self.scope, event, position, witnessed=witnessed)
         self._view = None
 
+    def denied(self, event: Event) -> bool:
+        """An action was denied: it did not happen, and limits on denials count it. Returns: whether one does."""
+        return self._count(event, denied=True)
+
+    def give_back(self, event: Event) -> None:
+        """An action that counted in budgets was not executed."""
+        for number in self.program.limited(self.scope, event.possibly):
+            limit, ledger = self.program.limits[number], self.ledgers.get(number)
+            if ledger is not None and limit.counted != "denials":
+                self.ledgers[number] = ledgers.give_back(
+                    ledger, event.time_us, key_of(limit, event), amount_of(limit, event), limit.window
+                )
+
+    def _count(self, event: Event, *, denied: bool) -> bool:
+        counted = False
+        for number in self.program.limited(self.scope, event.possibly):
+            limit = self.program.limits[number]
+            if denied is not (limit.counted == "denials"):
+                continue
+            if not limit.window.restricting and not limit.atom & event.certainly:
+                continue
+            counted = True
+            self.ledgers[number] = ledgers.add(
+                self.ledgers.get(number, ledgers.EMPTY),
+                event.time_us,
+                key_of(limit, event),
+                amount_of(limit, event),
+                limit.window,
+            )
+        return counted
+
     def _settle(self) -> None:
         """Take in what is settled, from the oldest on."""
         self._view = None
@@ -218,3 +257,19 @@ class Past:
             self.settled.take(self.program, self.scope, opened)
             taken += 1
         del self.open[:taken]
+
+
+def key_of(limit: Limit, event: Event) -> bytes | None:
+    """Whose account: `b""` where the limit has one, None where the key is missing."""
+    if limit.key is None:
+        return b""
+    key = event.measures.get(limit.key)
+    return key if isinstance(key, bytes) else None
+
+
+def amount_of(limit: Limit, event: Event) -> int | None:
+    """What an action adds, in the units of `policies.quantities`, or 1 where actions are counted; None = no number."""
+    if limit.amount is None:
+        return 1
+    amount = event.measures.get(limit.amount)
+    return amount if isinstance(amount, int) else None
