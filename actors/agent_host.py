@@ -44,6 +44,7 @@ COMPILED_KEPT = 2
 _WORK: Final[Mapping[str, Callable[..., Any]]] = {
     "decide": deciding.decide,
     "vouch": vouching.vouch,
+    "vouch_for_agent": vouching.vouch_for_agent,
     "register_agent": lambda owner, tenant, agent_id, given, key_id: registration.register_agent(
         owner, tenant, agent_id, given, key_id=key_id
     ),
@@ -137,6 +138,9 @@ class AgentHost:
 
     async def vouch(self, digest: str | None, requests: list[tuple[Any, ...]]) -> Any:
         return self._do("vouch", digest, requests)
+
+    async def vouch_for_agent(self, tenant: str, agent_id: str) -> Any:
+        return self._do("vouch_for_agent", tenant, agent_id)
 
     async def register_agent(self, tenant: str, agent_id: str, given: dict[str, Any], key_id: str) -> Any:
         return self._do("register_agent", tenant, agent_id, given, key_id)
