@@ -36,13 +36,13 @@ class GarbledBudget(GovernanceError):
 def encode(account: Account) -> bytes:
     """The account's bytes; at most 20 for one entry of up to 15 digits, 0 for an empty account.
 
-    Cost: 3 µs for one entry, 22 µs for 64.
+    Cost: 2.5 µs for one entry, 20 µs for 64 (330 bytes for a day's cents).
     """
     buckets = account.buckets
     if not buckets:
         return b""
     exponent, power = _common_power(buckets)
-    parts = [bytes((len(buckets), exponent)), _column([buckets[0][0]])]
+    parts = [bytes((len(buckets), exponent)), _number(buckets[0][0])]
     if len(buckets) > 1:
         parts.append(_column([after[0] - before[1] for before, after in pairwise(buckets)]))
     parts.append(_column([last_us - first_us for first_us, last_us, _ in buckets]))
@@ -54,7 +54,7 @@ def decode(data: bytes) -> Account:
     """The account that `encode` wrote.
 
     Raises: GarbledBudget: anything that `encode` does not write.
-    Cost: 3 µs for one entry, 22 µs for 64.
+    Cost: 4 µs for one entry, 17 µs for 64.
     """
     if not data:
         return budgets.EMPTY
@@ -130,6 +130,8 @@ def _common_power(buckets: Sequence[Bucket]) -> tuple[int, int]:
 
 
 def _column(numbers: Sequence[int]) -> bytes:
+    if len(numbers) == 1:
+        return _number(numbers[0])
     size = (max(numbers).bit_length() + 7) >> 3
     if size == 0:
         return b"\0"
@@ -140,7 +142,8 @@ def _column(numbers: Sequence[int]) -> bytes:
 
 
 def _number(number: int) -> bytes:
-    return _column([number])
+    size = (number.bit_length() + 7) >> 3
+    return bytes((size,)) + number.to_bytes(size, "little")
 
 
 def _framed(data: bytes) -> bytes:
@@ -155,7 +158,7 @@ def _account(reader: _Reader) -> Account:
     count, exponent = reader.take(2)
     if not 1 <= count <= MOST_BUCKETS:
         raise reader.garbled(f"{count} buckets")
-    (first_us,) = reader.column(1)
+    first_us = reader.number()
     distances = reader.column(count - 1) if count > 1 else ()
     widths = reader.column(count)
     amounts = reader.column(count)
@@ -189,6 +192,8 @@ class _Reader:
         return self._data[start:end]
 
     def column(self, count: int) -> Sequence[int]:
+        if count == 1:
+            return (self.number(),)
         (size,) = self.take(1)
         if size == 0:
             return (0,) * count
@@ -206,7 +211,13 @@ class _Reader:
         return tuple(numbers)
 
     def number(self) -> int:
-        return self.column(1)[0]
+        (size,) = self.take(1)
+        if size > _MOST_BYTES:
+            raise self.garbled(f"a number of {size} bytes")
+        data = self.take(size)
+        if data.endswith(b"\0"):
+            raise self.garbled("a number takes more bytes than it needs")
+        return int.from_bytes(data, "little")
 
     def key(self) -> bytes:
         (size,) = self.take(1)

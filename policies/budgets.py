@@ -62,7 +62,7 @@ def total(account: Account, now_us: int, window: Window) -> int:
     With exact(w) as the sum of all entries in (now - w, now]: equal to exact(per) as long as no more than 64 different
     times were in the window at once. Otherwise exact(per) <= total <= exact(per + grain) for a restricting window and
     exact(per - grain) <= total <= exact(per) for an allowing one.
-    Cost: 0.2 µs, and 0.05 µs for each bucket that has expired since the last `add`.
+    Cost: 0.1 µs, and 0.03 µs for each bucket that has expired since the last `add`.
     """
     buckets, counted = account
     if window.per_us is None:
@@ -101,7 +101,7 @@ def add(account: Account, now_us: int, amount: int | None, window: Window) -> Ac
     becomes of the action, it must make no room in the budget. Neither is 0: it would take a bucket to say nothing.
     An owner's time never goes back. Should it: the amount counts from the last entry's time on, as if it were later
     (restricting), or not at all (allowing).
-    Cost: 0.8 µs; 1.3 µs with 64 buckets; compressing takes 7 µs, at most every 14th time.
+    Cost: 0.5 µs; in a window that is always full 0.9 µs on average (compressing: 3.5 µs, at most every 14th time).
     """
     if amount is None or amount <= 0:
         return account
@@ -124,7 +124,7 @@ def give_back(account: Account, at_us: int, amount: int | None, window: Window) 
 
     Without effect once it has expired, and for what `add` did not take. A bucket never falls below zero: one that
     holds less than `amount` was not given it, and stays as it is (restricting) or goes (allowing).
-    Cost: 1 µs; 1.5 µs with 64 buckets.
+    Cost: 0.6 µs; 0.9 µs with 64 buckets.
     """
     if amount is None or amount <= 0:
         return account

@@ -49,8 +49,8 @@ def level(ledger: Ledger, now_us: int, key: bytes | None, amount: int | None, wi
 
     `amount` is that of the action itself: None when it is no number, 0 when it adds nothing (a limit on denials).
     Negative amounts cannot be counted either.
-    Cost: 0.6 µs; without a key up to 70 µs at a thousand keys (accounts that hold less than the largest total found
-    so far are skipped on sight; that there are never more than a thousand is what keeps it cheap).
+    Cost: 0.4 µs. Without a key 20 µs at a thousand keys: an account that holds no more than the largest total found so
+    far is passed over unread (170 µs at worst, when each holds more than the one before).
     """
     if amount is None or amount < 0:
         return None
@@ -79,7 +79,7 @@ def exceeds(level: int | None, above: int, window: Window) -> bool:
 def add(ledger: Ledger, now_us: int, key: bytes | None, amount: int | None, window: Window) -> Ledger:
     """The ledger after the action was permitted; the amounts that `budgets.add` does not take change nothing.
 
-    Cost: 2 µs with few keys; 5 µs with a thousand (their mapping is copied).
+    Cost: 1.4 µs with few keys; 3.7 µs with a thousand (their mapping is copied); 1 µs to turn one away.
     """
     if amount is None or amount <= 0:
         return ledger
@@ -127,7 +127,8 @@ def give_back(ledger: Ledger, at_us: int, key: bytes | None, amount: int | None,
 def normalised(ledger: Ledger, now_us: int, window: Window) -> Ledger:
     """The ledger without anything that no longer counts; equal to `EMPTY` when nothing does.
 
-    Cost: 0.3 µs for each key; for ledgers that go to rest, not for each decision.
+    No level gets lower by it. (While new keys are doubtful, one that was known to have spent nothing becomes so, too.)
+    Cost: 0.15 µs for each key; for ledgers that go to rest, not for each decision.
     """
     accounts = {
         key: left

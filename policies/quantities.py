@@ -82,7 +82,7 @@ def amount_of(value: object) -> Units | None:
     that the shortest text of a double is the text it was read from. A string counts when it is a number in JSON's own
     grammar. No amounts, and so for the policy to restrict: booleans, containers, null, other texts, infinities, and
     numbers with a digit below 10^-32, of 10^64 and more, or of more than 256 characters.
-    Cost: 0.15 µs for an integer, 0.3 µs for a whole float, 1.2 µs for another float or a text.
+    Cost: 0.13 µs for an integer, 0.17 µs for a whole float, 1.3 µs for another float, 1 µs for a text.
     """
     if isinstance(value, str):
         return _amount_in(value)
