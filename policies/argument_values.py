@@ -6,16 +6,14 @@ pass. So a value that is not of its catalogued type is kept from CEL, and every 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TypeAlias
 
 from policies.catalog import ArgumentType
 from policies.cel import as_doubles
+from policies.json_number import NUMBER
 
-# JSON's own grammar. `float` reads more (`1_0`, ` 1`, `nan`, other scripts' digits): what the tool reads may differ.
-_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?", re.ASCII)
 _EXACT_INTEGER = 2.0**53  # from here on doubles skip integers, and two of them would be equal
 
 _MISTYPED = object()
@@ -62,7 +60,7 @@ def _number(value: object) -> object:
         return value
     if isinstance(value, int):
         return _MISTYPED if isinstance(value, bool) else float(value)
-    if isinstance(value, str) and _NUMBER.fullmatch(value):
+    if isinstance(value, str) and NUMBER.fullmatch(value):
         number = float(value)
         return number if abs(number) != float("inf") else _MISTYPED
     return _MISTYPED
