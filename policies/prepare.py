@@ -197,11 +197,7 @@ class Preparer:
         key = (tenant, subject.type, subject.id, subject.labels)
         found = self._subjects.get(key)
         if found is None:
-            keys = self._index.keys
-            # A user may bear an agent's name: `agent` speaks of agents alone.
-            agents = (subject.id,) if subject.type == _AGENT else ()
-            bits = keys["tenant"].of(tenant) & keys["agent"].of_any(agents)
-            bits &= keys["subject_type"].of(subject.type) & keys["agent_label"].of_any(subject.labels)
+            bits = subject_bits(self._index, tenant, subject)
             found = (bits, bits)
             if len(self._subjects) >= _MEMO_LIMIT:
                 self._subjects.clear()
@@ -226,6 +222,15 @@ class Preparer:
                 self._resources.clear()
             self._resources[key] = found
         return found
+
+
+def subject_bits(index: OnIndex, tenant: str, subject: Subject) -> int:
+    """Bit set of the atoms whose keys about the subject match; nothing about it is unknown."""
+    keys = index.keys
+    # A user may bear an agent's name: `agent` speaks of agents alone.
+    agents = (subject.id,) if subject.type == _AGENT else ()
+    bits = keys["tenant"].of(tenant) & keys["agent"].of_any(agents)
+    return bits & keys["subject_type"].of(subject.type) & keys["agent_label"].of_any(subject.labels)
 
 
 def resource_masks(index: OnIndex, resource_type: str, resource_id: str, facts: ResourceFacts) -> Masks:
