@@ -179,12 +179,15 @@ class AgentHost:
         await self._compile(digest, sources)
         return True
 
-    async def activate(self, digest: str, number: int, sources: list[tuple[str, str]]) -> bool:
+    async def activate(
+        self, digest: str, number: int, sources: list[tuple[str, str]], lenient: bool = False
+    ) -> bool:
         """Decide with this bundle from now on. True when it is, or a newer one is, active here."""
         compiled = await self._compile(digest, sources)
         owner = self._live()
-        owner.adopt(compiled, Activation(digest, number))
-        return owner.activation == Activation(digest, number) or owner.activation.number > number
+        wanted = Activation(digest, number, lenient)
+        owner.adopt(compiled, wanted)
+        return owner.activation == wanted or owner.activation.number > number
 
     async def refresh(self) -> bool:
         """Renew the lease now, and see to the journal and the active bundle. True when the lease was renewed."""

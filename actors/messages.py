@@ -37,6 +37,9 @@ class DecisionRequest(NamedTuple):
     tool_call_id: str | None
     group: int  # items of one `evaluations` call share a number; 0 = alone
     stop_on: str | None  # "deny" | "permit": nothing of the group is decided after such an answer
+    measures: tuple[
+        tuple[int, bytes | int | None], ...
+    ] = ()  # keys and amounts that the bundle's program asks
     vouch: tuple[Any, ...] | None = (
         None  # `Vouch` of an agent's home owner, for a session that lives elsewhere
     )
@@ -63,6 +66,7 @@ class DecidedAction(NamedTuple):
     arguments_digest: str  # hexadecimal
     evidence_digest: str  # hexadecimal
     workflow_id: str | None
+    past: str | None = None  # what a permitted action left in the pasts, see `actors.remembering`
 
 
 class Decided(NamedTuple):

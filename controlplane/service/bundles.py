@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
+from hashlib import blake2b
 
 from controlplane.errors import UnavailableError
 from controlplane.service.actor_calls import call_control
@@ -19,9 +20,14 @@ _RETRY_S = 0.25
 
 
 class BundleCache:
-    """Preparers by digest: the active bundle's and, around an activation, its neighbours'."""
+    """Preparers by digest: the active bundle's and, around an activation, its neighbours'.
 
-    def __init__(self) -> None:
+    Args:
+        digest_key: the keys that pasts are kept by are digested under one derived from it.
+    """
+
+    def __init__(self, digest_key: bytes = b"") -> None:
+        self._value_key = blake2b(digest_key, person=b"cp past keys").digest()
         self._preparers: OrderedDict[str, Preparer] = OrderedDict()
         self._loading: dict[str, asyncio.Task[Preparer]] = {}
 
@@ -50,7 +56,7 @@ class BundleCache:
 
     async def keep(self, bundle: Bundle) -> Preparer:
         """Take in a bundle that was compiled here already. Cost: about 80 µs a condition, beside the event loop."""
-        preparer = await asyncio.to_thread(Preparer, bundle)
+        preparer = await asyncio.to_thread(Preparer, bundle, value_key=self._value_key)
         self._preparers[bundle.digest] = preparer
         self._preparers.move_to_end(bundle.digest)
         while len(self._preparers) > _KEPT:

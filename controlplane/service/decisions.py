@@ -35,6 +35,7 @@ from controlplane.wire import authzen
 from controlplane.wire.authzen import BatchRequest, EvaluationRequest, ItemError, Semantic
 from controlplane.wire.digest import arguments_digest, keyed_digest, mask
 from policies.action import Action, Resource
+from policies.measures import Measured
 from policies.prepare import Preparer
 
 log = logging.getLogger(__name__)
@@ -301,6 +302,7 @@ class DecisionDoor:
         possibly = certainly = 0
         refusal: str | None = None
         detail = ""
+        measures: tuple[Measured, ...] = ()
         if preparer is not None:
             action = Action(
                 tenant=caller.tenant,
@@ -316,7 +318,7 @@ class DecisionDoor:
             try:
                 prepared = preparer.prepare(action)
                 possibly, certainly = prepared.possibly, prepared.certainly
-                refusal, detail = prepared.refusal, prepared.detail
+                refusal, detail, measures = prepared.refusal, prepared.detail, prepared.measures
             except Exception:
                 # INVARIANT (fail closed): an action that cannot be evaluated is denied, with evidence.
                 log.exception("preparing an action failed; it is denied")
@@ -347,6 +349,7 @@ class DecisionDoor:
             tool_call_id=request.tool_call_id,
             group=group,
             stop_on=stop_on,
+            measures=measures,
         )
 
     def _learn(self, request: DecisionRequest, answer: tuple[Any, ...]) -> None:

@@ -10,6 +10,7 @@ each a count (2) and its entries. A slot takes 6 bytes: a time is written as its
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from typing import Final
 
 from controlplane.errors import GovernanceError
@@ -59,19 +60,27 @@ def encode(past: Past) -> bytes:
     return b"".join(parts)
 
 
-def decode(program: Program, scope: Scope, data: bytes) -> Past:
-    """The past that `encode` wrote. Raises: GarbledPast."""
+def decode(program: Program, scope: Scope, data: bytes, widths: Sequence[int] | None = None) -> Past:
+    """The past that `encode` wrote.
+
+    Args:
+        widths: slots of each monitor of the program whose numbers the bytes use, where that is another one; the past
+            is then to be carried over (`policies.past.translation`).
+    Raises: GarbledPast.
+    """
     past = Past(program, scope)
+    if widths is None:
+        widths = [len(one.monitor.initial) for one in program.monitors]
     reader = _Reader(data)
     try:
         past.position = reader.number(6)
         past.last_us = last_us = reader.number(8)
         for _ in range(reader.number(2)):
             number = reader.number(2)
-            past.settled.slots[number] = reader.slots(len(program.monitors[number].monitor.initial), last_us)
+            past.settled.slots[number] = reader.slots(widths[number], last_us)
         for _ in range(reader.number(2)):
             number = reader.number(2)
-            width = len(program.monitors[number].monitor.initial)
+            width = widths[number]
             overflowed_us, *base = reader.slots(width + 1, last_us)
             of = {}
             for _ in range(reader.number(2)):

@@ -1,0 +1,166 @@
+"""What an action meets of the past at its owner, and what it leaves there for those that come."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from actors.ids import agent_key
+from actors.live_agent import Session
+from actors.messages import DecidedAction, DecisionRequest, Outcome, Vouch
+from actors.owner import Owner
+from actors.past_journal import HistoryRow
+from actors.pasts import Name
+from policies.past import state_bytes
+from policies.past.look import Look
+from policies.past.monitor import FAILED, SUCCEEDED
+from policies.past.program import Scope
+from policies.past.slices import Event
+from policies.past.state import MOST_OPEN
+from policies.quantities import text_of
+
+TOO_MANY_OPEN = "too_many_pending"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Met:
+    """An action and the pasts that it belongs to.
+
+    Attributes:
+        look: None where the bundle looks at no past.
+        names: of those pasts, in the order of `Scope`.
+        refusal: why it is denied whatever the rules say.
+    """
+
+    look: Look | None
+    names: tuple[Name, ...] = ()
+    event: Event | None = None
+    refusal: str | None = None
+
+
+NOTHING = Met(look=None)
+
+
+def meet(owner: Owner, request: DecisionRequest, session: Session | None, now_us: int) -> Met:
+    """Wake the pasts of an action. Cost: a few dictionary lookups for those that are awake."""
+    active = owner.active
+    if active is None or session is None or not active.program.used:
+        return NOTHING
+    program = active.program
+    key = agent_key(request.tenant, request.subject_type, request.subject_id)
+    pasts = {}
+    names: list[Name] = []
+    records = {
+        key: owner.record_of(owner.agent(key), request.tenant, request.subject_type, request.subject_id)
+    }
+    own = session.delegated is None and not session.workflow_id.startswith("wfl_standing_")
+    for scope, name, since_us in (
+        (Scope.SESSION, session.name, session.opened_us),
+        (Scope.WORKFLOW, session.workflow_id, session.opened_us if own else 0),
+        (Scope.AGENT, key, 0),
+    ):
+        # An agent's own past is at home, wherever its session lives.
+        if scope not in program.used or (scope is Scope.AGENT and request.vouch is not None):
+            continue
+        pasts[scope] = owner.pasts.of(
+            scope, name, workflow=session.workflow_id, records=records, since_us=since_us
+        )
+        names.append((scope, name))
+    event = Event(
+        now_us,
+        request.possibly & program.relevant,
+        request.certainly & program.relevant,
+        dict(request.measures),
+    )
+    crowded = any(len(past.open) > MOST_OPEN for past in pasts.values())
+    return Met(
+        look=Look(program, pasts, event, _elsewhere(request)),
+        names=tuple(names),
+        event=event,
+        refusal=TOO_MANY_OPEN if crowded else None,
+    )
+
+
+def permitted(
+    owner: Owner, met: Met, request: DecisionRequest, session: Session, now_us: int
+) -> tuple[HistoryRow, str]:
+    """The action is past to what comes. Returns: its record, and what its outcome will ask for."""
+    key = agent_key(request.tenant, request.subject_type, request.subject_id)
+    row = HistoryRow(
+        id=owner.pasts.next_id(),
+        workflow=session.workflow_id,
+        session=session.name,
+        agent=key,
+        at_us=now_us,
+        kind=(request.action, request.resource_type, request.resource_id),
+    )
+    positions = met.look.permitted() if met.look is not None else {}
+    event = b"" if met.event is None or not met.event.possibly else state_bytes.encode_event(met.event)
+    places = ":".join(str(positions.get(scope, 0)) for scope in Scope)
+    return row, f"{owner.pasts.number}:{row.id}:{places}:{event.hex()}"
+
+
+def reported(
+    owner: Owner, outcome: Outcome, action: DecidedAction, session: str | None, *, home: bool
+) -> tuple[list[Name], int, int]:
+    """What an action came to, told to its pasts. Returns: those that changed, its record's id, and the outcome's code.
+
+    Args:
+        home: whether the agent's own past is here.
+    """
+    assert action.past is not None
+    program_number, history, *positions, encoded = action.past.split(":")
+    succeeded = outcome.status == "succeeded"
+    code = SUCCEEDED if succeeded else FAILED
+    active = owner.active
+    if active is None or session is None or action.workflow_id is None or not active.program.used:
+        return [], int(history), code
+    event = state_bytes.decode_event(bytes.fromhex(encoded)) if encoded else None
+    translated = None if event is None else owner.pasts.translated(int(program_number), event)
+    if event is None or translated is None:
+        return [], int(history), code
+    key = agent_key(action.tenant, action.subject_type, action.subject_id)
+    names = {Scope.SESSION: session, Scope.WORKFLOW: action.workflow_id, Scope.AGENT: key}
+    records = {key: owner.record_of(owner.agent(key), action.tenant, action.subject_type, action.subject_id)}
+    changed: list[Name] = []
+    for scope, position in zip(Scope, positions, strict=True):
+        if scope not in active.program.used or (scope is Scope.AGENT and not home):
+            continue
+        name = names[scope]
+        past = owner.pasts.of(scope, name, workflow=action.workflow_id, records=records)
+        past.outcome(translated, int(position), succeeded=succeeded, witnessed=outcome.witness)
+        if outcome.status == "not_executed" and outcome.witness:
+            past.give_back(translated)
+        changed.append((scope, name))
+    return changed, int(history), code
+
+
+def findings(owner: Owner, met: Met) -> dict[str, Any]:
+    """What the past said of the rules that asked, for evidence: names of rules, truths and levels, and no values."""
+    if met.look is None or owner.active is None:
+        return {}
+    look = met.look
+    found: dict[str, Any] = {}
+    past = {rule.name: look.truths[rule.past] for rule in look.asked if rule.past is not None}
+    if past:
+        found["past"] = past
+    limits = {}
+    for rule in look.asked:
+        if rule.limit is not None and rule.limit in look.levels:
+            level, sums = look.levels[rule.limit], owner.active.program.limits[rule.limit].counted == "sum"
+            shown = [str(one) if not sums else text_of(one) for one in (level.level or 0, level.above)]
+            limits[rule.name] = {"level": None if level.level is None else shown[0], "above": shown[1]}
+    if limits:
+        found["limits"] = limits
+    return found
+
+
+def _elsewhere(request: DecisionRequest) -> dict[tuple[str, int], bool]:
+    """The truths that the agent's home owner found over its own past."""
+    if request.vouch is None:
+        return {}
+    reservation = Vouch._make(request.vouch).reservation
+    if reservation is None:
+        return {}
+    _, truths = reservation
+    return {(kind, number): truth for kind, number, truth in truths}
