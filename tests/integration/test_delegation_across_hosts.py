@@ -62,12 +62,12 @@ class Team:
 @pytest.fixture(scope="module")
 def team(running: Running) -> Team:
     at_home, elsewhere, _ = register(running)
-    agents = (at_home.agents[0], *elsewhere.agents[:2])
+    planner, helper, other = at_home.agents[0], elsewhere.agents[0], elsewhere.agents[1]
     keys = {
         agent: running.client().request("POST", "/v1/keys", {"role": "agent", "agents": [agent]})["key"]
-        for agent in agents
+        for agent in (planner, helper, other)
     }
-    return Team(running, *agents, keys)
+    return Team(running, planner, helper, other, keys)
 
 
 @pytest.fixture

@@ -153,7 +153,7 @@ def test_what_is_asked_for_beyond_ones_own_is_refused_by_a_clear_code(shared: In
     root = opened(shared, principal="user:ada")
     narrow = child(shared, root, tools=["ledger.*"], depth=1)
     last = child(shared, narrow, STRANGER, tools=["ledger.read"])
-    cases = [
+    cases: list[tuple[dict[str, Any], int, str]] = [
         ({"session": root, "depth": 16}, 403, "delegation_too_deep"),
         ({"session": narrow, "depth": 1}, 403, "delegation_too_deep"),
         ({"session": last}, 403, "delegation_too_deep"),
