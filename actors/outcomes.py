@@ -88,9 +88,10 @@ def _record(
     mismatch: bool,
 ) -> None:
     if action.past is not None:
-        names, history, code = reported(owner, outcome, action, answer.session, home=True)
-        owner.pasts.save(step, names, now_us=time_us)
-        save_outcome(step, history, outcome=code, witnessed=outcome.witness)
+        told = reported(owner, outcome, action, answer.session)
+        owner.pasts.save(step, told.changed, now_us=time_us)
+        owner.pasts.forget(step, told.stale)
+        save_outcome(step, told.history, outcome=told.code, witnessed=outcome.witness)
     step.append(
         evidence_rows.outcome_row(
             outcome,

@@ -15,7 +15,8 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS programs (number INTEGER PRIMARY KEY, bundle TEXT UNIQUE NOT NULL, described TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS activations (number INTEGER PRIMARY KEY, program INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS pasts (
-    scope TEXT, name TEXT, activation INTEGER NOT NULL, used_us INTEGER NOT NULL, state BLOB NOT NULL,
+    scope TEXT, name TEXT, activation INTEGER NOT NULL, recorded INTEGER NOT NULL, used_us INTEGER NOT NULL,
+    state BLOB NOT NULL,
     PRIMARY KEY (scope, name)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS pasts_by_age ON pasts (used_us);
 CREATE TABLE IF NOT EXISTS kinds (
@@ -38,7 +39,7 @@ WITNESSED = 4
 
 
 _SELECT = (
-    "SELECT h.agent, h.at_us, k.action, k.resource_type, k.resource_id, h.outcome FROM history h"
+    "SELECT h.id, h.agent, h.at_us, k.action, k.resource_type, k.resource_id, h.outcome FROM history h"
     " JOIN kinds k ON k.id = h.kind WHERE "
 )
 _NEWEST = " ORDER BY h.id DESC LIMIT ?"
@@ -63,6 +64,7 @@ class HistoryRow(NamedTuple):
 class Recalled(NamedTuple):
     """One recorded action as read back; `outcome` as in `policies.past.monitor`."""
 
+    id: int
     agent: str
     at_us: int
     kind: tuple[str, str, str]
@@ -76,6 +78,7 @@ class PastRow(NamedTuple):
     scope: Scope
     name: str
     activation: int
+    recorded: int  # the highest id of the record that it has seen
     used_us: int
     state: bytes
 
@@ -105,18 +108,25 @@ def programs_since(journal: Journal, activation: int) -> list[int]:
     return [program for _, program in rows] if rows and rows[0][0] == activation else []
 
 
-def read_past(journal: Journal, scope: Scope, name: str) -> tuple[int, bytes] | None:
-    """(the activation under which it last changed, its bytes) of a scope's past. Cost: an index lookup."""
+def read_past(journal: Journal, scope: Scope, name: str) -> PastRow | None:
+    """A scope's past. Cost: an index lookup."""
     rows = journal.read(
-        "SELECT activation, state FROM pasts WHERE scope = ? AND name = ?", (scope.value, name)
+        "SELECT activation, recorded, used_us, state FROM pasts WHERE scope = ? AND name = ?",
+        (scope.value, name),
     )
-    return (int(rows[0][0]), bytes(rows[0][1])) if rows else None
+    return PastRow(scope, name, *rows[0]) if rows else None
 
 
 def save_pasts(step: Transaction, pasts: Iterable[PastRow]) -> None:
     step.executemany(
-        "INSERT OR REPLACE INTO pasts VALUES (?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO pasts VALUES (?, ?, ?, ?, ?, ?)",
         [(scope.value, *rest) for scope, *rest in pasts],
+    )
+
+
+def forget_pasts(step: Transaction, names: Iterable[tuple[Scope, str]]) -> None:
+    step.executemany(
+        "DELETE FROM pasts WHERE scope = ? AND name = ?", [(scope.value, name) for scope, name in names]
     )
 
 
@@ -162,8 +172,8 @@ def recall(journal: Journal, scope: Scope, name: str, *, workflow: str) -> tuple
     rows = journal.read(_RECALL[scope], (*values, MOST_RECALLED))
     rows.reverse()
     found = [
-        Recalled(agent, at_us, (action, type_, id_), outcome & 3, outcome >= WITNESSED)
-        for agent, at_us, action, type_, id_, outcome in rows
+        Recalled(id_, agent, at_us, (action, type_, resource), outcome & 3, outcome >= WITNESSED)
+        for id_, agent, at_us, action, type_, resource, outcome in rows
     ]
     unknown_until_us = int(journal.meta("history_from_us", 0))
     if len(found) == MOST_RECALLED:

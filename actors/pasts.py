@@ -17,6 +17,7 @@ from actors.past_journal import HistoryRow, PastRow
 from actors.records import AgentRecord
 from policies.action import Subject
 from policies.past import state_bytes
+from policies.past.monitor import UNREPORTED
 from policies.past.program import Scope
 from policies.past.recall import Recorded
 from policies.past.slices import Event
@@ -93,10 +94,22 @@ class Pasts:
         past_journal.save_pasts(
             step,
             [
-                PastRow(scope, name, self._activation, now_us, state_bytes.encode(self._awake[scope, name]))
+                PastRow(
+                    scope,
+                    name,
+                    self._activation,
+                    self._newest,
+                    now_us,
+                    state_bytes.encode(self._awake[scope, name]),
+                )
                 for scope, name in changed
             ],
         )
+
+    def forget(self, step: Transaction, names: Iterable[Name]) -> None:
+        """Drop what is kept of pasts that the active bundle does not look at, because it would be out of date: a
+        bundle that looks at them again is told by the record."""
+        past_journal.forget_pasts(step, names)
 
     def record(self, step: Transaction, rows: Iterable[HistoryRow]) -> None:
         """Write permitted actions down for rules to come."""
@@ -118,17 +131,29 @@ class Pasts:
         if self._journal.usable:
             self._newest = past_journal.newest(self._journal)
 
-    def translated(self, number: int, event: Event) -> Event | None:
-        """An action with the active program's numbers instead of an earlier one's; None = those are not known."""
+    def translated(
+        self,
+        number: int,
+        event: Event,
+        agent: str,
+        kind: tuple[str, str, str],
+        records: dict[str, AgentRecord | None],
+    ) -> Event | None:
+        """An action with the active program's numbers instead of an earlier one's; None = those are not known.
+
+        Args:
+            agent, kind: whose, and what it was (action, resource type, resource id): what holds of it by these alone.
+        """
         if number == self.number:
             return event
+        active = self._active
+        if active is None or past_journal.described(self._journal, number) is None:
+            return None
         found = self._translations.get(number)
         if found is None:
-            assert self._active is not None
-            if past_journal.described(self._journal, number) is None:
-                return None
-            found = self._translations[number] = Translation(self._described(number), self._active.described)
-        return found.event(event)
+            found = self._translations[number] = Translation(self._described(number), active.described)
+        recorded = Recorded(event.time_us, *_subject(agent, records), *kind, UNREPORTED, False)
+        return found.event(event, active.recall(lenient=self._lenient).event(recorded))
 
     def _wake(
         self, scope: Scope, name: str, workflow: str, records: dict[str, AgentRecord | None], since_us: int
@@ -136,8 +161,8 @@ class Pasts:
         assert self._active is not None
         program = self._active.program
         resting = past_journal.read_past(self._journal, scope, name)
-        if resting is not None and resting[0] == self._activation:
-            return state_bytes.decode(program, scope, resting[1])
+        if resting is not None and resting.activation == self._activation:
+            return state_bytes.decode(program, scope, resting.state)
         recalled, unknown_until_us = past_journal.recall(self._journal, scope, name, workflow=workflow)
         if unknown_until_us <= since_us:
             unknown_until_us = 0
@@ -150,11 +175,13 @@ class Pasts:
         new_accounts = frozenset(range(len(program.limits)))
         past = Past(program, scope)
         past.position = len(recorded)
-        programs = past_journal.programs_since(self._journal, resting[0]) if resting is not None else []
+        programs = (
+            past_journal.programs_since(self._journal, resting.activation) if resting is not None else []
+        )
         if resting is not None and programs:
             old = self._described(programs[0])
-            stored = state_bytes.decode(program, scope, resting[1], [slots for _, slots in old.monitors])
-            missed = bool(recorded) and recorded[-1].time_us > stored.last_us
+            stored = state_bytes.decode(program, scope, resting.state, [slots for _, slots in old.monitors])
+            missed = bool(recalled) and recalled[-1].id > resting.recorded
             # What happened under a bundle in between was seen by those alone that were in it, too.
             between = [self._described(one) for one in programs[1:]] if missed else []
             translation = Translation(old, self._active.described, between)

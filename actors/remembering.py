@@ -95,44 +95,54 @@ def permitted(
         kind=(request.action, request.resource_type, request.resource_id),
     )
     positions = met.look.permitted() if met.look is not None else {}
-    event = b"" if met.event is None or not met.event.possibly else state_bytes.encode_event(met.event)
+    event = state_bytes.encode_event(met.event or Event(now_us, 0, 0))
     places = ":".join(str(positions.get(scope, 0)) for scope in Scope)
     return row, f"{owner.pasts.number}:{row.id}:{places}:{event.hex()}"
 
 
-def reported(
-    owner: Owner, outcome: Outcome, action: DecidedAction, session: str | None, *, home: bool
-) -> tuple[list[Name], int, int]:
-    """What an action came to, told to its pasts. Returns: those that changed, its record's id, and the outcome's code.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What an outcome changed.
 
-    Args:
-        home: whether the agent's own past is here.
+    Attributes:
+        history: id of its action's record; code: the outcome's, as the record has it.
+        stale: pasts that the active bundle does not look at, and that would have changed.
     """
+
+    history: int
+    code: int
+    changed: tuple[Name, ...] = ()
+    stale: tuple[Name, ...] = ()
+
+
+def reported(owner: Owner, outcome: Outcome, action: DecidedAction, session: str | None) -> Told:
+    """Tell an action's pasts what it came to."""
     assert action.past is not None
     program_number, history, *positions, encoded = action.past.split(":")
     succeeded = outcome.status == "succeeded"
     code = SUCCEEDED if succeeded else FAILED
     active = owner.active
-    if active is None or session is None or action.workflow_id is None or not active.program.used:
-        return [], int(history), code
-    event = state_bytes.decode_event(bytes.fromhex(encoded)) if encoded else None
-    translated = None if event is None else owner.pasts.translated(int(program_number), event)
-    if event is None or translated is None:
-        return [], int(history), code
+    if active is None or session is None or action.workflow_id is None:
+        return Told(history=int(history), code=code)
     key = agent_key(action.tenant, action.subject_type, action.subject_id)
     names = {Scope.SESSION: session, Scope.WORKFLOW: action.workflow_id, Scope.AGENT: key}
+    event = state_bytes.decode_event(bytes.fromhex(encoded))
+    kind = (action.action, action.resource_type, action.resource_id)
     records = {key: owner.record_of(owner.agent(key), action.tenant, action.subject_type, action.subject_id)}
+    translated = owner.pasts.translated(int(program_number), event, key, kind, records)
     changed: list[Name] = []
+    stale: list[Name] = []
     for scope, position in zip(Scope, positions, strict=True):
-        if scope not in active.program.used or (scope is Scope.AGENT and not home):
+        name = (scope, names[scope])
+        if scope not in active.program.used or translated is None:
+            stale.append(name)
             continue
-        name = names[scope]
-        past = owner.pasts.of(scope, name, workflow=action.workflow_id, records=records)
+        past = owner.pasts.of(*name, workflow=action.workflow_id, records=records)
         past.outcome(translated, int(position), succeeded=succeeded, witnessed=outcome.witness)
         if outcome.status == "not_executed" and outcome.witness:
             past.give_back(translated)
-        changed.append((scope, name))
-    return changed, int(history), code
+        changed.append(name)
+    return Told(history=int(history), code=code, changed=tuple(changed), stale=tuple(stale))
 
 
 def findings(owner: Owner, met: Met) -> dict[str, Any]:
