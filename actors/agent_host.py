@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from actors import deciding, outcomes, registration, sessions
+from actors import deciding, delegations, outcomes, registration, sessions, vouching
 from actors.active_bundle import ActiveBundle
 from actors.agent_journal import forget_what_is_over, open_agent_journal
 from actors.bounds import EVIDENCE_BACKLOG
@@ -24,7 +24,7 @@ from actors.directory import REFRESH_S, Activation, Directory
 from actors.handles import ask
 from actors.journal_folder import Place, refuse_another
 from actors.log_feed import LogFeed
-from actors.messages import Outcome, SessionRequest
+from actors.messages import DelegationRequest, Outcome, SessionRequest
 from actors.owner import BundleMismatchError, EvidenceBacklogError, Owner, OwnerSettings
 from actors.placement import CONTROL_STORE
 from actors.world import REAL, monotonic_s
@@ -43,11 +43,15 @@ COMPILED_KEPT = 2
 
 _WORK: Final[Mapping[str, Callable[..., Any]]] = {
     "decide": deciding.decide,
+    "vouch": vouching.vouch,
+    "vouch_for_agent": vouching.vouch_for_agent,
     "register_agent": lambda owner, tenant, agent_id, given, key_id: registration.register_agent(
         owner, tenant, agent_id, given, key_id=key_id
     ),
     "describe_agent": registration.describe_agent,
     "open_session": lambda owner, request: sessions.open_session(owner, SessionRequest._make(request)),
+    "open_child": lambda owner, request: delegations.open_child(owner, SessionRequest._make(request)),
+    "delegate": lambda owner, request: delegations.delegate(owner, DelegationRequest._make(request)),
     "session_subject": sessions.session_subject,
     "add_task": lambda owner, name, digest, key_id: sessions.add_task(
         owner, name, task_digest=digest, key_id=key_id
@@ -132,6 +136,12 @@ class AgentHost:
     async def decide(self, digest: str | None, requests: list[tuple[Any, ...]]) -> Any:
         return self._do("decide", digest, requests)
 
+    async def vouch(self, digest: str | None, requests: list[tuple[Any, ...]]) -> Any:
+        return self._do("vouch", digest, requests)
+
+    async def vouch_for_agent(self, tenant: str, agent_id: str) -> Any:
+        return self._do("vouch_for_agent", tenant, agent_id)
+
     async def register_agent(self, tenant: str, agent_id: str, given: dict[str, Any], key_id: str) -> Any:
         return self._do("register_agent", tenant, agent_id, given, key_id)
 
@@ -140,6 +150,12 @@ class AgentHost:
 
     async def open_session(self, request: tuple[Any, ...]) -> Any:
         return self._do("open_session", request)
+
+    async def open_child(self, request: tuple[Any, ...]) -> Any:
+        return self._do("open_child", request)
+
+    async def delegate(self, request: tuple[Any, ...]) -> Any:
+        return self._do("delegate", request)
 
     async def session_subject(self, name: str) -> Any:
         return self._do("session_subject", name)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from actors import delegation_journal
 from actors.journal import Journal, Transaction
 from actors.live_agent import IDLE_LIMIT_US, STANDING_PREFIX, LiveAgent, Seen, SeenKey, Session
 from actors.records import AgentRecord
@@ -30,6 +31,7 @@ CREATE TABLE IF NOT EXISTS idempotency (
     agent TEXT, key TEXT, decision TEXT NOT NULL, created_us INTEGER NOT NULL, PRIMARY KEY (agent, key)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS idempotency_by_age ON idempotency (created_us);
 """
+SCHEMA += delegation_journal.SCHEMA
 
 # How long a decision can be asked for, get its outcome, and keep its idempotency key.
 DECISION_MEMORY_US = 24 * 3_600_000_000
@@ -59,12 +61,13 @@ def wake(journal: Journal, key: str) -> LiveAgent:
 
 
 def find_session(journal: Journal, key: str, name: str) -> Session | None:
-    """One session of an agent, live or not. Cost: an index lookup."""
+    """One session of an agent, live or not. Cost: two index lookups."""
     rows = journal.read(
         "SELECT workflow, opened_us, last_us, ended_us, turns, actions FROM sessions WHERE agent = ? AND name = ?",
         (key, name),
     )
     for workflow, opened, last, ended, turns, actions in rows:
+        principal, delegated = delegation_journal.lineage(journal, name)
         return Session(
             name=name,
             workflow_id=workflow,
@@ -73,6 +76,8 @@ def find_session(journal: Journal, key: str, name: str) -> Session | None:
             ended_us=ended,
             turns=turns,
             actions=actions,
+            principal=principal,
+            delegated=delegated,
         )
     return None
 
@@ -125,9 +130,9 @@ def save_decisions(step: Transaction, rows: list[tuple[Any, ...]], keys: list[tu
 
 def forget_what_is_over(journal: Journal, *, now_us: int, limit: int) -> bool:
     """Keep the journal bounded: decisions older than `DECISION_MEMORY_US` stand in the evidence table alone, and
-    sessions that ended or ran out a day ago are unknown.
+    sessions that ended or ran out a day ago are unknown, and so are delegations that expired.
 
-    Returns: whether there is more than `limit` rows' worth left. Cost: one transaction of at most 3 × `limit` rows.
+    Returns: whether there is more than `limit` rows' worth left. Cost: one transaction of at most 5 × `limit` rows.
     """
     before = now_us - DECISION_MEMORY_US
     old = journal.read("SELECT id FROM decisions WHERE created_us < ? LIMIT ?", (before, limit))
@@ -136,12 +141,14 @@ def forget_what_is_over(journal: Journal, *, now_us: int, limit: int) -> bool:
         "SELECT agent, name FROM sessions WHERE (ended_us < ? OR last_us < ?) AND name NOT LIKE ? LIMIT ?",
         (before, before - IDLE_LIMIT_US, STANDING_PREFIX + "%", limit),
     )
-    if old or keys or over:
+    expired = delegation_journal.expired(journal, now_us=now_us, limit=limit)
+    if old or keys or over or expired:
         with journal.transaction() as step:
             step.executemany("DELETE FROM decisions WHERE id = ?", old)
             step.executemany("DELETE FROM idempotency WHERE agent = ? AND key = ?", keys)
             step.executemany("DELETE FROM sessions WHERE agent = ? AND name = ?", over)
-    return limit in (len(old), len(keys), len(over))
+            delegation_journal.forget(step, sessions=[name for _, name in over], delegations=expired)
+    return limit in (len(old), len(keys), len(over), len(expired))
 
 
 def count_live_sessions(journal: Journal, key: str, *, limit: int) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from actors import api_keys, evidence_rows, messages
+from actors import api_keys, delegations, evidence_rows, messages
 from actors.agent_journal import save_decisions, save_seen, save_sessions
 from actors.ids import agent_key, read_session_id
 from actors.journal import Transaction
@@ -27,10 +27,12 @@ from actors.messages import (
     Decided,
     DecidedAction,
     DecisionRequest,
+    Vouch,
 )
 from actors.owner import Owner
 from actors.owner_clock import EventTime
 from actors.records import AgentRecord
+from actors.sessions import principal_of
 from policies.effect import Effect
 from policies.verdict import Verdict
 from policies.verdict import decide as verdict_of
@@ -60,7 +62,7 @@ def decide(owner: Owner, digest: str | None, raw: Sequence[tuple[Any, ...]]) -> 
         return (STALE_BUNDLE, owner.activation.digest)
     owner.refuse_backlog()
     requests = [DecisionRequest._make(item) for item in raw]
-    answers = _stale_records(owner, requests)
+    answers = stale_records(owner, requests)
     step = _Step(owner.event_time())
     try:
         with owner.journal.transaction() as transaction:
@@ -77,13 +79,13 @@ def decide(owner: Owner, digest: str | None, raw: Sequence[tuple[Any, ...]]) -> 
     return (BATCH, answers)
 
 
-def _stale_records(owner: Owner, requests: list[DecisionRequest]) -> list[Answer | None]:
+def stale_records(owner: Owner, requests: list[DecisionRequest]) -> list[Answer | None]:
     """STALE_RECORD for what was prepared with another version of its subject's record, and for its whole group
     (so that the items of a group are decided in order), None for the rest."""
     answers: list[Answer | None] = []
     stale_groups: set[int] = set()
     for request in requests:
-        record = owner.record(request.tenant, request.subject_type, request.subject_id)
+        record = delegations.record_of(owner, request)
         version = record.record_version if record else 0
         if request.record_version == version:
             answers.append(None)
@@ -101,7 +103,7 @@ def _decide_one(owner: Owner, request: DecisionRequest, step: _Step, transaction
         return (SKIPPED,)
     key = agent_key(request.tenant, request.subject_type, request.subject_id)
     agent = owner.agent(key)
-    record = owner.record_of(agent, request.tenant, request.subject_type, request.subject_id)
+    record = delegations.record_of(owner, request)
     session, session_refusal = _session(owner, agent, record, request, step)
     # INVARIANT (fail closed): whether we can decide at all comes first, so that no earlier allow is repeated by an
     # owner that cannot tell the time or may have missed a stop, nor in a session that has ended.
@@ -176,6 +178,8 @@ def _unable(owner: Owner, request: DecisionRequest, time: EventTime) -> str | No
 def _unknown(record: AgentRecord | None, request: DecisionRequest) -> str | None:
     if record is not None:
         return None
+    if request.vouch is not None:
+        return Vouch._make(request.vouch).refusal
     return "unknown_agent" if request.subject_type == "agent" else "unknown_subject"
 
 
@@ -246,6 +250,8 @@ def _keep(
             time_us=now_us,
             duration_us=max(0, owner.world.wall_us() - request.received_us),
             workflow_id=session.workflow_id if session else None,
+            parent_agent_id=delegations.parent_agent_id(session),
+            principal=principal_of(key, session) if session else None,
             record=record,
             facts=facts,
             atoms=active.defined(request.possibly) if active else [],
@@ -299,10 +305,12 @@ def _session(
     session = owner.find_session(agent, genuine.text)
     if session is None:
         return None, "unknown_session"
-    if genuine.expires_us <= step.time.us:
-        return session, "session_expired"
     state = session.state(step.time.us)
-    return session, None if state == "live" else f"session_{state}"
+    if state != "live":
+        return session, f"session_{state}"
+    # First, as it says why: a child's session ends with its delegation.
+    refusal = delegations.refusal(owner, session, request, step.time.us)
+    return session, refusal or ("session_expired" if genuine.expires_us <= step.time.us else None)
 
 
 class _Step:

@@ -40,11 +40,18 @@ def decision_row(
     time_us: int,
     duration_us: int,
     workflow_id: str | None,
+    parent_agent_id: str | None,
+    principal: str | None,
     record: AgentRecord | None,
     facts: ResourceFacts | None,
     atoms: list[str],
 ) -> EvidenceRow:
-    """The evidence of one decision. Cost: a few microseconds."""
+    """The evidence of one decision. Cost: a few microseconds.
+
+    Args:
+        parent_agent_id: who delegated to the session's agent.
+        principal: `type:id`, on whose behalf it acts.
+    """
     row = event(event_id=answer.id, event_type="decision", time_us=time_us, tenant=request.tenant)
     row["agent_id"] = request.subject_id
     row["action"] = request.action
@@ -56,7 +63,7 @@ def decision_row(
     row["arguments"] = request.masked_arguments
     row["arguments_digest"] = request.evidence_digest
     row["duration_us"] = duration_us
-    row["authorization_boundary"] = _boundary(request.key_id, request.subject_type)
+    row["authorization_boundary"] = _boundary(request.key_id, request.subject_type, principal)
     if answer.reasons:
         row["rule_ids"] = [rule for rule, _, _ in answer.reasons]
         row["reasons"] = [because for _, because, _ in answer.reasons]
@@ -71,6 +78,8 @@ def decision_row(
         row["session_id"] = answer.session
     if workflow_id is not None:
         row["workflow_id"] = workflow_id
+    if parent_agent_id is not None:
+        row["parent_agent_id"] = parent_agent_id
     if record is not None and record.version:
         row["agent_version"] = record.version
     if request.resource_type == "tool":
@@ -92,8 +101,11 @@ def decision_row(
 
 
 @lru_cache(maxsize=4096)
-def _boundary(key_id: str, subject_type: str) -> str:
-    return orjson.dumps({"key": key_id, "subject_type": subject_type}).decode()
+def _boundary(key_id: str, subject_type: str, principal: str | None) -> str:
+    boundary = {"key": key_id, "subject_type": subject_type}
+    if principal is not None:
+        boundary["principal"] = principal
+    return orjson.dumps(boundary).decode()
 
 
 def outcome_row(
@@ -167,11 +179,14 @@ def session_row(
     agent_id: str,
     session: str,
     workflow_id: str,
+    parent_agent_id: str | None,
     details: dict[str, Any],
 ) -> EvidenceRow:
-    """`event_type`: session_opened, session_task or session_ended."""
+    """`event_type`: session_opened, session_task, session_ended or delegation_created."""
     row = event(event_id=event_id, event_type=event_type, time_us=time_us, tenant=tenant, details=details)
     row["agent_id"] = agent_id
     row["session_id"] = session
     row["workflow_id"] = workflow_id
+    if parent_agent_id is not None:
+        row["parent_agent_id"] = parent_agent_id
     return row

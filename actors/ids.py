@@ -7,6 +7,9 @@ A decision id is a UUIDv7 (RFC 9562)::
 
 A session id is ``ses_`` and the URL-safe base64 of ``ordinal (3) | expires_s (4) | random (9) | MAC (16)``; the MAC
 covers the tenant, the subject and the first 16 bytes, so that an id works for nobody else.
+
+A delegation token is ``dlg_`` and the same bytes; its MAC covers the tenant alone: whom it is for, the owner knows that
+its ordinal names.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from uuid import UUID
 
 MAX_ORDINAL = (1 << 20) - 1
 _SESSION_PREFIX = "ses_"
+_DELEGATION_PREFIX = "dlg_"
 _MAC_BYTES = 16
 _BODY_BYTES = 16
 
@@ -78,42 +82,86 @@ class SessionId:
 
 def session_id(*, key: bytes, subject: str, ordinal: int, expires_us: int, random: bytes) -> str:
     """Mint a session id for `subject` (an agent key). `random` is 9 bytes; `expires_us` is rounded down to seconds."""
-    body = ordinal.to_bytes(3, "big") + (expires_us // 1_000_000).to_bytes(4, "big") + random[:9]
-    return _SESSION_PREFIX + base64.urlsafe_b64encode(body + _mac(key, subject, body)).decode().rstrip("=")
+    body = _body(ordinal, expires_us, random)
+    return _SESSION_PREFIX + _encode(body + _mac(key, "session", subject, body))
 
 
 def session_ordinal(text: str) -> int | None:
     """Which log a session id points to. Not yet authenticated: use it for routing only."""
-    raw = _decode(text)
+    raw = _decode(text, _SESSION_PREFIX)
     return None if raw is None else int.from_bytes(raw[:3], "big")
 
 
 def read_session_id(text: str, *, key: bytes, subject: str) -> SessionId | None:
     """The contents of a session id, or None when it was not minted for this subject by this deployment."""
-    raw = _decode(text)
-    if raw is None or not hmac.compare_digest(raw[_BODY_BYTES:], _mac(key, subject, raw[:_BODY_BYTES])):
+    raw = _decode(text, _SESSION_PREFIX)
+    if raw is None or not _genuine(raw, key, "session", subject):
         return None
-    return SessionId(
-        text=text,
-        ordinal=int.from_bytes(raw[:3], "big"),
-        expires_us=int.from_bytes(raw[3:7], "big") * 1_000_000,
+    return SessionId(text=text, ordinal=int.from_bytes(raw[:3], "big"), expires_us=_expires_us(raw))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DelegationToken:
+    """What a genuine delegation token says. `id` names the delegation and opens nothing."""
+
+    id: str
+    ordinal: int
+    expires_us: int
+
+
+def delegation_token(
+    *, key: bytes, tenant: str, ordinal: int, expires_us: int, random: bytes
+) -> tuple[str, str]:
+    """Mint a delegation token: (the delegation's id, the token). `random` is 9 bytes; `expires_us` is rounded down to
+    seconds."""
+    body = _body(ordinal, expires_us, random)
+    return body[7:].hex(), _DELEGATION_PREFIX + _encode(body + _mac(key, "delegation", tenant, body))
+
+
+def delegation_ordinal(text: str) -> int | None:
+    """Which log a delegation token points to. Not yet authenticated: use it for routing only."""
+    raw = _decode(text, _DELEGATION_PREFIX)
+    return None if raw is None else int.from_bytes(raw[:3], "big")
+
+
+def read_delegation_token(text: str, *, key: bytes, tenant: str) -> DelegationToken | None:
+    """The contents of a delegation token, or None when it was not minted in this tenant by this deployment."""
+    raw = _decode(text, _DELEGATION_PREFIX)
+    if raw is None or not _genuine(raw, key, "delegation", tenant):
+        return None
+    return DelegationToken(
+        id=raw[7:_BODY_BYTES].hex(), ordinal=int.from_bytes(raw[:3], "big"), expires_us=_expires_us(raw)
     )
 
 
-def _mac(key: bytes, subject: str, body: bytes) -> bytes:
-    return hmac.digest(key, b"controlplane session v1\0" + subject.encode() + b"\0" + body, hashlib.sha256)[
-        :_MAC_BYTES
-    ]
+def _body(ordinal: int, expires_us: int, random: bytes) -> bytes:
+    return ordinal.to_bytes(3, "big") + (expires_us // 1_000_000).to_bytes(4, "big") + random[:9]
 
 
-def _decode(text: str) -> bytes | None:
-    if not text.startswith(_SESSION_PREFIX) or len(text) != len(_SESSION_PREFIX) + 43:
+def _expires_us(raw: bytes) -> int:
+    return int.from_bytes(raw[3:7], "big") * 1_000_000
+
+
+def _mac(key: bytes, kind: str, subject: str, body: bytes) -> bytes:
+    """`kind` keeps one sort of id from passing for the other."""
+    said = f"controlplane {kind} v1\0{subject}\0".encode() + body
+    return hmac.digest(key, said, hashlib.sha256)[:_MAC_BYTES]
+
+
+def _genuine(raw: bytes, key: bytes, kind: str, subject: str) -> bool:
+    return hmac.compare_digest(raw[_BODY_BYTES:], _mac(key, kind, subject, raw[:_BODY_BYTES]))
+
+
+def _encode(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+def _decode(text: str, prefix: str) -> bytes | None:
+    if not text.startswith(prefix) or len(text) != len(prefix) + 43:
         return None
     try:
-        raw = base64.b64decode(text[len(_SESSION_PREFIX) :] + "=", altchars=b"-_", validate=True)
+        raw = base64.b64decode(text[len(prefix) :] + "=", altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
         return None
     # The last character holds two spare bits: only one spelling of an id is accepted.
-    if base64.urlsafe_b64encode(raw).decode().rstrip("=") != text[len(_SESSION_PREFIX) :]:
-        return None
-    return raw
+    return raw if _encode(raw) == text[len(prefix) :] else None

@@ -175,6 +175,19 @@ class Journal:
             self.close()
             raise JournalError(f"the journal `{self.log_id}` cannot be read: {error}") from error
 
+    def refuse_fenced(self) -> None:
+        """For what is answered without a transaction, and must not come from an owner that was superseded.
+
+        Raises: FencedError. JournalError. Cost: an index lookup.
+        """
+        epoch = self.meta("epoch", 0)
+        if epoch != self.epoch:
+            self.fenced = True
+            self.close()
+            raise FencedError(
+                f"the journal `{self.log_id}` has another owner", expected=self.epoch, found=epoch
+            )
+
     def meta(self, name: str, default: str | int) -> Any:
         rows = self.read("SELECT value FROM meta WHERE name = ?", (name,))
         return rows[0][0] if rows else default

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from actors.records import AgentRecord
 from graph.capability import Capability, CapabilityGraph, Observation
+from policies.delegation import Grant
 
 DAY_US = 86_400_000_000
 IDLE_LIMIT_US = 7 * DAY_US
@@ -22,9 +23,29 @@ SESSIONS_AWAKE = 256
 """Of one agent; further ones are read from the journal each time they are used."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delegated:
+    """From whom a session has its authority: the session that it was delegated by, with the same owner.
+
+    Attributes:
+        id: the delegation's.
+        parent_agent: the agent key of the session `parent`.
+    """
+
+    id: str
+    parent_agent: str
+    parent: str
+    grant: Grant
+
+
 @dataclass(slots=True, kw_only=True)
 class Session:
-    """One run of one agent. `name` is its id."""
+    """One run of one agent. `name` is its id.
+
+    Attributes:
+        principal: `type:id`, on whose behalf it acts, if that was said.
+        delegated: None for a session that acts on its agent's own authority.
+    """
 
     name: str
     workflow_id: str
@@ -33,6 +54,8 @@ class Session:
     ended_us: int | None = None
     turns: int = 0
     actions: int = 0
+    principal: str | None = None
+    delegated: Delegated | None = None
 
     def state(self, now_us: int) -> str:
         """``live``, ``ended`` or ``expired`` (idle for more than seven days)."""

@@ -6,7 +6,7 @@ A pickled frozen dataclass costs nine times a tuple, so a message is sent as ``t
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class DecisionRequest(NamedTuple):
@@ -37,6 +37,18 @@ class DecisionRequest(NamedTuple):
     tool_call_id: str | None
     group: int  # items of one `evaluations` call share a number; 0 = alone
     stop_on: str | None  # "deny" | "permit": nothing of the group is decided after such an answer
+    vouch: tuple[Any, ...] | None = (
+        None  # `Vouch` of an agent's home owner, for a session that lives elsewhere
+    )
+
+
+class Vouch(NamedTuple):
+    """What an agent's home owner says of an action that another owner is to decide: its session lives there."""
+
+    record_version: int  # the one that the action was prepared with, and the current one
+    agent_version: str
+    refusal: str | None  # a reason code that denies whatever the session's owner thinks
+    reservation: tuple[Any, ...] | None  # what is held until the replica confirms or cancels; None = nothing
 
 
 class DecidedAction(NamedTuple):
@@ -89,6 +101,22 @@ class SessionRequest(NamedTuple):
     task_digest: bytes | None
     new_workflow: bool
     key_id: str
+    principal: str | None = None  # `type:id`, on whose behalf; None = as it comes about
+    parent: str | None = None  # a delegation token: the session joins the workflow of the one that delegated
+    vouch: tuple[Any, ...] | None = None  # `Vouch` of the agent's home owner, when the parent lives elsewhere
+
+
+class DelegationRequest(NamedTuple):
+    """Let another agent do part of a session's work in its name."""
+
+    tenant: str
+    session: str
+    to: str  # an agent's id
+    tools: tuple[str, ...] | None
+    depth: int
+    expires_in_us: int
+    principal: str | None  # must be the session's own, if given
+    key_id: str
 
 
 # How an owner answers for one item of a batch: a tag and what belongs to it.
@@ -96,6 +124,7 @@ DECIDED = "decided"  # + Decided fields
 STALE_RECORD = "stale_record"  # + version, record JSON or None: prepare again with this one
 CONFLICT = "conflict"  # + text: the idempotency key is bound to other arguments
 SKIPPED = "skipped"  # after a short circuit
+VOUCHED = "vouched"  # + Vouch fields
 
 # How an owner answers for a whole batch.
 STALE_BUNDLE = "stale_bundle"  # + the owner's active digest or None

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from actors import evidence_rows
 from actors.agent_journal import count_live_sessions, save_sessions, subject_of_session
+from actors.delegation_journal import save_lineage
 from actors.ids import agent_key, read_session_id, session_id, subject_of_key
-from actors.live_agent import SESSION_LIFETIME_US, SESSIONS_AWAKE, LiveAgent, Session
+from actors.journal import Transaction
+from actors.live_agent import SESSION_LIFETIME_US, SESSIONS_AWAKE, Delegated, LiveAgent, Session
 from actors.messages import SessionRequest
 from actors.owner import Owner
 from controlplane.errors import ConflictError, NotFoundError, OverloadedError, UnavailableError
@@ -21,12 +24,33 @@ def open_session(owner: Owner, request: SessionRequest) -> dict[str, Any]:
     A session that does not start a workflow of its own joins the agent's standing one, so that no agent escapes
     its past by opening sessions.
 
-    Returns: ``{"session", "workflow", "expires_us"}``.
+    Returns: ``{"session", "workflow", "principal", "expires_us"}``.
     Raises: NotFoundError: nobody has registered this subject. UnavailableError: the clock cannot be trusted.
         EvidenceBacklogError. OverloadedError: it has too many live ones.
     """
+    known = owner.record(request.tenant, request.subject_type, request.subject_id) is not None
+    agent, now_us = may_open(owner, request, known=known)
+    random = owner.world.random_bytes(18)
+    expires_us = now_us + SESSION_LIFETIME_US
+    joined = [] if request.new_workflow else [owner.standing_session(agent, now_us)]
+    session = Session(
+        name=session_name(owner, agent, expires_us=expires_us, random=random[:9]),
+        workflow_id=joined[0].workflow_id if joined else "wfl_" + random[9:].hex(),
+        opened_us=now_us,
+        last_us=now_us,
+        turns=1 if request.task_digest is not None else 0,
+        principal=request.principal,
+    )
+    return keep_opened(owner, agent, [*joined, session], request, expires_us=expires_us)
+
+
+def may_open(owner: Owner, request: SessionRequest, *, known: bool) -> tuple[LiveAgent, int]:
+    """The subject that may open one more session, and when. Args: known: whether it is registered.
+
+    Raises: as `open_session`.
+    """
     owner.refuse_backlog()
-    if owner.record(request.tenant, request.subject_type, request.subject_id) is None:
+    if not known:
         raise NotFoundError(
             f"unknown {request.subject_type} `{request.subject_id}`: register it first", code="unknown_agent"
         )
@@ -43,30 +67,76 @@ def open_session(owner: Owner, request: SessionRequest) -> dict[str, Any]:
             f"`{request.subject_id}` has {MAX_LIVE_SESSIONS} live sessions; end some first",
             code="too_many_sessions",
         )
-    random = owner.world.random_bytes(18)
-    expires_us = time.us + SESSION_LIFETIME_US
-    name = session_id(
+    return agent, time.us
+
+
+def session_name(owner: Owner, agent: LiveAgent, *, expires_us: int, random: bytes) -> str:
+    return session_id(
         key=owner.settings.session_key,
-        subject=key,
+        subject=agent.key,
         ordinal=owner.settings.ordinal,
         expires_us=expires_us,
-        random=random[:9],
+        random=random,
     )
-    joined = [] if request.new_workflow else [owner.standing_session(agent, time.us)]
-    workflow = joined[0].workflow_id if joined else "wfl_" + random[9:].hex()
-    session = Session(
-        name=name,
-        workflow_id=workflow,
-        opened_us=time.us,
-        last_us=time.us,
-        turns=1 if request.task_digest is not None else 0,
-    )
+
+
+def keep_opened(
+    owner: Owner,
+    agent: LiveAgent,
+    opened: list[Session],
+    request: SessionRequest,
+    *,
+    expires_us: int,
+    also: Callable[[Transaction], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Make a session durable. Args: opened: it comes last, after what it joins; also: what is written with it.
+
+    Returns: as `open_session`.
+    """
+    session = opened[-1]
+    principal = principal_of(agent.key, session)
     details: dict[str, Any] = {"key": request.key_id, "new_workflow": request.new_workflow}
     if request.task_digest is not None:
         details["task_digest"] = request.task_digest.hex()
-    _record(owner, agent, [*joined, session], "session_opened", time.us, details)
+    if principal is not None:
+        details["principal"] = principal
+    if session.delegated is not None:
+        details |= describe(session.delegated)
+
+    def write(step: Transaction) -> None:
+        save_lineage(step, session)
+        also(step)
+
+    record_event(owner, agent, opened, "session_opened", session.opened_us, details, also=write)
+    assert agent.live_sessions is not None
     agent.live_sessions += 1
-    return {"session": name, "workflow": workflow, "expires_us": expires_us}
+    return {
+        "session": session.name,
+        "workflow": session.workflow_id,
+        "principal": principal,
+        "expires_us": expires_us,
+    }
+
+
+def describe(delegated: Delegated) -> dict[str, Any]:
+    """What evidence says of a delegation: its id, which opens nothing, and what it grants."""
+    grant = delegated.grant
+    return {
+        "delegation": delegated.id,
+        "parent_session": delegated.parent,
+        "tools": None if grant.tools is None else list(grant.tools),
+        "depth": grant.depth,
+        "expires_us": grant.expires_us,
+    }
+
+
+def principal_of(key: str, session: Session) -> str | None:
+    """On whose behalf a session acts, `type:id`: a user acts on its own, an agent as it was said or inherited.
+
+    Args: key: the agent key of its subject.
+    """
+    _, subject_type, subject_id = subject_of_key(key)
+    return session.principal if subject_type == "agent" else f"{subject_type}:{subject_id}"
 
 
 def session_subject(owner: Owner, name: str) -> str:
@@ -83,12 +153,12 @@ def add_task(owner: Owner, name: str, *, task_digest: bytes, key_id: str) -> dic
     Raises: NotFoundError: no such session. ConflictError: it has ended. EvidenceBacklogError.
     """
     owner.refuse_backlog()
-    agent, session = _live(owner, name)
+    agent, session = live_session(owner, name)
     now_us = owner.event_time().us
     session.turns += 1
     session.last_us = now_us
     details = {"key": key_id, "task_digest": task_digest.hex()}
-    _record(owner, agent, [session], "session_task", now_us, details)
+    record_event(owner, agent, [session], "session_task", now_us, details)
     return {"session": name, "turns": session.turns}
 
 
@@ -98,17 +168,20 @@ def end_session(owner: Owner, name: str, *, key_id: str) -> dict[str, Any]:
     Raises: NotFoundError: no such session. ConflictError: it has ended already. EvidenceBacklogError.
     """
     owner.refuse_backlog()
-    agent, session = _live(owner, name)
+    agent, session = live_session(owner, name)
     now_us = owner.event_time().us
     session.ended_us = now_us
-    _record(owner, agent, [session], "session_ended", now_us, {"key": key_id, "actions": session.actions})
+    record_event(
+        owner, agent, [session], "session_ended", now_us, {"key": key_id, "actions": session.actions}
+    )
     agent.sessions.pop(name, None)
     if agent.live_sessions is not None:
         agent.live_sessions -= 1
     return {"session": name, "ended": True, "actions": session.actions}
 
 
-def _live(owner: Owner, name: str) -> tuple[LiveAgent, Session]:
+def live_session(owner: Owner, name: str) -> tuple[LiveAgent, Session]:
+    """A session and whose it is. Raises: NotFoundError: no such session. ConflictError: it is over."""
     agent = owner.agent(session_subject(owner, name))
     session = owner.find_session(agent, name)
     assert session is not None, name
@@ -118,19 +191,27 @@ def _live(owner: Owner, name: str) -> tuple[LiveAgent, Session]:
     return agent, session
 
 
-def _record(
+def record_event(
     owner: Owner,
     agent: LiveAgent,
     sessions: list[Session],
     event_type: str,
     time_us: int,
     details: dict[str, Any],
+    *,
+    also: Callable[[Transaction], None] = lambda _: None,
 ) -> None:
+    """Make what happened to a session durable: state, evidence, and what else is to be written, all or nothing.
+
+    Args: sessions: all that changed, the one that the event is about last.
+    """
     session = sessions[-1]
     tenant, _, subject_id = subject_of_key(agent.key)
+    parent = session.delegated.parent_agent if session.delegated else None
     try:
         with owner.journal.transaction() as step:
             save_sessions(step, [(agent.key, each) for each in sessions])
+            also(step)
             step.append(
                 evidence_rows.session_row(
                     event_id=owner.new_event_id(time_us),
@@ -140,6 +221,7 @@ def _record(
                     agent_id=subject_id,
                     session=session.name,
                     workflow_id=session.workflow_id,
+                    parent_agent_id=subject_of_key(parent)[2] if parent else None,
                     details=details,
                 )
             )

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 from policies.catalog import Catalog
 from policies.effect import Effect
 from policies.error import PolicyError, Source
+from policies.past.program import NOTHING, Program
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,9 +29,27 @@ class Atom:
     when: str | None
 
 
+class Measure(NamedTuple):
+    """Something that the past asks of an action whose atom holds: a key, or an amount.
+
+    Args:
+        atom: number of the atom.
+        text: a CEL expression; of an amount, the path of an argument.
+    """
+
+    atom: int
+    kind: Literal["key", "amount"]
+    text: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """One rule; it matches when atom number `atom` holds."""
+    """One rule; it matches when atom number `atom` holds, and all of its other clauses.
+
+    Args:
+        past, limit: numbers of its monitor and its limit in the bundle's program; None = it has no such clause.
+        monitored: recorded, not enforced.
+    """
 
     policy: str
     id: str
@@ -37,6 +57,9 @@ class Rule:
     atom: int
     because: str
     controls: tuple[str, ...]
+    past: int | None = None
+    limit: int | None = None
+    monitored: bool = False
 
     @property
     def name(self) -> str:
@@ -64,22 +87,29 @@ class Bundle:
         rules: in the order of (policy, rule id).
         atoms: bit i of a `Prepared` speaks of `atoms[i]`.
         defines: (policy, name) → atom number.
-        denying, allowing: bit sets of the atoms that carry a rule of that effect.
-        rules_of_atom: per effect and atom, indexes into `rules` (one atom may carry rules of both effects).
+        program: what rules remember of the past.
+        measures: keys and amounts that the program asks of an action; `Prepared.measures` names them by number.
+        plain: per effect, the bit set of the atoms that carry an enforced rule which nothing but its atom decides.
+        rules_of_atom: per effect and atom, indexes of those rules (one atom may carry rules of several effects).
+        asked: bit set of the atoms that carry any other rule: one with `past` or `limit`, or a monitored one.
+        asked_of_atom: by atom, indexes of those.
         reasons: what each of `rules` says when it leads to a verdict.
         sources: the texts it was compiled from; `load_documents(bundle.sources)` compiles to the same digest.
         warnings: what is odd without being wrong.
     """
 
     __slots__ = (
-        "allowing",
+        "asked",
+        "asked_of_atom",
         "atoms",
         "catalog",
         "default",
         "defines",
-        "denying",
         "digest",
+        "measures",
         "name",
+        "plain",
+        "program",
         "reasons",
         "rules",
         "rules_of_atom",
@@ -101,6 +131,8 @@ class Bundle:
         catalog: Catalog,
         sources: Sequence[Source],
         warnings: Sequence[PolicyError],
+        program: Program = NOTHING,
+        measures: Sequence[Measure] = (),
     ) -> None:
         self.digest = digest
         self.name = name
@@ -116,11 +148,18 @@ class Bundle:
             Reason(rule=rule.name, effect=rule.effect, because=rule.because, controls=rule.controls)
             for rule in self.rules
         )
+        self.program = program
+        self.measures = tuple(measures)
         carried: dict[Effect, list[tuple[int, ...]]] = {effect: [()] * len(self.atoms) for effect in Effect}
-        bits = dict.fromkeys(Effect, 0)
+        plain = dict.fromkeys(Effect, 0)
+        asked_of_atom: dict[int, tuple[int, ...]] = {}
         for index, rule in enumerate(self.rules):
-            carried[rule.effect][rule.atom] = (*carried[rule.effect][rule.atom], index)
-            bits[rule.effect] |= 1 << rule.atom
+            if rule.past is None and rule.limit is None and not rule.monitored:
+                carried[rule.effect][rule.atom] = (*carried[rule.effect][rule.atom], index)
+                plain[rule.effect] |= 1 << rule.atom
+            else:
+                asked_of_atom[rule.atom] = (*asked_of_atom.get(rule.atom, ()), index)
+        self.plain: Mapping[Effect, int] = plain
         self.rules_of_atom: Mapping[Effect, Sequence[tuple[int, ...]]] = carried
-        self.denying = bits[Effect.DENY]
-        self.allowing = bits[Effect.ALLOW]
+        self.asked_of_atom: Mapping[int, tuple[int, ...]] = asked_of_atom
+        self.asked = sum(1 << atom for atom in asked_of_atom)

@@ -120,6 +120,49 @@ class Condition:
         return value if value is True or value is False else None
 
 
+class KeyExpression:
+    """An expression of any type whose value tells one thing from another: a key.
+
+    Attributes:
+        names, arguments: as of `Condition`.
+    """
+
+    __slots__ = ("_eval", "_expression", "arguments", "names", "text")
+
+    def __init__(self, text: str) -> None:
+        """Parse and type-check. Raises: ConditionError. Cost: about 80 µs."""
+        try:
+            expression = _environment().compile(text)
+        except RuntimeError as error:
+            raise _condition_error(str(error)) from error
+        self.text = text
+        self._expression = expression
+        self._eval = expression.eval
+        ast = self.ast()
+        self.names = ast.names & VARIABLES.keys()
+        self.arguments = read_fields(ast, "args")
+
+    def ast(self) -> Ast:
+        return read_ast(self._expression.serialize())
+
+    def value(self, activation: Activation) -> str | float | bool | None:
+        """The key, or None: null, or the evaluation failed, or nothing that could be a key."""
+        try:
+            found = self._eval(activation)
+            if found.type() == _T.ERROR:
+                return None
+            value = found.value()
+        except Exception:  # as for a condition: a failure
+            return None
+        return (
+            value
+            if isinstance(value, str | float | bool)
+            else float(value)
+            if isinstance(value, int)
+            else None
+        )
+
+
 class FusedConditions:
     """Several conditions as one expression: a sum of powers of two, bit i for the i-th."""
 

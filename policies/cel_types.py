@@ -68,13 +68,19 @@ UNLISTED = Arguments(None, {})
 
 def check_condition(ast: Ast, arguments: Arguments, regex_error: Callable[[str], str]) -> list[Finding]:
     """Every mistake that shows without running the condition. Cost: one walk over the tree."""
+    findings = check_expression(ast, arguments, regex_error)
     checker = _Checker(ast, arguments, regex_error)
-    findings = list(checker.walk(ast.root, frozenset()))
     kind = checker.kind(ast.root, frozenset())
     if kind not in ("bool", "dyn"):
         message = f"a condition must be true or false; this one is of type {kind}"
         findings.append(Finding(0, "ill_typed", message))
     return findings
+
+
+def check_expression(ast: Ast, arguments: Arguments, regex_error: Callable[[str], str]) -> list[Finding]:
+    """Like `check_condition`, for an expression of any type."""
+    checker = _Checker(ast, arguments, regex_error)
+    return list(checker.walk(ast.root, frozenset()))
 
 
 class _Checker:

@@ -9,12 +9,14 @@ from policies import cel
 from policies.bundle import Atom, Bundle, Rule
 from policies.catalog_build import build_catalog
 from policies.cel_types import Arguments, check_condition
+from policies.clauses import CheckedClauses, ClauseError, check_clauses, reserved_name
 from policies.documents import DefineDocument, PolicyDocument, RuleDocument
 from policies.effect import Effect
 from policies.error import PolicyError, PolicyErrors, Source, did_you_mean
 from policies.loader import DocumentSet, load_documents
 from policies.located import Located
 from policies.normal_form import atom_of, digest_of
+from policies.program_build import ProgramBuilder
 from policies.vocabulary import Vocabulary
 
 _DEFAULT_NAME = "bundle"
@@ -63,17 +65,30 @@ def compile_bundle(documents: DocumentSet) -> Bundle:
     for placed in (*rules.values(), *defines.values()):
         _check_on(placed, vocabulary, errors, warnings)
         _check_when(placed, vocabulary.arguments(placed.atom), conditions, errors)
+    for (_, name), placed in defines.items():
+        if wrong := reserved_name(name):
+            errors.append(placed.policy.error(placed.path, "reserved_name", wrong, at_key=True))
+    clauses = {
+        name: _check_past(name[0], placed, defines, vocabulary, errors, warnings)
+        for name, placed in rules.items()
+    }
     if errors:
         raise PolicyErrors(errors)
     default = Effect(settings.default) if settings is not None else Effect.DENY
     if not rules:
         warnings.append(_no_rules(documents, default))
     atoms: dict[Atom, int] = {}
+    for _, placed in (*sorted(rules.items()), *sorted(defines.items())):
+        atoms.setdefault(placed.atom, len(atoms))
+    named = {name: atoms[placed.atom] for name, placed in sorted(defines.items())}
+    builder = ProgramBuilder(atoms)
+    monitored = settings is not None and settings.mode == "monitor"
+    if monitored and default is Effect.DENY:
+        warnings.append(_denies_all(documents))
     compiled = [
-        _rule(name, placed, atoms.setdefault(placed.atom, len(atoms)))
+        _rule(name, placed, atoms[placed.atom], clauses[name], named, builder, monitored=monitored)
         for name, placed in sorted(rules.items())
     ]
-    named = {name: atoms.setdefault(placed.atom, len(atoms)) for name, placed in sorted(defines.items())}
     first = documents.policies[0].document.name if documents.policies else _DEFAULT_NAME
     return Bundle(
         digest=digest_of(documents),
@@ -86,6 +101,16 @@ def compile_bundle(documents: DocumentSet) -> Bundle:
         catalog=catalog,
         sources=documents.sources,
         warnings=warnings,
+        program=builder.program(),
+        measures=builder.measures(),
+    )
+
+
+def _denies_all(documents: DocumentSet) -> PolicyError:
+    assert documents.bundle is not None
+    message = "a monitored bundle grants nothing, so its `default: deny` denies everything"
+    return documents.bundle.error(
+        ("mode",), "monitored_bundle_denies", message, "say `default: allow` to only watch"
     )
 
 
@@ -132,9 +157,24 @@ def _put(
         errors.append(placed.policy.error(path, "duplicate_id", message, at_key=what == "define"))
 
 
-def _rule(name: tuple[str, str], placed: _Placed, atom: int) -> Rule:
+def _rule(
+    name: tuple[str, str],
+    placed: _Placed,
+    atom: int,
+    clauses: CheckedClauses,
+    named: Mapping[tuple[str, str], int],
+    builder: ProgramBuilder,
+    *,
+    monitored: bool,
+) -> Rule:
     document = placed.document
     assert isinstance(document, RuleDocument)
+    past = limit = None
+    if clauses.formula is not None:
+        number_of = {define: number for (policy, define), number in named.items() if policy == name[0]}
+        past = builder.monitor(document, clauses.formula, number_of)
+    if document.limit is not None:
+        limit = builder.limit(document.limit, atom, restricting=document.then != "allow")
     return Rule(
         policy=name[0],
         id=name[1],
@@ -142,7 +182,41 @@ def _rule(name: tuple[str, str], placed: _Placed, atom: int) -> Rule:
         atom=atom,
         because=document.because,
         controls=tuple(document.controls),
+        past=past,
+        limit=limit,
+        monitored=monitored or document.mode == "monitor",
     )
+
+
+def _check_past(
+    policy: str,
+    placed: _Placed,
+    defines: Mapping[tuple[str, str], _Placed],
+    vocabulary: Vocabulary,
+    errors: list[PolicyError],
+    warnings: list[PolicyError],
+) -> CheckedClauses:
+    document = placed.document
+    assert isinstance(document, RuleDocument)
+    found = check_clauses(
+        document,
+        [name for owner, name in defines if owner == policy],
+        lambda: vocabulary.arguments(placed.atom),
+        lambda name: vocabulary.arguments(defines[policy, name].atom),
+    )
+    errors += [_clause_error(placed, one) for one in found.errors]
+    warnings += [_clause_error(placed, one) for one in found.warnings]
+    return found
+
+
+def _clause_error(placed: _Placed, one: ClauseError) -> PolicyError:
+    path = (*placed.path, *one.path)
+    offset = (0, 0)
+    if one.offset is not None:
+        text = str(placed.policy.root.find(path).plain())
+        offset = _offset_in_file(placed, path, *_line_and_column(text, one.offset))
+    message = f"{one.message} in {_shown(placed)}"
+    return placed.policy.error(path, one.code, message, one.hint, at_key=one.at_key, offset=offset)
 
 
 def _check_on(

@@ -70,11 +70,37 @@ def check_story(story: Located[StoryDocument], errors: list[PolicyError]) -> Non
         elif session.subject is not None and ":" not in session.subject:
             message = f"`{session.subject}` is not `type:id`"
             errors.append(story.error(("sessions", name, "subject"), "invalid_subject", message))
+        _check_parent(story, name, errors)
     for case_index, case in enumerate(story.document.cases):
         last_us = 0
         for step_index, step in enumerate(case.steps):
             path = ("cases", case_index, "steps", step_index)
             last_us = _check_step(story, path, step, last_us, errors)
+
+
+def _check_parent(story: Located[StoryDocument], name: str, errors: list[PolicyError]) -> None:
+    sessions = story.document.sessions
+    session = sessions[name]
+    if session.parent is None:
+        for key in ("tools", "depth", "expires"):
+            if getattr(session, key) is not None:
+                message = f"`{key}` narrows a delegation, and session `{name}` has no `parent`"
+                errors.append(story.error(("sessions", name, key), "needs_parent", message, at_key=True))
+        return
+    if session.parent not in sessions:
+        hint = did_you_mean(session.parent, sessions)
+        message = f"unknown session `{session.parent}`"
+        errors.append(story.error(("sessions", name, "parent"), "unknown_session", message, hint))
+        return
+    seen = {name}
+    ancestor: str | None = session.parent
+    while ancestor is not None and ancestor in sessions:
+        if ancestor in seen:
+            message = f"session `{name}` would be its own ancestor"
+            errors.append(story.error(("sessions", name, "parent"), "circular_parents", message))
+            return
+        seen.add(ancestor)
+        ancestor = sessions[ancestor].parent
 
 
 def _check_step(

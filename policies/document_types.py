@@ -5,7 +5,7 @@ from __future__ import annotations
 import types
 from typing import Annotated, Any, TypeAlias, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import BaseModel, ConfigDict, StringConstraints, WithJsonSchema
 
 Name: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 DefineName: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
@@ -33,3 +33,13 @@ def bare(annotation: Any) -> Any:
             annotation = next(one for one in get_args(annotation) if one is not types.NoneType)
         else:
             return annotation
+
+
+def listed(value: object) -> object:
+    """A single value as a list of one."""
+    return value if isinstance(value, list) else [value]
+
+
+def one_or_many(item: dict[str, object], *, at_least: int = 0) -> WithJsonSchema:
+    """The JSON Schema of what `listed` reads."""
+    return WithJsonSchema({"anyOf": [item, {"type": "array", "items": item, "minItems": at_least}]})

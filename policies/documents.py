@@ -19,22 +19,17 @@ from pydantic import (
 
 from policies.action import Json
 from policies.catalog import ARGUMENT_ROLES, ARGUMENT_TYPES, BOUNDARIES, EFFECTS, TRUST
-from policies.document_types import Condition, ControlId, DefineName, Id, Name, Pattern, Strict, Text
+from policies.document_types import ControlId, Id, Name, Pattern, Strict, Text, listed, one_or_many
+from policies.rule_documents import (
+    ApproveDocument,
+    DefineDocument,
+    ModeName,
+    On,
+    PolicyDocument,
+    RuleDocument,
+)
 from policies.story_documents import StoryDocument, StorySessionDocument, StoryStepDocument
 
-
-def _listed(value: object) -> object:
-    return value if isinstance(value, list) else [value]
-
-
-def _one_or_many(item: dict[str, object], *, at_least: int = 0) -> WithJsonSchema:
-    return WithJsonSchema({"anyOf": [item, {"type": "array", "items": item, "minItems": at_least}]})
-
-
-_PATTERN = {"type": "string", "pattern": r"^[A-Za-z0-9*][A-Za-z0-9._:/@*-]{0,255}$"}
-Patterns: TypeAlias = Annotated[
-    list[Pattern], Field(min_length=1), BeforeValidator(_listed), _one_or_many(_PATTERN, at_least=1)
-]
 EffectName: TypeAlias = Literal[
     "read", "write", "delete", "send", "pay", "execute", "grant", "delegate", "admin"
 ]
@@ -47,49 +42,6 @@ TypeName: TypeAlias = Literal[
 RoleName: TypeAlias = Literal[
     "destination", "target", "secret", "content", "quantity", "time", "profile", "query"
 ]
-
-
-class On(Strict):
-    """The index of a rule: each key any-of, all keys together all-of; `{}` matches everything."""
-
-    tenant: Patterns | None = None
-    agent: Patterns | None = Field(default=None, description="the subject's id, where its type is `agent`")
-    subject_type: Patterns | None = None
-    agent_label: Patterns | None = None
-    action: Patterns | None = None
-    tool: Patterns | None = Field(default=None, description="the resource's id, where its type is `tool`")
-    resource: Patterns | None = Field(default=None, description="the resource's id, whatever its type")
-    resource_type: Patterns | None = None
-    system: Patterns | None = None
-    effect: Patterns | None = None
-    data: Patterns | None = None
-    boundary: Patterns | None = None
-    jurisdiction: Patterns | None = None
-    trust: Patterns | None = None
-
-
-class RuleDocument(Strict):
-    id: Name
-    on: On = On()
-    when: Condition | None = Field(default=None, description="a CEL condition over this action")
-    then: Literal["allow", "deny"]
-    because: Text = ""
-    controls: Annotated[list[ControlId], BeforeValidator(_listed), _one_or_many({"type": "string"})] = Field(
-        default_factory=list
-    )
-
-
-class DefineDocument(Strict):
-    on: On | None = None
-    when: Condition | None = None
-
-
-class PolicyDocument(Strict):
-    kind: Literal["Policy"]
-    name: Name
-    description: Text = ""
-    define: dict[DefineName, DefineDocument] = Field(default_factory=dict)
-    rules: list[RuleDocument] = Field(default_factory=list)
 
 
 class ArgumentDocument(Strict):
@@ -126,11 +78,11 @@ Returns: TypeAlias = Annotated[
 class ResourceDocument(Strict):
     system: Id | None = None
     effects: (
-        Annotated[list[EffectName], BeforeValidator(_listed), _one_or_many({"enum": list(EFFECTS)})] | None
+        Annotated[list[EffectName], BeforeValidator(listed), one_or_many({"enum": list(EFFECTS)})] | None
     ) = None
     boundary: BoundaryName | None = None
-    data: Annotated[list[Id], BeforeValidator(_listed), _one_or_many({"type": "string"})] | None = None
-    actions: Annotated[list[Id], BeforeValidator(_listed), _one_or_many({"type": "string"})] | None = None
+    data: Annotated[list[Id], BeforeValidator(listed), one_or_many({"type": "string"})] | None = None
+    actions: Annotated[list[Id], BeforeValidator(listed), one_or_many({"type": "string"})] | None = None
     args: dict[str, ArgumentDocument] | None = None
     returns: Returns | None = None
     description: Text = ""
@@ -160,6 +112,7 @@ class BundleDocument(Strict):
     description: Text = ""
     default: Literal["allow", "deny"] = "deny"
     uncatalogued: Literal["allow", "deny"] = "deny"
+    mode: ModeName = "enforce"
 
 
 class ControlDocument(Strict):
@@ -173,6 +126,21 @@ class ControlsDocument(Strict):
     title: Text = ""
     controls: dict[ControlId, ControlDocument]
 
+
+__all__ = [
+    "KINDS",
+    "ApproveDocument",
+    "BundleDocument",
+    "CatalogDocument",
+    "ControlsDocument",
+    "DefineDocument",
+    "On",
+    "PolicyDocument",
+    "ResourceDocument",
+    "RuleDocument",
+    "SystemDocument",
+    "json_schema",
+]
 
 AnyDocument: TypeAlias = PolicyDocument | CatalogDocument | BundleDocument | ControlsDocument | StoryDocument
 KINDS: Mapping[str, type[Strict]] = MappingProxyType(
@@ -189,32 +157,25 @@ LATER_KEYS: Mapping[type[Strict], frozenset[str]] = MappingProxyType(
     {
         RuleDocument: frozenset(
             (
-                "approve",
                 "asked",
-                "by",
-                "limit",
-                "mode",
                 "modify",
                 "obligations",
                 "origin",
-                "past",
-                "permitted_is_done",
                 "risk",
-                "scope",
                 "stop",
-                "witness",
             )
         ),
         PolicyDocument: frozenset(("mode", "hazards")),
-        BundleDocument: frozenset(("mode", "shadow")),
-        StorySessionDocument: frozenset(("parent", "scope")),
+        ApproveDocument: frozenset(("remember",)),
+        BundleDocument: frozenset(("shadow",)),
+        StorySessionDocument: frozenset(("scope",)),
         StoryStepDocument: frozenset(("approve",)),
     }
 )
 LATER_VALUES: Mapping[tuple[type[Strict], str], frozenset[str]] = MappingProxyType(
     {
-        (RuleDocument, "then"): frozenset(("escalate", "modify")),
-        (StoryStepDocument, "expect"): frozenset(("escalate", "modify")),
+        (RuleDocument, "then"): frozenset(("modify",)),
+        (StoryStepDocument, "expect"): frozenset(("modify",)),
     }
 )
 

@@ -6,7 +6,7 @@ import re
 
 MAX_WILDCARDS = 4  # a backtracking match costs O(length ** wildcards) in the worst case
 
-_WILDCARD = re.compile(r"\*+")
+WILDCARD = re.compile(r"\*+")
 
 
 def is_glob(text: str) -> bool:
@@ -24,10 +24,10 @@ class Glob:
 
     def __init__(self, pattern: str) -> None:
         self.pattern = pattern
-        self.literal_length = len(_WILDCARD.sub("", pattern))
+        self.literal_length = len(WILDCARD.sub("", pattern))
         translated = []
         at = 0
-        for wildcard in _WILDCARD.finditer(pattern):
+        for wildcard in WILDCARD.finditer(pattern):
             translated.append(re.escape(pattern[at : wildcard.start()]))
             translated.append(r"[^.]*" if wildcard.group() == "*" else r".*")
             at = wildcard.end()
@@ -41,4 +41,4 @@ class Glob:
 
 def wildcards(pattern: str) -> int:
     """How many wildcards the pattern holds; a run of stars is one."""
-    return len(_WILDCARD.findall(pattern))
+    return len(WILDCARD.findall(pattern))

@@ -14,6 +14,7 @@ from policies.catalog import TOOL, ResourceFacts
 from policies.condition_plans import ConditionPlans
 from policies.effect import Effect
 from policies.index import OnIndex, set_bits
+from policies.measures import Measured, Measures
 
 UNCATALOGUED_RESOURCE = "uncatalogued_resource"
 UNLISTED_ACTION = "unlisted_action"
@@ -37,12 +38,14 @@ class Prepared(NamedTuple):
         refusal: reason code when the action is denied whatever the rules say: "uncatalogued_resource",
             "unlisted_action", "unlisted_argument", "missing_argument".
         detail: the refusal in words.
+        measures: keys and amounts that the bundle's program asks of this action.
     """
 
     possibly: int
     certainly: int
     refusal: str | None = None
     detail: str = ""
+    measures: tuple[Measured, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,10 +68,12 @@ class _KnownResource:
 class Preparer:
     """Prepares actions for one bundle; owns its compiled conditions and memos. One per process and bundle.
 
+    Args:
+        value_key: see `Measures`.
     Cost: about 80 µs per distinct condition to build.
     """
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, *, value_key: bytes = b"") -> None:
         self._bundle = bundle
         self._index = OnIndex(bundle.atoms)
         bits_of: dict[str, int] = {}
@@ -83,10 +88,15 @@ class Preparer:
             self._conditioned |= bits
             condition_of.update(dict.fromkeys(set_bits(bits), (condition, bits)))
         self._plans = ConditionPlans(condition_of)
-        names = frozenset[str]().union(*(condition.names for condition, _ in conditions))
+        self._measures = Measures(bundle.measures, value_key=value_key)
+        expressions = self._measures.expressions
+        names = frozenset[str]().union(
+            *(condition.names for condition, _ in conditions), *(one.names for one in expressions)
+        )
         self._readers = [(name, read) for name, read in _READERS.items() if name in names]
         self._reads_arguments = "args" in names
         fields = [condition.arguments for condition, _ in conditions]
+        fields += [one.arguments for one in expressions]
         # Which atoms fail when an argument is not of its type; None: whichever argument it is.
         self._atoms_reading: dict[str | None, int] = {}
         for condition, bits in conditions:
@@ -117,7 +127,11 @@ class Preparer:
         asked = possibly & self._conditioned
         if asked:
             possibly, certainly = self._evaluate(action, known, asked, possibly, certainly)
-        return Prepared(possibly=possibly, certainly=certainly, refusal=refusal, detail=detail)
+        if not possibly & self._measures.asked:
+            return Prepared(possibly, certainly, refusal, detail)
+        types = known.facts.arguments if known.facts is not None else None
+        measures = self._measures.read(action, possibly, types, lambda: self._activation(action, known))
+        return Prepared(possibly, certainly, refusal, detail, measures)
 
     def _evaluate(
         self, action: Action, known: _KnownResource, asked: int, possibly: int, certainly: int
@@ -128,6 +142,13 @@ class Preparer:
         if not asked:
             return possibly, certainly
         return self._plans.of(asked).evaluate(facts, possibly, certainly)
+
+    def _activation(self, action: Action, known: _KnownResource) -> cel.Activation:
+        """What key expressions read; None where CEL cannot hold it."""
+        try:
+            return cel.activation(self._facts(action, known)[0])
+        except Exception:  # a value that CEL cannot hold: whatever reads it has failed
+            return None
 
     def _facts(self, action: Action, known: _KnownResource) -> tuple[dict[str, object], int]:
         """What conditions read of this action, and the bit set of the atoms whose condition fails unread."""

@@ -6,18 +6,32 @@ import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from policies.action import Action, Resource, Subject
+from policies.action import Resource, Subject
 from policies.bundle import Bundle
 from policies.catalog import TOOL
+from policies.delegation import MAX_DEPTH, Grant, Refusal
 from policies.duration import duration_us
+from policies.effect import Effect
+from policies.engine import Engine, EngineSession
 from policies.error import did_you_mean
 from policies.located import Located
-from policies.prepare import Prepared, Preparer
-from policies.story_documents import StoryCaseDocument, StoryDocument, StoryStepDocument, StorySubjectDocument
-from policies.verdict import Verdict, decide, matched_rules
+from policies.past.slices import Event
+from policies.prepare import Prepared
+from policies.story_documents import (
+    StoryCaseDocument,
+    StoryDocument,
+    StoryOutcomeDocument,
+    StorySessionDocument,
+    StoryStepDocument,
+    StorySubjectDocument,
+)
+from policies.verdict import Verdict
 
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _MICROSECOND = datetime.timedelta(microseconds=1)
+_NEVER_US = 1 << 62
+# What was permitted and of which the story says no more.
+_SUCCEEDED = StoryOutcomeDocument()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,10 +75,12 @@ class StoryReport:
 
     Args:
         coverage: "policy/rule" → how many steps it matched, for every rule of the bundle.
+        atoms: "policy/name" → in how many steps it possibly held, for every `define`.
     """
 
     cases: tuple[CaseResult, ...]
     coverage: Mapping[str, int]
+    atoms: Mapping[str, int]
 
     @property
     def passed(self) -> bool:
@@ -85,6 +101,11 @@ class StoryReport:
         """The rules that no step reached."""
         return tuple(rule for rule, count in self.coverage.items() if count == 0)
 
+    @property
+    def never_held(self) -> tuple[str, ...]:
+        """The defines that no step made true."""
+        return tuple(atom for atom, count in self.atoms.items() if count == 0)
+
 
 def run_stories(bundle: Bundle, tests: Sequence[Located[StoryDocument]]) -> StoryReport:
     """Tell every case to the engine; each begins with an empty past.
@@ -93,73 +114,116 @@ def run_stories(bundle: Bundle, tests: Sequence[Located[StoryDocument]]) -> Stor
         tests: `DocumentSet.tests`.
     Cost: one `Preparer`, then tens of microseconds a step.
     """
-    preparer = Preparer(bundle)
+    engine = Engine(bundle)
     coverage = {rule.name: 0 for rule in bundle.rules}
-    cases = [
-        _run_case(bundle, preparer, test, index, case)
-        for test in tests
-        for index, case in enumerate(test.document.cases)
-    ]
-    for case in cases:
-        for step in case.steps:
+    atoms = {f"{policy}/{name}": 0 for policy, name in sorted(bundle.defines)}
+    cases = []
+    for test in tests:
+        for index, case in enumerate(test.document.cases):
+            teller = _Teller(engine, test, index, case)
+            cases.append(teller.tell())
+            for name, number in bundle.defines.items():
+                atoms["/".join(name)] += sum(1 for event in teller.events if event.possibly >> number & 1)
+    for told in cases:
+        for step in told.steps:
             for rule in step.matched:
                 coverage[rule] += 1
-    return StoryReport(cases=tuple(cases), coverage=coverage)
+    return StoryReport(cases=tuple(cases), coverage=coverage, atoms=atoms)
 
 
-def _run_case(
-    bundle: Bundle, preparer: Preparer, test: Located[StoryDocument], index: int, case: StoryCaseDocument
-) -> CaseResult:
-    start = datetime.datetime.fromisoformat(test.document.start)
-    now_us = (start - _EPOCH) // _MICROSECOND
-    at_us = 0
-    steps: list[StepResult] = []
-    for number, step in enumerate(case.steps, 1):
-        at_us = at_us if step.at is None else duration_us(step.at)
-        prepared = preparer.prepare(_action(test.document, step, now_us + at_us))
-        verdict = decide(
-            bundle, possibly=prepared.possibly, certainly=prepared.certainly, refusal=prepared.refusal
-        )
-        # A refused action never came to the rules: none of them was tested by it.
-        matched = (
-            matched_rules(bundle, possibly=prepared.possibly, certainly=prepared.certainly)
-            if prepared.refusal is None
-            else ()
-        )
-        where = test.error(("cases", index, "steps", number - 1), "", "")
-        steps.append(
-            StepResult(
-                number=number,
-                file=where.file,
-                line=where.line,
-                expected=step.expect,
-                verdict=verdict,
-                matched=tuple(rule.name for rule in matched),
-                failures=tuple(_failures(bundle, step, prepared, verdict)),
+class _Teller:
+    """Tells one case."""
+
+    def __init__(
+        self, engine: Engine, test: Located[StoryDocument], index: int, case: StoryCaseDocument
+    ) -> None:
+        engine.forget()
+        self._engine = engine
+        self._test = test
+        self._index = index
+        self._case = case
+        self._start_us = (datetime.datetime.fromisoformat(test.document.start) - _EPOCH) // _MICROSECOND
+        self._sessions: dict[str, EngineSession | Refusal] = {}
+        self.events: list[Event] = []
+
+    def tell(self) -> CaseResult:
+        steps: list[StepResult] = []
+        at_us = 0
+        for number, step in enumerate(self._case.steps, 1):
+            at_us = at_us if step.at is None else duration_us(step.at)
+            steps.append(self._step(number, step, self._start_us + at_us))
+        return CaseResult(test=self._test.document.name, name=self._case.name, steps=tuple(steps))
+
+    def _step(self, number: int, step: StoryStepDocument, now_us: int) -> StepResult:
+        session = self._session(step.session, now_us)
+        where = self._test.error(("cases", self._index, "steps", number - 1), "", "")
+        matched: tuple[str, ...] = ()
+        if isinstance(session, Refusal):
+            verdict = Verdict(effect=Effect.DENY, reason_code=session.code, reasons=())
+            prepared = Prepared(0, 0, session.code, session.message)
+        else:
+            decision = self._engine.decide(
+                session,
+                action=step.action,
+                resource=Resource(
+                    type=step.resource_type or TOOL,
+                    id=step.tool or step.resource or "",
+                    properties=step.properties,
+                ),
+                arguments=step.args,
+                context=step.context,
+                now_us=now_us,
             )
+            self.events.append(decision.event)
+            verdict, prepared, matched = decision.verdict, decision.prepared, decision.matched
+            outcome = step.outcome or _SUCCEEDED
+            if decision.permitted and outcome.status != "unreported":
+                self._engine.report(decision, outcome.status, witnessed=outcome.witness)
+        return StepResult(
+            number=number,
+            file=where.file,
+            line=where.line,
+            expected=step.expect,
+            verdict=verdict,
+            matched=matched,
+            failures=tuple(_failures(self._engine.bundle, step, prepared, verdict)),
         )
-    return CaseResult(test=test.document.name, name=case.name, steps=tuple(steps))
+
+    def _session(self, name: str, now_us: int) -> EngineSession | Refusal:
+        """The session, opened when it is first spoken of, after its ancestors."""
+        known = self._sessions.get(name)
+        if known is None:
+            known = self._sessions[name] = self._open(name, now_us)
+        return known
+
+    def _open(self, name: str, now_us: int) -> EngineSession | Refusal:
+        document = self._test.document
+        session = document.sessions[name]
+        subject = _subject_of(document, session)
+        if session.parent is None:
+            return self._engine.open_session(name, subject, tenant=document.tenant)
+        parent = self._session(session.parent, now_us)
+        if isinstance(parent, Refusal):
+            return parent
+        left = min((grant.depth for grant in parent.grants), default=MAX_DEPTH)
+        ends_us = _NEVER_US if session.expires is None else self._start_us + duration_us(session.expires)
+        asked = Grant(
+            tools=None if session.tools is None else tuple(session.tools),
+            expires_us=ends_us,
+            depth=max(0, left - 1) if session.depth is None else session.depth,
+        )
+        grant = self._engine.delegate(parent, asked, now_us=now_us)
+        if isinstance(grant, Refusal):
+            return grant
+        return self._engine.open_session(name, subject, tenant=document.tenant, parent=parent, grant=grant)
 
 
-def _action(story: StoryDocument, step: StoryStepDocument, now_us: int) -> Action:
-    session = story.sessions[step.session]
+def _subject_of(story: StoryDocument, session: StorySessionDocument) -> Subject:
     if session.agent is not None:
-        subject = _subject("agent", session.agent, story.agents.get(session.agent))
-    else:
-        assert session.subject is not None
-        subject_type, _, subject_id = session.subject.partition(":")
-        subject = _subject(subject_type, subject_id, story.subjects.get(session.subject))
-    return Action(
-        tenant=story.tenant,
-        subject=subject,
-        name=step.action,
-        resource=Resource(
-            type=step.resource_type or TOOL, id=step.tool or step.resource or "", properties=step.properties
-        ),
-        arguments=step.args,
-        context=step.context,
-        now_us=now_us,
-    )
+        return _subject("agent", session.agent, story.agents.get(session.agent))
+    assert session.subject is not None
+    subject_type, _, subject_id = session.subject.partition(":")
+    return _subject(subject_type, subject_id, story.subjects.get(session.subject))
 
 
 def _subject(subject_type: str, subject_id: str, facts: StorySubjectDocument | None) -> Subject:

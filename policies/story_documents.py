@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from policies.document_types import Duration, Id, Name, Strict, Text
+from policies.document_types import Duration, Id, Name, Pattern, Strict, Text, listed, one_or_many
 
 
 class StorySubjectDocument(Strict):
@@ -21,11 +21,27 @@ class StorySessionDocument(Strict):
     agent: Id | None = Field(default=None, description="the subject's id; its type is `agent`")
     subject: Id | None = Field(default=None, description="`type:id` of a subject that is no agent")
     task: Text | None = None
+    parent: str | None = Field(
+        default=None, description="the session that delegates to this one: it joins its workflow"
+    )
+    tools: Annotated[list[Pattern], BeforeValidator(listed), one_or_many({"type": "string"})] | None = Field(
+        default=None, description="what the delegation grants; default: whatever the parent may"
+    )
+    depth: int | None = Field(
+        default=None,
+        ge=0,
+        le=15,
+        description="levels further that it may delegate; default: all that are left",
+    )
+    expires: Duration | None = Field(
+        default=None, description="when the delegation ends, since the story began"
+    )
 
 
 class StoryOutcomeDocument(Strict):
-    status: Literal["succeeded", "failed", "not_executed"] = "succeeded"
+    status: Literal["succeeded", "failed", "not_executed", "unreported"] = "succeeded"
     labels: list[str] = Field(default_factory=list)
+    witness: bool = Field(default=True, description="whether a key with the grant `witness` reports it")
 
 
 class StoryStepDocument(Strict):
@@ -42,7 +58,7 @@ class StoryStepDocument(Strict):
     context: dict[str, Any] = Field(default_factory=dict)
     result: Any = None
     outcome: StoryOutcomeDocument | None = None
-    expect: Literal["allow", "deny"]
+    expect: Literal["allow", "escalate", "deny"]
     rules: list[str] = Field(default_factory=list, description="`policy/rule` names that must be reported")
     reason_code: str | None = None
 

@@ -6,86 +6,149 @@ whatever is unknown or failed can only restrict.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from policies.bundle import Bundle, Reason, Rule
 from policies.effect import Effect
+from policies.index import set_bits
 
 __all__ = ["Reason", "Verdict", "decide", "matched_rules"]
+
+Clauses = Callable[[Rule], bool]
+"""Whether the clauses of a rule that look at the past hold, for this action as if it were permitted."""
+
+# From the strongest to the weakest.
+_RESTRICTING = (Effect.DENY, Effect.ESCALATE, Effect.MODIFY)
 
 
 class Verdict(NamedTuple):
     """The answer to one action.
 
     Args:
-        reason_code: "rule_allow", "rule_deny", "default_allow", "default_deny", or the code of the refusal.
-        reasons: every matched rule of the deciding effect, in the order of (policy, rule id);
-            empty when the default or a refusal decided.
+        reason_code: "rule_deny", "rule_escalate", "rule_allow", "default_allow", "default_deny", or the code of the
+            refusal.
+        reasons: every matched rule that restricts, the strongest effect first; of a permission, every matched rule
+            that grants; each in the order of (policy, rule id). Empty when the default or a refusal decided.
         uncertain: names of the rules that decided only because something is unknown or a condition failed (a
-            missing or mistyped argument, say): `deny` rules among `reasons` that are possibly and not certainly
-            true; under "default_deny" the `allow` rules that would have granted had they been certain.
+            missing or mistyped argument, say): rules of the deciding effect among `reasons` that are possibly and not
+            certainly true; under "default_deny" the `allow` rules that would have granted had they been certain.
+        would: the monitored rules that matched: what each would have done.
     """
 
     effect: Effect
     reason_code: str
     reasons: tuple[Reason, ...]
     uncertain: tuple[str, ...] = ()
+    would: tuple[Reason, ...] = ()
 
 
-def decide(bundle: Bundle, *, possibly: int, certainly: int, refusal: str | None = None) -> Verdict:
-    """Combine the rules whose atoms hold: deny wins over allow, and the bundle's default fills the gap.
+def no_past(rule: Rule) -> bool:
+    """The clauses of an action that has no past and is none: for bundles without such clauses."""
+    return rule.past is None and rule.limit is None
+
+
+def decide(
+    bundle: Bundle,
+    *,
+    possibly: int,
+    certainly: int,
+    refusal: str | None = None,
+    clauses: Clauses = no_past,
+) -> Verdict:
+    """Combine the rules that match: deny wins over escalate over allow, and the bundle's default fills the gap.
 
     Args:
         possibly, certainly: bit i = atom i of this very bundle (see `Prepared`).
         refusal: reason code when the action is denied whatever the rules say.
-    Cost: O(matched rules) and two AND operations over `len(bundle.atoms)` bits; reasons are built with the bundle.
+        clauses: asked of each rule with `past` or `limit` whose atom matches, at most once.
+    Cost: O(matched rules) and a few AND operations over `len(bundle.atoms)` bits; reasons are built with the bundle.
     """
     if refusal is not None:
         return Verdict(effect=Effect.DENY, reason_code=refusal, reasons=())
-    denying = possibly & bundle.denying
-    if denying:
-        return Verdict(
-            effect=Effect.DENY,
-            reason_code="rule_deny",
-            reasons=_reasons(bundle, denying, Effect.DENY),
-            uncertain=_names(bundle, denying & ~certainly, Effect.DENY),
-        )
-    allowing = certainly & bundle.allowing
-    if allowing:
+    asked: list[int] = []
+    would: tuple[Reason, ...] = ()
+    if possibly & bundle.asked:
+        asked, watched = _asked(bundle, possibly, certainly, clauses)
+        would = tuple([bundle.reasons[number] for number in watched])
+    plain = bundle.plain
+    restricting = possibly & (plain[Effect.DENY] | plain[Effect.ESCALATE])
+    if restricting or asked:
+        numbers: list[int] = []
+        deciding: Effect | None = None
+        first: list[int] = []
+        for effect in _RESTRICTING:
+            found = _numbers(bundle, possibly & plain[effect], effect)
+            found += [number for number in asked if bundle.rules[number].effect is effect]
+            found.sort()
+            if found and deciding is None:
+                deciding, first = effect, found
+            numbers += found
+        if deciding is not None:
+            return Verdict(
+                effect=deciding,
+                reason_code=f"rule_{deciding}",
+                reasons=tuple([bundle.reasons[number] for number in numbers]),
+                uncertain=tuple(
+                    [
+                        bundle.reasons[number].rule
+                        for number in first
+                        if not certainly >> bundle.rules[number].atom & 1
+                    ]
+                ),
+                would=would,
+            )
+    granted = _numbers(bundle, certainly & plain[Effect.ALLOW], Effect.ALLOW)
+    if asked:
+        granted = sorted((*granted, *asked))
+    if granted:
         return Verdict(
             effect=Effect.ALLOW,
             reason_code="rule_allow",
-            reasons=_reasons(bundle, allowing, Effect.ALLOW),
+            reasons=tuple([bundle.reasons[number] for number in granted]),
+            would=would,
         )
     if bundle.default is Effect.DENY:
-        uncertain = _names(bundle, possibly & bundle.allowing, Effect.ALLOW)
-        return Verdict(effect=Effect.DENY, reason_code="default_deny", reasons=(), uncertain=uncertain)
-    return Verdict(effect=bundle.default, reason_code=f"default_{bundle.default}", reasons=())
+        open_ = _numbers(bundle, possibly & plain[Effect.ALLOW], Effect.ALLOW)
+        uncertain = tuple([bundle.reasons[number].rule for number in open_])
+        return Verdict(
+            effect=Effect.DENY, reason_code="default_deny", reasons=(), uncertain=uncertain, would=would
+        )
+    return Verdict(effect=bundle.default, reason_code=f"default_{bundle.default}", reasons=(), would=would)
 
 
-def matched_rules(bundle: Bundle, *, possibly: int, certainly: int) -> tuple[Rule, ...]:
+def matched_rules(
+    bundle: Bundle, *, possibly: int, certainly: int, clauses: Clauses = no_past
+) -> tuple[Rule, ...]:
     """Every rule that matched, whether or not its effect decided; in the order of (policy, rule id).
 
     Cost: O(matched rules).
     """
-    allowing = _numbers(bundle, certainly & bundle.allowing, Effect.ALLOW)
-    denying = _numbers(bundle, possibly & bundle.denying, Effect.DENY)
-    return tuple(bundle.rules[number] for number in sorted((*allowing, *denying)))
+    numbers = _numbers(bundle, certainly & bundle.plain[Effect.ALLOW], Effect.ALLOW)
+    for effect in _RESTRICTING:
+        numbers += _numbers(bundle, possibly & bundle.plain[effect], effect)
+    if possibly & bundle.asked:
+        asked, watched = _asked(bundle, possibly, certainly, clauses)
+        numbers += asked + watched
+    return tuple(bundle.rules[number] for number in sorted(numbers))
 
 
-def _reasons(bundle: Bundle, bits: int, effect: Effect) -> tuple[Reason, ...]:
-    reasons = bundle.reasons
-    return tuple([reasons[number] for number in _numbers(bundle, bits, effect)])
-
-
-def _names(bundle: Bundle, bits: int, effect: Effect) -> tuple[str, ...]:
-    if not bits:  # the usual case, and the hot one
-        return ()
-    return tuple([bundle.reasons[number].rule for number in _numbers(bundle, bits, effect)])
+def _asked(bundle: Bundle, possibly: int, certainly: int, clauses: Clauses) -> tuple[list[int], list[int]]:
+    """The rules with more than an atom that match: (enforced, monitored)."""
+    enforced: list[int] = []
+    monitored: list[int] = []
+    for atom in set_bits(possibly & bundle.asked):
+        for number in bundle.asked_of_atom[atom]:
+            rule = bundle.rules[number]
+            if rule.effect is Effect.ALLOW and not certainly >> atom & 1:
+                continue
+            if (rule.past is None and rule.limit is None) or clauses(rule):
+                (monitored if rule.monitored else enforced).append(number)
+    return enforced, sorted(monitored)
 
 
 def _numbers(bundle: Bundle, bits: int, effect: Effect) -> list[int]:
-    """Which rules with `effect` stand on the atoms in `bits`, in the bundle's order."""
+    """Which plain rules with `effect` stand on the atoms in `bits`, in the bundle's order."""
     carried = bundle.rules_of_atom[effect]
     found: list[int] = []
     while bits:

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from controlplane.cli import agent, bundle, evidence, keys, nodes, policy, principal, running
+from controlplane.cli import agent, bundle, evidence, keys, nodes, policy, principal, running, session
 from controlplane.cli.decide import decide
+from controlplane.cli.delegate import delegate
 from controlplane.cli.output import FAILED, USAGE, complain
 
 
@@ -48,9 +49,11 @@ app.command("status")(running.status)
 app.command("init")(nodes.init)
 app.command("attach")(nodes.attach)
 app.command("decide")(decide)
+app.command("delegate")(delegate)
 app.add_typer(bundle.app, name="bundle")
 app.add_typer(policy.app, name="policy")
 app.add_typer(agent.app, name="agent")
+app.add_typer(session.app, name="session")
 app.add_typer(keys.app, name="keys")
 app.add_typer(principal.app, name="principal")
 app.add_typer(evidence.app, name="evidence")

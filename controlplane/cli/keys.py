@@ -9,6 +9,7 @@ from urllib.parse import quote
 import typer
 
 from controlplane.cli.connection import DataOption, KeyOption, UrlOption, connect
+from controlplane.cli.durations import seconds
 from controlplane.cli.output import JsonOption, cell, reported, show, table
 
 app = typer.Typer(no_args_is_help=True, help="Create, list and revoke API keys.")
@@ -74,7 +75,7 @@ def create(
         "subjects": subject,
         "grants": [each.value for each in grant or ()],
         "note": note,
-        "expires_in_s": None if expires is None else _seconds(expires),
+        "expires_in_s": None if expires is None else seconds(expires),
     }
     body |= {name: value for name, value in optional.items() if value}
     if rate is not None:
@@ -151,11 +152,3 @@ def _check(role: Role, agents: list[str], subjects: list[str], grants: list[Gran
             "a gateway's key speaks for somebody: give `--agent 'treasury-*'` or `--subject 'user:*'`",
             param_hint="--agent / --subject",
         )
-
-
-def _seconds(text: str) -> int:
-    number, unit = text[:-1], text[-1:]
-    seconds = {"s": 1, "m": 60, "h": 3600, "d": 86_400}.get(unit)
-    if seconds is None or not (number.isascii() and number.isdigit()) or int(number) == 0:
-        raise typer.BadParameter(f"`{text}` is no duration: a number and s, m, h or d, like 90d")
-    return int(number) * seconds

@@ -30,6 +30,7 @@ from controlplane.service.problems import status_of
 from controlplane.service.rate_limits import RateLimiter
 from controlplane.service.subjects import KnownSubjects
 from controlplane.service.turns import in_turn, left_s
+from controlplane.service.vouching import Stale, Vouching, leave_out_unvouched
 from controlplane.wire import authzen
 from controlplane.wire.authzen import BatchRequest, EvaluationRequest, ItemError, Semantic
 from controlplane.wire.digest import arguments_digest, keyed_digest, mask
@@ -77,6 +78,7 @@ class DecisionDoor:
         self._limiter = limiter
         self._bundles = bundles
         self._lanes = Lanes(calls)
+        self._vouching = Vouching(fleet, self._lanes)
         self._subjects = KnownSubjects()
         self._large = large
         self._digest_key = digest_key
@@ -131,7 +133,7 @@ class DecisionDoor:
             if isinstance(item, ItemError):
                 answers[position] = _denied(item)
             else:
-                owner = self._fleet.owner_of(caller.tenant, item.subject_type, item.subject_id)
+                owner = self._owner(caller, item)
                 by_owner.setdefault(owner, []).append(position)
 
         async def ask(positions: list[int]) -> None:
@@ -158,7 +160,7 @@ class DecisionDoor:
         def owner(item: EvaluationRequest | ItemError) -> str | None:
             if isinstance(item, ItemError):
                 return None
-            return self._fleet.owner_of(caller.tenant, item.subject_type, item.subject_id)
+            return self._owner(caller, item)
 
         for _, run in itertools.groupby(items, owner):
             for_owner: list[EvaluationRequest] = []
@@ -176,6 +178,11 @@ class DecisionDoor:
             if len(found) < len(for_owner) or found[-1].permitted == (stop_on == "permit"):
                 return answers
         return answers
+
+    def _owner(self, caller: Caller, request: EvaluationRequest) -> str:
+        return self._fleet.deciding_owner(
+            caller.tenant, request.subject_type, request.subject_id, request.session
+        )
 
     async def _decide_or_deny(
         self, caller: Caller, requests: list[EvaluationRequest], stop_on: str | None, deadline_us: int
@@ -196,8 +203,8 @@ class DecisionDoor:
         Returns: an answer a request; fewer when `stop_on` cut the rest.
         Raises: UnavailableError, OverloadedError: nobody was permitted anything.
         """
-        first = requests[0]
-        lane = self._lanes.to(self._fleet.owner_of(caller.tenant, first.subject_type, first.subject_id))
+        owner = self._owner(caller, requests[0])
+        lane = self._lanes.to(owner)
         group = next(self._groups) if len(requests) > 1 else 0
         received_us = time.time_ns() // 1000
         digest = self._bundles.best(self._fleet.directory.activation.digest)
@@ -213,7 +220,16 @@ class DecisionDoor:
             prepared = await self._in_pieces(
                 prepare, [requests[position] for position in waiting], deadline_us
             )
-            tag, content = await lane.send(digest, prepared, timeout_s=left_s(deadline_us))
+            vouched = await self._vouching.vouch(owner, digest, prepared, deadline_us)
+            stale = [one for one in vouched if isinstance(one, Stale)]
+            for one in stale:
+                self._learn(one.request, one.answer)
+            if stale:
+                continue
+            sent, waiting = leave_out_unvouched(vouched, waiting, answers, stop_on)
+            if not sent:
+                return _before_short_circuit(answers)
+            tag, content = await lane.send(digest, sent, timeout_s=left_s(deadline_us))
             if tag == messages.STALE_BUNDLE:
                 if content == digest:
                     # The owner was started anew: its journal names the bundle, and it is not compiled yet.
@@ -223,7 +239,8 @@ class DecisionDoor:
                 digest = content
                 continue
             assert tag == messages.BATCH, tag
-            for position, request, answer in zip(waiting, prepared, content, strict=True):
+            self._vouching.settle(sent, content)
+            for position, request, answer in zip(waiting, sent, content, strict=True):
                 match answer[0]:
                     case messages.DECIDED:
                         answers[position] = _answer(Decided._make(answer[1:]), request)
@@ -236,7 +253,7 @@ class DecisionDoor:
                     case other:
                         raise UnavailableError(f"an owner answered `{other}`", code="protocol_error")
             if skipped or None not in answers:
-                return [answer for answer in answers if answer is not None]
+                return _before_short_circuit(answers)
         raise UnavailableError(
             "the active bundle or the subject's record keeps changing; try again", code="bundle_changing"
         )
@@ -337,6 +354,17 @@ class DecisionDoor:
         if version == request.record_version:
             return  # stale only because another item of its group is
         self._subjects.learn(request.tenant, request.subject_type, request.subject_id, version, record)
+
+
+def _before_short_circuit(
+    answers: Sequence[Answer | GovernanceError | None],
+) -> list[Answer | GovernanceError]:
+    found: list[Answer | GovernanceError] = []
+    for answer in answers:
+        if answer is None:
+            break
+        found.append(answer)
+    return found
 
 
 def _answer(decided: Decided, request: DecisionRequest) -> Answer:

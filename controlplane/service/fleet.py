@@ -6,7 +6,7 @@ import asyncio
 import logging
 
 from actors.directory import REFRESH_S, Directory
-from actors.ids import agent_key, ordinal_of_decision, session_ordinal
+from actors.ids import agent_key, delegation_ordinal, ordinal_of_decision, session_ordinal
 from actors.placement import CONTROL_STORE, host_name, host_of
 from actors.world import monotonic_s
 from controlplane.errors import GovernanceError, NotFoundError
@@ -75,13 +75,33 @@ class Fleet:
         """The actor that a session id points to. Raises: NotFoundError: no id of ours."""
         return self._owner_of_ordinal(session_ordinal(session), f"no session `{session[:64]}`")
 
+    def owner_of_delegation(self, token: str) -> str:
+        """The actor that a delegation token points to. Raises: NotFoundError: no token of ours."""
+        ordinal = delegation_ordinal(token)
+        return self._owner_of_ordinal(ordinal, "no such delegation", code="unknown_delegation")
+
+    def deciding_owner(self, tenant: str, subject_type: str, subject_id: str, session: str | None) -> str:
+        """The actor that decides a subject's action: of an agent's session, the one that the session lives with.
+
+        A session id that points nowhere is refused by the subject's own.
+        """
+        ordinal = None if session is None or subject_type != "agent" else session_ordinal(session)
+        owner = None if ordinal is None else self._named(ordinal)
+        return owner or self.owner_of(tenant, subject_type, subject_id)
+
     def owner_names(self) -> list[str]:
         return self._names + [entry["name"] for entry in self.directory.all("dedicated").values()]
 
-    def _owner_of_ordinal(self, ordinal: int | None, text: str) -> str:
-        if ordinal is not None and ordinal < self.hosts:
+    def _owner_of_ordinal(self, ordinal: int | None, text: str, *, code: str | None = None) -> str:
+        owner = None if ordinal is None else self._named(ordinal)
+        if owner is None:
+            raise NotFoundError(text, code=code)
+        return owner
+
+    def _named(self, ordinal: int) -> str | None:
+        if ordinal < self.hosts:
             return self._names[ordinal]
         for entry in self.directory.all("dedicated").values():
             if entry["ordinal"] == ordinal:
                 return str(entry["name"])
-        raise NotFoundError(text)
+        return None

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from actors.messages import BATCH, DecisionRequest
 from controlplane.errors import GovernanceError, OverloadedError, UnavailableError
@@ -23,7 +23,8 @@ MAX_BATCH = 256
 SMALL = 16
 MAX_WAITING = 20_000
 MAX_CALLERS = 750
-"""Who wait for one owner: half of all that are let in, so that one owner that is silent never holds up the others'."""
+"""Who wait for one owner, whatever for: half of all that are let in, so that one that is silent never holds up the
+others'."""
 # Beyond the longest deadline: whoever waited has been answered by then.
 _CALL_TIMEOUT_S = 31.0
 # How long a batch waits at most for those at the door, in turns of the event loop. That one turn which brings nobody
@@ -31,6 +32,8 @@ _CALL_TIMEOUT_S = 31.0
 _MOST_TURNS = 64
 # How exactly deadlines are kept. One look at all who wait costs less than a timer for each.
 _SWEEP_S = 0.02
+
+Method = Literal["decide", "vouch"]
 
 
 class _Parcel:
@@ -56,17 +59,22 @@ class Lane:
 
     Args:
         owner: name of its actor.
+        method: what it is asked.
+        waiting: who waits for this owner; shared by its lanes.
     """
 
-    def __init__(self, owner: str, calls: OwnerCalls) -> None:
+    def __init__(
+        self, owner: str, calls: OwnerCalls, method: Method = "decide", waiting: set[_Parcel] | None = None
+    ) -> None:
         self._owner = owner
         self._calls = calls
+        self._method = method
         # Parcels of few requests, and of many: neither a flood of batches holds up single decisions, nor the reverse.
         self._waiting: tuple[deque[_Parcel], deque[_Parcel]] = (deque(), deque())
         self._large_turn = False
         self._size = 0
         self._sender: asyncio.Task[None] | None = None
-        self._open: set[_Parcel] = set()
+        self._open: set[_Parcel] = set() if waiting is None else waiting
         self._sweeping = False
 
     async def send(
@@ -77,7 +85,7 @@ class Lane:
         Args:
             digest: of the bundle that they were prepared with.
             timeout_s: how long the caller waits at most.
-        Returns: what `deciding.decide` returns for these requests.
+        Returns: what the owner's method returns for these requests.
         Raises: OverloadedError: the lane is full. UnavailableError: the owner did not answer in time.
         """
         if self._size + len(requests) > MAX_WAITING or len(self._open) >= MAX_CALLERS:
@@ -161,7 +169,7 @@ class Lane:
         requests = [request for parcel in batch for request in parcel.requests]
         try:
             tag, answers = await self._calls.call(
-                self._owner, "decide", batch[0].digest, requests, timeout_s=_CALL_TIMEOUT_S
+                self._owner, self._method, batch[0].digest, requests, timeout_s=_CALL_TIMEOUT_S
             )
         except Exception as error:
             ours = _as_ours(error, self._owner)
@@ -211,14 +219,16 @@ def _fail(batch: list[_Parcel], error: GovernanceError) -> None:
 
 
 class Lanes:
-    """One lane an owner."""
+    """One lane an owner and method."""
 
     def __init__(self, calls: OwnerCalls) -> None:
-        self._lanes: dict[str, Lane] = {}
+        self._lanes: dict[tuple[str, Method], Lane] = {}
+        self._waiting: dict[str, set[_Parcel]] = {}
         self._calls = calls
 
-    def to(self, owner: str) -> Lane:
-        lane = self._lanes.get(owner)
+    def to(self, owner: str, method: Method = "decide") -> Lane:
+        lane = self._lanes.get((owner, method))
         if lane is None:
-            lane = self._lanes[owner] = Lane(owner, self._calls)
+            waiting = self._waiting.setdefault(owner, set())
+            lane = self._lanes[owner, method] = Lane(owner, self._calls, method, waiting)
         return lane

@@ -206,13 +206,55 @@ class ControlPlane:
         """A past decision as it was answered, with its outcome if one was reported."""
         return self.request("GET", f"/v1/decisions/{_segment(decision_id)}")
 
-    def open_session(self, agent: str, task: str | None = None, *, subject_type: str = "agent") -> str:
-        """Start a run of an agent; `task` is what its user asked for. Returns the session's id."""
-        body = {"agent": agent, "subject_type": subject_type} | ({"task": task} if task is not None else {})
-        session = self.request("POST", "/v1/sessions", body).get("session")
-        if not isinstance(session, str):
-            raise ControlPlaneError(201, "malformed_answer", "the answer names no session")
-        return session
+    def open_session(
+        self,
+        agent: str,
+        task: str | None = None,
+        *,
+        subject_type: str = "agent",
+        parent: str | None = None,
+        principal: str | None = None,
+    ) -> str:
+        """Start a run of an agent. Returns the session's id.
+
+        Args:
+            task: what its user asked for.
+            parent: a token from `delegate`: the session joins the workflow of the one that delegated, may do what that
+                lets it do, and ends with it. A token opens one session.
+            principal: on whose behalf, `type:id`, e.g. `user:ada`; inherited where there is a parent.
+        """
+        optional = {"task": task, "parent": parent, "principal": principal}
+        body = {"agent": agent, "subject_type": subject_type} | {
+            name: value for name, value in optional.items() if value is not None
+        }
+        return self._text(self.request("POST", "/v1/sessions", body), "session")
+
+    def delegate(
+        self,
+        session: str,
+        to: str,
+        *,
+        tools: Iterable[str] | None = None,
+        depth: int = 0,
+        expires_in_s: int = 3600,
+        principal: str | None = None,
+    ) -> str:
+        """Let another agent do part of a session's work. Returns a token, to hand to it; `open_session` takes it once.
+
+        Args:
+            session: the one that delegates; the key speaks for its agent.
+            to: id of the agent that may use the token, and no other.
+            tools: names and globs (`*` stops at a dot, `**` does not); None = whatever the session itself may.
+            depth: how many further levels the other may delegate to.
+            expires_in_s: from then on neither the token nor what was opened with it is good for anything.
+            principal: only to make sure: refused if it is not the session's own, which is inherited anyway.
+        """
+        body: dict[str, Any] = {"session": session, "to": to, "depth": depth, "expires_in_s": expires_in_s}
+        if tools is not None:
+            body["tools"] = list(tools)
+        if principal is not None:
+            body["principal"] = principal
+        return self._text(self.request("POST", "/v1/delegations", body), "token")
 
     def add_task(self, session: str, task: str) -> dict[str, Any]:
         """Add the user's next turn to a session."""
@@ -245,6 +287,13 @@ class ControlPlane:
         if not isinstance(answer, dict):
             raise ControlPlaneError(response.status_code, "malformed_answer", "the answer is no json object")
         return answer
+
+    @staticmethod
+    def _text(answer: Mapping[str, Any], name: str) -> str:
+        value = answer.get(name)
+        if not isinstance(value, str):
+            raise ControlPlaneError(201, "malformed_answer", f"the answer names no {name}")
+        return value
 
     def _send_again_if_dropped(self, path: str, body: bytes) -> httpx.Response:
         """POST; once more with the same idempotency key if the connection failed or broke."""

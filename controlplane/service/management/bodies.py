@@ -13,10 +13,14 @@ from controlplane.wire.authzen import ID_PATTERN
 
 Id = Annotated[str, StringConstraints(pattern=f"^{ID_PATTERN}$")]
 Pattern = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9*][A-Za-z0-9._:/@*-]{0,255}$")]
+Principal = Annotated[str, StringConstraints(pattern=rf"^{ID_PATTERN}:{ID_PATTERN}$")]
+Token = Annotated[str, StringConstraints(max_length=64)]
 Text = Annotated[str, StringConstraints(max_length=512)]
 Label = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 
 _ATTRIBUTES_BYTES = 16_384
+TOOLS_CHARACTERS = 4_096
+"""Of all patterns of one delegation; each action of its children is compared with them."""
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -67,6 +71,25 @@ class NewSession(_Body):
     agent: Id
     subject_type: Id = "agent"
     task: Annotated[str, StringConstraints(min_length=1, max_length=65_536)] | None = None
+
+    principal: Principal | None = None
+    parent: Token | None = None
+
+
+class NewDelegation(_Body):
+    session: Annotated[str, StringConstraints(max_length=64)]
+    to: Id
+    tools: list[Pattern] | None = Field(default=None, max_length=64)
+    depth: int = Field(default=0, ge=0, le=1000)
+    expires_in_s: int = Field(default=3600, ge=1, le=366 * 86_400)
+    principal: Principal | None = None
+
+    @field_validator("tools")
+    @classmethod
+    def _short(cls, value: list[str] | None) -> list[str] | None:
+        if value is not None and sum(map(len, value)) > TOOLS_CHARACTERS:
+            raise ValueError(f"more than {TOOLS_CHARACTERS} characters together")
+        return value
 
 
 class NewTask(_Body):

@@ -12,7 +12,10 @@ from actors.ids import (
     MAX_ORDINAL,
     agent_key,
     decision_id,
+    delegation_ordinal,
+    delegation_token,
     ordinal_of_decision,
+    read_delegation_token,
     read_session_id,
     session_id,
     session_ordinal,
@@ -93,3 +96,37 @@ def test_a_session_id_with_one_other_character_is_forged(position: int, letter: 
 @given(st.text(max_size=60))
 def test_reading_any_text_as_a_session_id_never_fails(text: str) -> None:
     assert read_session_id("ses_" + text, key=KEY, subject=SUBJECT) is None
+
+
+def token(*, key: bytes = KEY, tenant: str = "default") -> tuple[str, str]:
+    return delegation_token(key=key, tenant=tenant, ordinal=3, expires_us=9_999_999, random=b"123456789")
+
+
+def test_a_delegation_token_is_read_back_in_its_tenant_alone() -> None:
+    identity, text = token()
+    found = read_delegation_token(text, key=KEY, tenant="default")
+    assert found is not None
+    assert (found.id, found.ordinal, found.expires_us) == (identity, 3, 9_000_000)
+    assert delegation_ordinal(text) == 3 and identity not in text
+    assert read_delegation_token(text, key=KEY, tenant="acme") is None
+    assert read_delegation_token(text, key=b"x" * 32, tenant="default") is None
+
+
+@given(position=st.integers(4, 46), letter=st.sampled_from("ABCxyz019-_"))
+def test_a_delegation_token_with_one_other_character_is_forged(position: int, letter: str) -> None:
+    _, genuine = token()
+    forged = genuine[:position] + letter + genuine[position + 1 :]
+    if forged != genuine:
+        assert read_delegation_token(forged, key=KEY, tenant="default") is None
+
+
+def test_a_token_is_no_session_and_a_session_no_token() -> None:
+    _, text = token(tenant=SUBJECT)
+    assert read_session_id("ses_" + text[4:], key=KEY, subject=SUBJECT) is None
+    assert read_delegation_token("dlg_" + make()[4:], key=KEY, tenant=SUBJECT) is None
+    assert session_ordinal(text) is None and delegation_ordinal(make()) is None
+
+
+@given(st.text(max_size=60))
+def test_reading_any_text_as_a_delegation_token_never_fails(text: str) -> None:
+    assert read_delegation_token("dlg_" + text, key=KEY, tenant="default") is None

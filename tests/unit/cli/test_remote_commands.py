@@ -18,6 +18,7 @@ from controlplane.settings import Settings
 Run = Callable[..., Result]
 DIGEST = "sha256:" + "ab" * 32
 OTHER = "sha256:" + "ac" * 32
+OPENED = {"session": "ses_1", "token": "dlg_1"}
 
 
 @pytest.mark.parametrize(
@@ -61,12 +62,71 @@ OTHER = "sha256:" + "ac" * 32
         (("agent", "register", "bot", "--label", ""), "POST", "/v1/agents", {"id": "bot", "labels": []}),
         (("bundle", "activate", DIGEST), "POST", f"/v1/bundles/{DIGEST}/activate", None),
         (("keys", "revoke", "k1"), "DELETE", "/v1/keys/k1", None),
+        (
+            ("session", "open", "bot", "--task", "pay", "--principal", "user:ada"),
+            "POST",
+            "/v1/sessions",
+            {"agent": "bot", "subject_type": "agent", "task": "pay", "principal": "user:ada"},
+        ),
+        (
+            ("session", "open", "helper", "--parent", "dlg_1"),
+            "POST",
+            "/v1/sessions",
+            {"agent": "helper", "subject_type": "agent", "parent": "dlg_1"},
+        ),
+        (
+            ("session", "task", "ses_1", "and the rent"),
+            "POST",
+            "/v1/sessions/ses_1/task",
+            {"task": "and the rent"},
+        ),
+        (("session", "end", "ses_1"), "POST", "/v1/sessions/ses_1/end", None),
+        (
+            ("delegate", "ses_1", "--to", "helper"),
+            "POST",
+            "/v1/delegations",
+            {"session": "ses_1", "to": "helper", "depth": 0, "expires_in_s": 3600},
+        ),
+        (
+            (
+                "delegate",
+                "ses_1",
+                "--to",
+                "h",
+                "--tool",
+                "mail.*",
+                "--tool",
+                "crm.read",
+                "--depth",
+                "2",
+                "--expires",
+                "15m",
+                "--principal",
+                "user:ada",
+            ),
+            "POST",
+            "/v1/delegations",
+            {
+                "session": "ses_1",
+                "to": "h",
+                "depth": 2,
+                "expires_in_s": 900,
+                "tools": ["mail.*", "crm.read"],
+                "principal": "user:ada",
+            },
+        ),
+        (
+            ("delegate", "ses_1", "--to", "h", "--tool", ""),
+            "POST",
+            "/v1/delegations",
+            {"session": "ses_1", "to": "h", "depth": 0, "expires_in_s": 3600, "tools": []},
+        ),
     ],
 )
 def test_a_command_asks_for_exactly_what_its_options_say(
     ask: Run, remote: FakeControlPlane, words: tuple[str, ...], method: str, path: str, body: Any
 ) -> None:
-    remote.answer(method, path, {"id": "k1", "role": "x", "key": "cp_new", "acknowledged": []})
+    remote.answer(method, path, {"id": "k1", "role": "x", "key": "cp_new", "acknowledged": [], **OPENED})
     done = ask(*words)
     assert done.exit_code == 0, done.output
     assert remote.asked == [(method, path, body)]
@@ -77,6 +137,16 @@ def test_a_new_key_stands_alone_on_stdout(ask: Run, remote: FakeControlPlane) ->
     done = ask("keys", "create", "--role", "operator")
     assert done.stdout == "cp_new\n"
     assert "k1" in done.stderr
+
+
+def test_a_session_and_a_token_stand_alone_on_stdout(ask: Run, remote: FakeControlPlane) -> None:
+    remote.answer(
+        "POST", "/v1/sessions", {"session": "ses_1", "workflow": "wfl_1", "principal": "user:ada"}, 201
+    )
+    remote.answer("POST", "/v1/delegations", {"token": "dlg_1", "to": "h", "tools": ["mail.*"]}, 201)
+    opened, given = ask("session", "open", "bot"), ask("delegate", "ses_1", "--to", "h")
+    assert (opened.stdout, given.stdout) == ("ses_1\n", "dlg_1\n")
+    assert "user:ada" in opened.stderr and "mail.*" in given.stderr
 
 
 LISTS: list[tuple[tuple[str, str], str, dict[str, Any], tuple[str, ...]]] = [

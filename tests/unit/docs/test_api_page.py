@@ -26,6 +26,7 @@ ROUTES = {
 }
 BODIES: list[tuple[str, type[BaseModel]]] = [
     ("/v1/sessions", bodies.NewSession),
+    ("/v1/delegations", bodies.NewDelegation),
     ("/v1/sessions/{id}/task", bodies.NewTask),
     ("/v1/decisions/{id}/outcome", bodies.NewOutcome),
     ("/v1/agents", bodies.NewAgent),

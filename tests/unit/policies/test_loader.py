@@ -61,11 +61,11 @@ def test_an_error_names_its_place_and_what_was_probably_meant(
             policy(f"{{id: a, then: deny, {key}: x}}")
             for key in sorted(LATER_KEYS[RuleDocument])
         ),
-        policy("{id: a, then: escalate}"),
         policy("{id: a, then: modify}"),
-        STORY % ("", "{session: s, tool: x, expect: escalate}"),
+        STORY % ("", "{session: s, tool: x, expect: modify}"),
         STORY % ("", "{session: s, tool: x, expect: deny, approve: true}"),
-        STORY % (", parent: s", "{session: s, tool: x, expect: deny}"),
+        STORY % (", scope: {}", "{session: s, tool: x, expect: deny}"),
+        policy("{id: a, then: escalate, approve: {by: [x], remember: value}}"),
     ],
 )  # fmt: skip
 def test_what_a_later_version_enforces_is_refused_instead_of_ignored(text: str) -> None:

@@ -248,6 +248,36 @@ def test_a_session_answer_without_a_session_is_an_error() -> None:
         Service(httpx.Response(201, json={})).client().open_session("a")
 
 
+def test_a_session_delegates_and_the_other_agent_opens_its_own_with_the_token() -> None:
+    service = Service(
+        httpx.Response(201, json={"session": "ses_1"}),
+        httpx.Response(201, json={"token": "dlg_1", "to": "helper"}),
+        httpx.Response(201, json={"session": "ses_2"}),
+        httpx.Response(201, json={"to": "helper"}),
+    )
+    client = service.client()
+    session = client.open_session("treasury-bot", principal="user:ada")
+    token = client.delegate(
+        session, "helper", tools=("mail.*",), depth=1, expires_in_s=60, principal="user:ada"
+    )
+    assert client.open_session("helper", parent=token) == "ses_2"
+    with pytest.raises(ControlPlaneError, match="names no token"):
+        client.delegate(session, "helper")
+    assert [json.loads(request.content) for request in service.requests] == [
+        {"agent": "treasury-bot", "subject_type": "agent", "principal": "user:ada"},
+        {
+            "session": "ses_1",
+            "to": "helper",
+            "depth": 1,
+            "expires_in_s": 60,
+            "tools": ["mail.*"],
+            "principal": "user:ada",
+        },
+        {"agent": "helper", "subject_type": "agent", "parent": "dlg_1"},
+        {"session": "ses_1", "to": "helper", "depth": 0, "expires_in_s": 3600},
+    ]
+
+
 @pytest.mark.parametrize(
     ("key", "found"),
     [

@@ -1,0 +1,225 @@
+"""Accounts and ledgers as bytes: one form for each value, small for the usual account of a few entries.
+
+Numbers stand in columns: one byte that says how many bytes each takes, the least that the largest needs, and then
+all of them, little-endian. An account is
+
+    number of buckets | power of ten that divides all amounts | first time | distances | widths | amounts
+
+(distances: from one bucket's last time to the next one's first, left out where there is one bucket), and an account or
+a ledger that holds nothing is no bytes at all.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from math import gcd
+
+from controlplane.errors import GovernanceError
+from policies import budgets, ledgers
+from policies.budgets import MOST_BUCKETS, Account, Bucket
+from policies.ledgers import MOST_KEYS, Ledger
+
+_PACKED = {1: "B", 2: "H", 4: "I", 8: "Q"}
+_MOST_BYTES = 64  # of one number: an amount of 96 digits, added 10^57 times
+_POWERS = tuple((exponent, 10**exponent) for exponent in (64, 32, 16, 8, 4, 2, 1))
+_KEY_SIZES = (0, 16)
+
+
+class GarbledBudget(GovernanceError):
+    """The bytes are not those of an account or a ledger."""
+
+    code = "garbled_budget"
+
+
+def encode(account: Account) -> bytes:
+    """The account's bytes; at most 20 for one entry of up to 15 digits, 0 for an empty account.
+
+    Cost: 3 µs for one entry, 22 µs for 64.
+    """
+    buckets = account.buckets
+    if not buckets:
+        return b""
+    exponent, power = _common_power(buckets)
+    parts = [bytes((len(buckets), exponent)), _column([buckets[0][0]])]
+    if len(buckets) > 1:
+        parts.append(_column([after[0] - before[1] for before, after in pairwise(buckets)]))
+    parts.append(_column([last_us - first_us for first_us, last_us, _ in buckets]))
+    parts.append(_column([amount // power for _, _, amount in buckets]))
+    return b"".join(parts)
+
+
+def decode(data: bytes) -> Account:
+    """The account that `encode` wrote.
+
+    Raises: GarbledBudget: anything that `encode` does not write.
+    Cost: 3 µs for one entry, 22 µs for 64.
+    """
+    if not data:
+        return budgets.EMPTY
+    reader = _Reader(data)
+    account = _account(reader)
+    reader.finish()
+    return account
+
+
+def encode_ledger(ledger: Ledger) -> bytes:
+    """The ledger's bytes: 6 more than its only account's where the limit has no key; none for an empty ledger.
+
+    Cost: 3 µs a key. With many keys it is better to keep `encode(account)` in a row for each, of which a booking
+    changes one, and beside them this of the ledger without its accounts (`ledger._replace(accounts={})`).
+    """
+    if ledger == ledgers.EMPTY:
+        return b""
+    parts = [
+        _number(0 if ledger.overflowed_us is None else ledger.overflowed_us + 1),
+        _framed(encode(ledger.keyless)),
+        _number(len(ledger.doubts)),
+    ]
+    for key, us in sorted(ledger.doubts.items()):
+        parts += (_key(key), _number(us))
+    for key, account in ledger.accounts.items():
+        parts += (_key(key), _framed(encode(account)))
+    return b"".join(parts)
+
+
+def decode_ledger(data: bytes) -> Ledger:
+    """The ledger that `encode_ledger` wrote, its accounts in the same order.
+
+    Raises: GarbledBudget: anything that `encode_ledger` does not write.
+    Cost: 4 µs a key.
+    """
+    if not data:
+        return ledgers.EMPTY
+    reader = _Reader(data)
+    overflowed = reader.number()
+    keyless = decode(reader.take(reader.number()))
+    doubts: dict[bytes, int] = {}
+    for _ in range(min(reader.number(), MOST_KEYS + 1)):
+        key = reader.key()
+        if doubts and key <= next(reversed(doubts)):
+            raise reader.garbled("doubts out of order")
+        doubts[key] = reader.number()
+    accounts: dict[bytes, Account] = {}
+    while reader.left():
+        key = reader.key()
+        account = decode(reader.take(reader.number()))
+        if key in accounts or not account.buckets:
+            raise reader.garbled("a key twice, or without an account")
+        accounts[key] = account
+    if len(accounts) > MOST_KEYS or len(doubts) > MOST_KEYS:
+        raise reader.garbled("too many keys")
+    ledger = Ledger(accounts, keyless, overflowed - 1 if overflowed else None, doubts)
+    if ledger == ledgers.EMPTY:
+        raise reader.garbled("an empty ledger has no bytes")
+    return ledger
+
+
+def _common_power(buckets: Sequence[Bucket]) -> tuple[int, int]:
+    """(n, 10^n) with the greatest n for which 10^n divides all amounts."""
+    common = gcd(*(amount for _, _, amount in buckets))
+    exponent = 0
+    if common % 10 == 0:
+        for step, power in _POWERS:
+            quotient, rest = divmod(common, power)
+            if not rest:
+                common = quotient
+                exponent += step
+    return exponent, 10**exponent
+
+
+def _column(numbers: Sequence[int]) -> bytes:
+    size = (max(numbers).bit_length() + 7) >> 3
+    if size == 0:
+        return b"\0"
+    code = _PACKED.get(size)
+    if code is not None:
+        return struct.pack(f"<B{len(numbers)}{code}", size, *numbers)
+    return bytes((size,)) + b"".join([number.to_bytes(size, "little") for number in numbers])
+
+
+def _number(number: int) -> bytes:
+    return _column([number])
+
+
+def _framed(data: bytes) -> bytes:
+    return _number(len(data)) + data
+
+
+def _key(key: bytes) -> bytes:
+    return bytes((len(key),)) + key
+
+
+def _account(reader: _Reader) -> Account:
+    count, exponent = reader.take(2)
+    if not 1 <= count <= MOST_BUCKETS:
+        raise reader.garbled(f"{count} buckets")
+    (first_us,) = reader.column(1)
+    distances = reader.column(count - 1) if count > 1 else ()
+    widths = reader.column(count)
+    amounts = reader.column(count)
+    if not (all(distances) and all(amounts)):
+        raise reader.garbled("an empty bucket, or two at one time")
+    if exponent > 127 or not any(amount % 10 for amount in amounts):
+        raise reader.garbled("another power of ten divides its amounts")
+    power = 10**exponent
+    buckets: list[Bucket] = []
+    held = 0
+    for distance, width, amount in zip((0, *distances), widths, amounts, strict=True):
+        first_us += distance
+        buckets.append((first_us, first_us + width, amount * power))
+        first_us += width
+        held += amount
+    return Account(tuple(buckets), held * power)
+
+
+class _Reader:
+    """What is left of the bytes."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._at = 0
+
+    def take(self, size: int) -> bytes:
+        start = self._at
+        self._at = end = start + size
+        if end > len(self._data):
+            raise self.garbled("it ends too early")
+        return self._data[start:end]
+
+    def column(self, count: int) -> Sequence[int]:
+        (size,) = self.take(1)
+        if size == 0:
+            return (0,) * count
+        if size > _MOST_BYTES:
+            raise self.garbled(f"a number of {size} bytes")
+        data = self.take(size * count)
+        code = _PACKED.get(size)
+        numbers: Iterable[int]
+        if code is not None:
+            numbers = struct.unpack(f"<{count}{code}", data)
+        else:
+            numbers = [int.from_bytes(data[at : at + size], "little") for at in range(0, len(data), size)]
+        if max(numbers).bit_length() <= 8 * (size - 1):
+            raise self.garbled("a number takes more bytes than it needs")
+        return tuple(numbers)
+
+    def number(self) -> int:
+        return self.column(1)[0]
+
+    def key(self) -> bytes:
+        (size,) = self.take(1)
+        if size not in _KEY_SIZES:
+            raise self.garbled(f"a key of {size} bytes")
+        return self.take(size)
+
+    def left(self) -> int:
+        return len(self._data) - self._at
+
+    def finish(self) -> None:
+        if self.left():
+            raise self.garbled(f"{self.left()} bytes follow")
+
+    def garbled(self, what: str) -> GarbledBudget:
+        return GarbledBudget(f"garbled budget at byte {self._at} of {len(self._data)}: {what}")

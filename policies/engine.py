@@ -1,0 +1,199 @@
+"""The whole engine in one process: sessions, workflows and their pasts, decided on a clock that the caller holds.
+
+For stories, replays, simulations and analyses. It is the same core that owners run: `Preparer`, `Look`, `decide`; what
+is missing here is everything that makes an answer durable. Not thread-safe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from policies.action import Action, Json, Resource, Subject
+from policies.bundle import Bundle
+from policies.delegation import PARENT_ENDED, Grant, Refusal, covers, narrow
+from policies.effect import Effect
+from policies.past.look import Look
+from policies.past.program import Scope
+from policies.past.slices import Event
+from policies.past.state import Past
+from policies.prepare import Prepared, Preparer
+from policies.verdict import Verdict, decide, matched_rules
+
+SESSION_ENDED: Final = "session_ended"
+
+
+@dataclass(slots=True, kw_only=True)
+class EngineSession:
+    """One run of one subject.
+
+    Attributes:
+        parent: the session that delegated to it.
+        grants: under which it acts: its ancestors' and its own.
+        workflow: name of the root session.
+    """
+
+    name: str
+    tenant: str
+    subject: Subject
+    workflow: str
+    parent: EngineSession | None = None
+    grants: tuple[Grant, ...] = ()
+    ended: bool = False
+    pasts: Mapping[Scope, Past] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineDecision:
+    """What was decided, and what it takes to report an outcome.
+
+    Attributes:
+        matched: names of all rules that matched, whether or not their effect decided; empty for a refusal.
+        positions: of the action in the pasts of its session, where it was permitted.
+        look: what the past said; None for a refusal.
+    """
+
+    verdict: Verdict
+    prepared: Prepared
+    session: EngineSession
+    event: Event
+    matched: tuple[str, ...] = ()
+    positions: Mapping[Scope, int] = field(default_factory=dict)
+    look: Look | None = None
+
+    @property
+    def permitted(self) -> bool:
+        return self.verdict.effect in (Effect.ALLOW, Effect.MODIFY)
+
+
+class Engine:
+    """One bundle and everything that happened under it.
+
+    Cost: that of a `Preparer` to make; a decision costs tens of microseconds.
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle = bundle
+        self._preparer = Preparer(bundle)
+        self._pasts: dict[tuple[Scope, str], Past] = {}
+
+    def forget(self) -> None:
+        """Begin again with an empty past."""
+        self._pasts = {}
+
+    def open_session(
+        self,
+        name: str,
+        subject: Subject,
+        *,
+        tenant: str = "default",
+        parent: EngineSession | None = None,
+        grant: Grant | None = None,
+        workflow: str | None = None,
+    ) -> EngineSession:
+        """Open a session that begins a workflow, joins the one it names, or belongs to its parent's.
+
+        Args:
+            grant: what the parent delegates, as `delegate` gave it.
+        """
+        root = parent.workflow if parent is not None else workflow or name
+        grants = (*parent.grants, grant) if parent is not None and grant is not None else ()
+        agent = f"{tenant}/{subject.type}/{subject.id}"
+        names = {Scope.SESSION: name, Scope.WORKFLOW: root, Scope.AGENT: agent}
+        pasts = {
+            scope: self._past(scope, names[scope]) for scope in Scope if scope in self.bundle.program.used
+        }
+        return EngineSession(
+            name=name,
+            tenant=tenant,
+            subject=subject,
+            workflow=root,
+            parent=parent,
+            grants=grants,
+            pasts=pasts,
+        )
+
+    def delegate(self, session: EngineSession, asked: Grant, *, now_us: int) -> Grant | Refusal:
+        """The grant that a session can give, or why it cannot."""
+        return narrow(session.grants, asked, now_us=now_us)
+
+    def decide(
+        self,
+        session: EngineSession,
+        *,
+        action: str = "call",
+        resource: Resource,
+        arguments: Mapping[str, Json],
+        context: Mapping[str, Json],
+        now_us: int,
+    ) -> EngineDecision:
+        """Decide one action; what is permitted is past to the next.
+
+        Args:
+            now_us: not before the last decision's.
+        """
+        asked = Action(
+            tenant=session.tenant,
+            subject=session.subject,
+            name=action,
+            resource=resource,
+            arguments=arguments,
+            context=context,
+            now_us=now_us,
+        )
+        prepared = self._preparer.prepare(asked)
+        event = Event(now_us, prepared.possibly, prepared.certainly, dict(prepared.measures))
+        look = Look(self.bundle.program, session.pasts, event)
+        refusal = self._outside(session, resource, now_us) or prepared.refusal
+        verdict = decide(
+            self.bundle,
+            possibly=prepared.possibly,
+            certainly=prepared.certainly,
+            refusal=refusal,
+            clauses=look.holds,
+        )
+        matched: tuple[str, ...] = ()
+        if refusal is None:
+            rules = matched_rules(
+                self.bundle, possibly=prepared.possibly, certainly=prepared.certainly, clauses=look.holds
+            )
+            matched = tuple(rule.name for rule in rules)
+        positions: Mapping[Scope, int] = {}
+        if verdict.effect in (Effect.ALLOW, Effect.MODIFY):
+            positions = look.permitted()
+        elif verdict.effect is Effect.DENY:
+            look.denied()
+        return EngineDecision(
+            verdict=verdict,
+            prepared=prepared,
+            session=session,
+            event=event,
+            matched=matched,
+            positions=positions,
+            look=look if refusal is None else None,
+        )
+
+    def report(self, decision: EngineDecision, status: str, *, witnessed: bool) -> None:
+        """What a permitted action came to: "succeeded", "failed" or "not_executed". Once for each decision."""
+        for scope, position in decision.positions.items():
+            past = decision.session.pasts[scope]
+            past.outcome(decision.event, position, succeeded=status == "succeeded", witnessed=witnessed)
+            if status == "not_executed" and witnessed:
+                past.give_back(decision.event)
+
+    def _past(self, scope: Scope, name: str) -> Past:
+        past = self._pasts.get((scope, name))
+        if past is None:
+            past = self._pasts[scope, name] = Past(self.bundle.program, scope)
+        return past
+
+    def _outside(self, session: EngineSession, resource: Resource, now_us: int) -> str | None:
+        if session.ended:
+            return SESSION_ENDED
+        ancestor = session.parent
+        while ancestor is not None:
+            if ancestor.ended:
+                return PARENT_ENDED
+            ancestor = ancestor.parent
+        return covers(session.grants, resource.type, resource.id, now_us=now_us)

@@ -1,0 +1,101 @@
+"""One action against the pasts that it belongs to: which clauses hold, and what it leaves behind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from policies import ledgers
+from policies.bundle import Rule
+from policies.past.monitor import Slots
+from policies.past.program import Program, Scope
+from policies.past.slices import Event
+from policies.past.state import Past, amount_of, key_of
+
+
+class Level(NamedTuple):
+    """What a limit would stand at with this action; None = it cannot be known."""
+
+    level: int | None
+    above: int
+    exceeded: bool
+
+
+class Look:
+    """What the past says about one action, as if it were permitted. Looks at nothing that is not asked.
+
+    Args:
+        pasts: of the session, the workflow and the agent, those that there are. A clause over a scope that is not
+            here is taken from `elsewhere`, and where it is not there either it holds where that restricts.
+        elsewhere: truths of monitors and limits that another owner has found: (kind, number) → truth.
+    """
+
+    __slots__ = ("_elsewhere", "_event", "_pasts", "_program", "_stepped", "levels", "truths")
+
+    def __init__(
+        self,
+        program: Program,
+        pasts: Mapping[Scope, Past],
+        event: Event,
+        elsewhere: Mapping[tuple[str, int], bool] | None = None,
+    ) -> None:
+        self._program = program
+        self._pasts = pasts
+        self._event = event
+        self._elsewhere = elsewhere or {}
+        self._stepped: dict[Scope, dict[int, Slots]] = {}
+        self.truths: dict[int, bool] = {}
+        self.levels: dict[int, Level] = {}
+
+    def holds(self, rule: Rule) -> bool:
+        """Whether all clauses of a rule that look at the past hold."""
+        if rule.past is not None and not self.truth(rule.past):
+            return False
+        return rule.limit is None or self.level(rule.limit).exceeded
+
+    def truth(self, number: int) -> bool:
+        """Whether a monitor's formula holds. Cost: one step, once."""
+        known = self.truths.get(number)
+        if known is not None:
+            return known
+        monitor = self._program.monitors[number]
+        past = self._pasts.get(monitor.scope)
+        if past is None:
+            truth = self._elsewhere.get(("past", number), monitor.restricting)
+        else:
+            truth, slots = past.view().truth(self._program, number, self._event, past.position + 1)
+            if slots is not None and not past.open:
+                self._stepped.setdefault(monitor.scope, {})[number] = slots
+        self.truths[number] = truth
+        return truth
+
+    def level(self, number: int) -> Level:
+        """Where a limit would stand. Cost: one sum over at most 64 amounts, once."""
+        known = self.levels.get(number)
+        if known is not None:
+            return known
+        limit = self._program.limits[number]
+        past = self._pasts.get(limit.scope)
+        if past is None:
+            exceeded = self._elsewhere.get(("limit", number), limit.window.restricting)
+            found = Level(None, limit.above, exceeded)
+        else:
+            ledger = past.ledgers.get(self._program.account_of[number], ledgers.EMPTY)
+            # A denial counts once it has been given, not while it is being thought about.
+            amount = 0 if limit.counted == "denials" else amount_of(limit, self._event)
+            key = key_of(limit, self._event)
+            level = ledgers.level(ledger, self._event.time_us, key, amount, limit.window)
+            found = Level(level, limit.above, ledgers.exceeds(level, limit.above, limit.window))
+        self.levels[number] = found
+        return found
+
+    def permitted(self) -> dict[Scope, int]:
+        """The action was permitted: it is past to what comes. Returns: its position in each past."""
+        return {
+            scope: past.permit(self._event, stepped=self._stepped.get(scope))
+            for scope, past in self._pasts.items()
+        }
+
+    def denied(self) -> list[Scope]:
+        """The action was denied. Returns: the pasts that count it."""
+        return [scope for scope, past in self._pasts.items() if past.denied(self._event)]

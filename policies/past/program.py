@@ -1,0 +1,132 @@
+"""What a bundle remembers of the past: its monitors and limits, by the scope that they look back over."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, Literal, TypeAlias
+
+from policies.budgets import Window
+from policies.past.monitor import Monitor
+from policies.past.slices import Sliced
+
+_MEMO_LIMIT: Final = 4_096  # the sets of atoms that come are few; callers choose them, so they are bounded
+
+
+class Scope(StrEnum):
+    """How far back, and over whose actions, a rule looks."""
+
+    SESSION = "session"  # one run of one agent
+    WORKFLOW = "workflow"  # all sessions that descend from one root by delegation, across agents
+    AGENT = "agent"  # all sessions of one agent
+
+
+Counted: TypeAlias = Literal["sum", "actions", "denials"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastMonitor:
+    """The `past` clause of some rules that say the same.
+
+    Attributes:
+        identity: 16 bytes, the same in every bundle that has this very formula over these very atoms.
+        sliced: the monitor with its keys, where the rule has `by`.
+        witnessed: whether only a success that a key with the grant `witness` reported counts.
+        window_us: the longest that it looks back; None = as far as the scope goes.
+    """
+
+    identity: bytes
+    scope: Scope
+    monitor: Monitor
+    sliced: Sliced | None
+    witnessed: bool
+    restricting: bool
+    window_us: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """The `limit` clause of some rules that say the same.
+
+    Attributes:
+        atom: bit of the rule's own `on` and `when`: what is counted.
+        amount: number of the measure that is summed; None = actions or denials are counted.
+        key: number of the measure by which accounts are kept apart; None = one account.
+        above: for a sum in the units of `policies.quantities`, else a number of actions.
+    """
+
+    identity: bytes
+    scope: Scope
+    counted: Counted
+    atom: int
+    amount: int | None
+    key: int | None
+    window: Window
+    above: int
+
+
+class Program:
+    """All that one bundle remembers; the numbers of monitors and limits mean nothing without it.
+
+    Attributes:
+        account_of: by limit, the number of its account: limits that differ only in what they stand `above` share one.
+        relevant: bit set of the atoms that matter to the past of any scope.
+        defers: scopes in which an action is taken in only when its outcome is known or the next one comes.
+        used: the scopes that anything looks back over.
+    """
+
+    def __init__(self, monitors: Sequence[PastMonitor], limits: Sequence[Limit]) -> None:
+        self.monitors = tuple(monitors)
+        self.limits = tuple(limits)
+        accounts = {limit.identity: number for number, limit in reversed(list(enumerate(self.limits)))}
+        self.account_of = tuple(accounts[limit.identity] for limit in self.limits)
+        self.defers = frozenset(one.scope for one in monitors if one.monitor.nested_done)
+        self.used = frozenset(one.scope for one in monitors) | frozenset(one.scope for one in limits)
+        self.relevant = 0
+        for one in monitors:
+            self.relevant |= one.monitor.relevant
+        for limit in limits:
+            self.relevant |= limit.atom
+        self._masks = {scope: self._mask(scope) for scope in Scope}
+        self._touched: dict[tuple[Scope, int], tuple[int, ...]] = {}
+        self._limited: dict[tuple[Scope, int], tuple[int, ...]] = {}
+
+    def touched(self, scope: Scope, possibly: int) -> tuple[int, ...]:
+        """The monitors that an event with these atoms may change. Cost: a lookup for a set seen before."""
+        key = (scope, possibly & self._masks[scope])
+        found = self._touched.get(key)
+        if found is None:
+            if len(self._touched) >= _MEMO_LIMIT:
+                self._touched.clear()
+            found = self._touched[key] = tuple(
+                number
+                for number, one in enumerate(self.monitors)
+                if one.scope is scope and (one.monitor.relevant & possibly or not one.monitor.skippable)
+            )
+        return found
+
+    def limited(self, scope: Scope, possibly: int) -> tuple[int, ...]:
+        """The limits that count an event with these atoms, one an account. Cost: a lookup for a set seen before."""
+        key = (scope, possibly & self._masks[scope])
+        found = self._limited.get(key)
+        if found is None:
+            if len(self._limited) >= _MEMO_LIMIT:
+                self._limited.clear()
+            found = self._limited[key] = tuple(
+                number for number, one in enumerate(self.limits) if one.scope is scope and one.atom & possibly
+            )
+        return found
+
+    def _mask(self, scope: Scope) -> int:
+        mask = 0
+        for one in self.monitors:
+            if one.scope is scope:
+                mask |= one.monitor.relevant
+        for limit in self.limits:
+            if limit.scope is scope:
+                mask |= limit.atom
+        return mask
+
+
+NOTHING: Final = Program((), ())

@@ -1,0 +1,275 @@
+"""The past of one session, one workflow or one agent: what its monitors and budgets remember.
+
+What was permitted is *taken in* in order. Two things stay beside it, in order, until they are settled: an action that
+an owner elsewhere is still deciding (a reservation: it counts as permitted until it is cancelled), and the last action,
+where a formula asks below another operator whether it succeeded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from policies import ledgers
+from policies.ledgers import Ledger
+from policies.past.monitor import FAILED, SUCCEEDED, UNREPORTED, Slots
+from policies.past.program import Limit, PastMonitor, Program, Scope
+from policies.past.slices import Event, Slices
+
+MOST_OPEN: Final = 32
+"""Reservations that one past may have open; with more, its actions are denied."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Open:
+    """An action that is not taken in yet.
+
+    Attributes:
+        outcome: FAILED, SUCCEEDED or UNREPORTED.
+        witnessed: whether a key with the grant `witness` reported it.
+        reservation: id of the reservation that has not been settled; "" = it is permitted.
+    """
+
+    event: Event
+    position: int
+    outcome: int = UNREPORTED
+    witnessed: bool = False
+    reservation: str = ""
+
+
+class Remembered:
+    """What monitors remember of the actions that were taken in; what is as it was at the beginning is left out."""
+
+    __slots__ = ("slices", "slots")
+
+    def __init__(
+        self, slots: dict[int, Slots] | None = None, slices: dict[int, Slices] | None = None
+    ) -> None:
+        self.slots = slots if slots is not None else {}
+        self.slices = slices if slices is not None else {}
+
+    def copy(self) -> Remembered:
+        return Remembered(dict(self.slots), {number: one.copy() for number, one in self.slices.items()})
+
+    def truth(self, program: Program, number: int, event: Event, position: int) -> tuple[bool, Slots | None]:
+        """(whether a monitor's formula holds at this event as if it were permitted, its slots after it).
+
+        The slots are None where there is one state a value. Cost: one step.
+        """
+        one = program.monitors[number]
+        if one.sliced is not None:
+            slices = self.slices.get(number)
+            if slices is None:
+                slices = Slices(one.monitor.initial)
+            return one.sliced.truth(slices, event, position), None
+        slots = self.slots.get(number, one.monitor.initial)
+        return one.monitor.step(slots, event.possibly, event.certainly, event.time_us, position, FAILED)
+
+    def take(
+        self,
+        program: Program,
+        scope: Scope,
+        opened: Open,
+        stepped: Mapping[int, Slots] | None = None,
+    ) -> None:
+        """Take a permitted action in.
+
+        Args:
+            stepped: slots that are known already, by monitor.
+        Cost: one step for each monitor that the action's atoms touch.
+        """
+        event, position = opened.event, opened.position
+        for number in program.touched(scope, event.possibly):
+            one = program.monitors[number]
+            if stepped is not None and number in stepped:
+                self._keep(number, stepped[number], one.monitor.initial)
+                continue
+            outcome = opened.outcome
+            if outcome == SUCCEEDED and one.witnessed and not opened.witnessed:
+                outcome = UNREPORTED
+            if one.sliced is not None:
+                slices = self._slices(number, one)
+                one.sliced.take(slices, event, position, outcome)
+                self._tidy(number, slices, one.monitor.initial)
+                continue
+            slots = self.slots.get(number, one.monitor.initial)
+            p, c, t = event.possibly, event.certainly, event.time_us
+            self._keep(number, one.monitor.step(slots, p, c, t, position, outcome)[1], one.monitor.initial)
+
+    def late(self, program: Program, scope: Scope, event: Event, position: int, *, witnessed: bool) -> None:
+        """An action that was taken in turns out to have succeeded."""
+        for number in program.touched(scope, event.possibly):
+            one = program.monitors[number]
+            if one.witnessed and not witnessed:
+                continue
+            if one.sliced is not None:
+                slices = self._slices(number, one)
+                one.sliced.late(slices, event, position)
+                self._tidy(number, slices, one.monitor.initial)
+                continue
+            slots = self.slots.get(number, one.monitor.initial)
+            p, c, t = event.possibly, event.certainly, event.time_us
+            self._keep(number, one.monitor.late(slots, p, c, t, position), one.monitor.initial)
+
+    def _slices(self, number: int, one: PastMonitor) -> Slices:
+        slices = self.slices.get(number)
+        if slices is None:
+            slices = self.slices[number] = Slices(one.monitor.initial)
+        return slices
+
+    def _tidy(self, number: int, slices: Slices, initial: Slots) -> None:
+        if not slices.of and slices.overflowed_us < 0 and slices.base == initial:
+            del self.slices[number]
+
+    def _keep(self, number: int, slots: Slots, initial: Slots) -> None:
+        if slots == initial:
+            self.slots.pop(number, None)
+        else:
+            self.slots[number] = slots
+
+
+class Past:
+    """One scope instance: what was taken in, what is still open, in order, and the budgets.
+
+    Attributes:
+        ledgers: account of the program → what counts in it; what is open counts as well.
+        position: of the last action; the first is 1.
+        last_us: its time.
+    """
+
+    __slots__ = ("_view", "last_us", "ledgers", "open", "position", "program", "scope", "settled")
+
+    def __init__(self, program: Program, scope: Scope) -> None:
+        self.program = program
+        self.scope = scope
+        self.settled = Remembered()
+        self.open: list[Open] = []
+        self.ledgers: dict[int, Ledger] = {}
+        self.position = 0
+        self.last_us = 0
+        self._view: Remembered | None = None
+
+    def view(self) -> Remembered:
+        """What monitors remember with everything open taken in. Cost: a copy after a change, where anything is open."""
+        if not self.open:
+            return self.settled
+        if self._view is None:
+            self._view = self.settled.copy()
+            for opened in self.open:
+                self._view.take(self.program, self.scope, opened)
+        return self._view
+
+    def permit(
+        self, event: Event, *, stepped: Mapping[int, Slots] | None = None, reservation: str = ""
+    ) -> int:
+        """An action was permitted, or may be by an owner elsewhere (`reservation`). Returns: its position.
+
+        Args:
+            stepped: slots after it that are known already from looking at the very same state.
+        """
+        self.position += 1
+        self.last_us = event.time_us
+        self._count(event, denied=False)
+        opened = Open(event=event, position=self.position, reservation=reservation)
+        if not self.open and not reservation and self.scope not in self.program.defers:
+            self.settled.take(self.program, self.scope, opened, stepped)
+        else:
+            self.open.append(opened)
+            self._settle()
+        return self.position
+
+    def confirm(self, reservation: str) -> None:
+        """The reserved action was permitted. Idempotent."""
+        for opened in self.open:
+            if opened.reservation == reservation:
+                opened.reservation = ""
+        self._settle()
+
+    def cancel(self, reservation: str) -> None:
+        """The reserved action was not permitted: it never happened. Idempotent."""
+        for opened in self.open:
+            if opened.reservation == reservation:
+                self.give_back(opened.event)
+        self.open = [one for one in self.open if one.reservation != reservation]
+        self._settle()
+
+    def reserved(self) -> int:
+        """How many reservations are open."""
+        return sum(1 for one in self.open if one.reservation)
+
+    def outcome(self, event: Event, position: int, *, succeeded: bool, witnessed: bool) -> None:
+        """What an earlier action came to.
+
+        Args:
+            event: as it was permitted, with the atoms of this program.
+        """
+        for opened in self.open:
+            if opened.position == position:
+                opened.outcome = SUCCEEDED if succeeded else FAILED
+                opened.witnessed = witnessed
+                self._settle()
+                return
+        if succeeded:
+            self.settled.late(self.program, self.scope, event, position, witnessed=witnessed)
+        self._view = None
+
+    def denied(self, event: Event) -> bool:
+        """An action was denied: it did not happen, and limits on denials count it. Returns: whether one does."""
+        return self._count(event, denied=True)
+
+    def give_back(self, event: Event) -> None:
+        """An action that counted in budgets was not executed."""
+        for number in self.program.limited(self.scope, event.possibly):
+            limit, ledger = self.program.limits[number], self.ledgers.get(number)
+            if ledger is not None and limit.counted != "denials":
+                self.ledgers[number] = ledgers.give_back(
+                    ledger, event.time_us, key_of(limit, event), amount_of(limit, event), limit.window
+                )
+
+    def _count(self, event: Event, *, denied: bool) -> bool:
+        counted = False
+        for number in self.program.limited(self.scope, event.possibly):
+            limit = self.program.limits[number]
+            if denied is not (limit.counted == "denials"):
+                continue
+            if not limit.window.restricting and not limit.atom & event.certainly:
+                continue
+            counted = True
+            self.ledgers[number] = ledgers.add(
+                self.ledgers.get(number, ledgers.EMPTY),
+                event.time_us,
+                key_of(limit, event),
+                amount_of(limit, event),
+                limit.window,
+            )
+        return counted
+
+    def _settle(self) -> None:
+        """Take in what is settled, from the oldest on."""
+        self._view = None
+        kept = 1 if self.scope in self.program.defers else 0
+        taken = 0
+        for opened in self.open:
+            waits = len(self.open) - taken <= kept and opened.outcome == UNREPORTED
+            if opened.reservation or waits:
+                break
+            self.settled.take(self.program, self.scope, opened)
+            taken += 1
+        del self.open[:taken]
+
+
+def key_of(limit: Limit, event: Event) -> bytes | None:
+    """Whose account: `b""` where the limit has one, None where the key is missing."""
+    if limit.key is None:
+        return b""
+    key = event.measures.get(limit.key)
+    return key if isinstance(key, bytes) else None
+
+
+def amount_of(limit: Limit, event: Event) -> int | None:
+    """What an action adds, in the units of `policies.quantities`, or 1 where actions are counted; None = no number."""
+    if limit.amount is None:
+        return 1
+    amount = event.measures.get(limit.amount)
+    return amount if isinstance(amount, int) else None

@@ -1,0 +1,104 @@
+"""Rules as they are written: what each clause may say."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import BeforeValidator, Field
+
+from policies.document_types import (
+    Condition,
+    ControlId,
+    DefineName,
+    Duration,
+    Id,
+    Name,
+    Pattern,
+    Strict,
+    Text,
+    listed,
+    one_or_many,
+)
+
+_PATTERN = {"type": "string", "pattern": r"^[A-Za-z0-9*][A-Za-z0-9._:/@*-]{0,255}$"}
+Patterns: TypeAlias = Annotated[
+    list[Pattern], Field(min_length=1), BeforeValidator(listed), one_or_many(_PATTERN, at_least=1)
+]
+ScopeName: TypeAlias = Literal["session", "workflow", "agent"]
+ModeName: TypeAlias = Literal["enforce", "monitor"]
+
+
+class On(Strict):
+    """The index of a rule: each key any-of, all keys together all-of; `{}` matches everything."""
+
+    tenant: Patterns | None = None
+    agent: Patterns | None = Field(default=None, description="the subject's id, where its type is `agent`")
+    subject_type: Patterns | None = None
+    agent_label: Patterns | None = None
+    action: Patterns | None = None
+    tool: Patterns | None = Field(default=None, description="the resource's id, where its type is `tool`")
+    resource: Patterns | None = Field(default=None, description="the resource's id, whatever its type")
+    resource_type: Patterns | None = None
+    system: Patterns | None = None
+    effect: Patterns | None = None
+    data: Patterns | None = None
+    boundary: Patterns | None = None
+    jurisdiction: Patterns | None = None
+    trust: Patterns | None = None
+
+
+class LimitDocument(Strict):
+    """What may be spent, or how often, in a sliding window; the rule matches when it would be exceeded."""
+
+    sum: Condition | None = Field(default=None, description="path of the argument to add up: `args.amount`")
+    count: Literal["actions", "denials"] | None = None
+    per: Duration | None = Field(default=None, description="window; default: the whole scope")
+    scope: ScopeName = "workflow"
+    key: Condition | None = Field(default=None, description="a CEL expression: one budget for each value")
+    above: int | float | str = Field(description="the rule matches when the sum or count lies above this")
+
+
+class ApproveDocument(Strict):
+    """Who may lift an escalation. Read now; approvals themselves come later."""
+
+    by: Annotated[list[Id], Field(min_length=1), BeforeValidator(listed), one_or_many({"type": "string"})]
+    quorum: int = Field(default=1, ge=1, le=100)
+    expires: Duration | None = None
+
+
+class RuleDocument(Strict):
+    id: Name
+    on: On = On()
+    when: Condition | None = Field(default=None, description="a CEL condition over this action")
+    past: Condition | None = Field(default=None, description="a formula over this action and those before it")
+    by: dict[DefineName, Condition] | None = Field(
+        default=None, description="a key for atoms of `past`: one state for each value"
+    )
+    scope: ScopeName = Field(default="workflow", description="whose actions `past` looks back over")
+    permitted_is_done: bool = Field(
+        default=False, description="whether `previous` and `since` may take a permitted action for a done one"
+    )
+    witness: Literal["gateway"] | None = Field(
+        default=None, description="whose word `done(…)` takes: of keys with the grant `witness` alone"
+    )
+    limit: LimitDocument | None = None
+    then: Literal["allow", "escalate", "deny"]
+    mode: ModeName = Field(default="enforce", description="`monitor`: recorded, not enforced")
+    approve: ApproveDocument | None = None
+    because: Text = ""
+    controls: Annotated[list[ControlId], BeforeValidator(listed), one_or_many({"type": "string"})] = Field(
+        default_factory=list
+    )
+
+
+class DefineDocument(Strict):
+    on: On | None = None
+    when: Condition | None = None
+
+
+class PolicyDocument(Strict):
+    kind: Literal["Policy"]
+    name: Name
+    description: Text = ""
+    define: dict[DefineName, DefineDocument] = Field(default_factory=dict)
+    rules: list[RuleDocument] = Field(default_factory=list)
