@@ -53,6 +53,7 @@ from benchmarks.trace_replay.trace import Trace
 from controlplane_sdk import ControlPlane
 from policies.bundle import Bundle
 from policies.compile import compile_sources
+from policies.effect import Effect
 from policies.error import PolicyErrors
 
 _GATEWAY = {
@@ -124,7 +125,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 def _warn(bundle: Bundle, tools: Tools) -> None:
     if not bundle.rules:
         raise ValueError("these documents have no rule, so nothing would be decided: give --policy")
-    said = [str(warning) for warning in bundle.warnings] + list(tools.gaps(bundle.catalog))
+    said = [str(warning) for warning in bundle.warnings]
+    if bundle.uncatalogued is Effect.DENY:
+        said += tools.gaps(bundle.catalog)
     for warning in said[:_WARNINGS_SHOWN]:
         console.print(f"note: {warning}", style="yellow", markup=False, highlight=False)
     if len(said) > _WARNINGS_SHOWN:

@@ -48,6 +48,8 @@ class OverHttp:
 
     def open_session(self, subject: str, task: str | None) -> str:
         kind, _, name = subject.partition(":")
+        if kind != "agent":
+            _sent(self._operator, "/v1/principals", {"id": name, "type": kind})
         body = {"agent": name, "subject_type": kind} | ({} if task is None else {"task": task})
         return str(_sent(self._gateway, "/v1/sessions", body)["session"])
 

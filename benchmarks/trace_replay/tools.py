@@ -39,16 +39,19 @@ class Tools:
     def gaps(self, catalog: Catalog) -> Iterator[str]:
         """What the schemas list and a catalog does not: each would be refused."""
         known = [name for kind, name in catalog.entries if kind == TOOL]
+        missing = []
         for tool in self.agents:
             name = next((name for name in tool.names if catalog.facts(TOOL, name)), None)
             if name is None:
                 name = next((one for one in known if one.endswith(f".{tool.names[0]}")), None)
             facts = catalog.facts(TOOL, name) if name is not None else None
             if facts is None:
-                yield f"the catalog has no `{tool.names[0]}`"
+                missing.append(tool.names[0])
             elif tool.arguments is not None and facts.arguments is not None:
                 for argument in sorted(tool.arguments - facts.arguments.keys()):
                     yield f"`{name}` takes `{argument}`, which the catalog does not list"
+        if missing:
+            yield f"the catalog has no {', '.join(f'`{name}`' for name in missing)}"
 
 
 def read_tools(path: Path) -> Tools:
