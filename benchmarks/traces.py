@@ -59,7 +59,7 @@ from policies.error import PolicyErrors
 _GATEWAY = {
     "role": "gateway",
     "agents": ["*"],
-    "subjects": ["*"],
+    "subjects": ["user:*"],
     "grants": ["workflows", "witness"],
     "rate_per_s": 0,
 }
