@@ -10,7 +10,8 @@ where the file cut it. What customers did themselves is skipped: they are nobody
 
 The decisions are the real service's, over HTTP: a control plane of its own, on loopback, with empty data. With
 --in-process they are the engine's, in this process. Traces that tell the time are always replayed in process, on their
-own clock.
+own clock. Over HTTP the traces of one agent are its sessions, one after the other: rules whose scope is `agent` look
+back over all of them, in process over one trace alone.
 
 A trace counts as stopped at the first deny or escalate of a step; an attack, of a step that is part of the attack:
 those that the file lists in `attack_steps`, or marks by `origin`, `likely_attack_step` or a `source` that is not the

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from benchmarks.trace_replay.judging import ATTACK, BENIGN, Figures, Judged, Stop
@@ -115,7 +116,7 @@ def _show_reasons(console: Console, judged: Iterable[Judged]) -> None:
     for kind in kinds:
         table.add_column(kind, justify="right")
     for rule in sorted({rule for _, rule in counted}, key=lambda rule: -sum(counted[k, rule] for k in kinds)):
-        table.add_row(rule, *(str(counted[kind, rule] or "") for kind in kinds))
+        table.add_row(escape(rule), *(str(counted[kind, rule] or "") for kind in kinds))
     console.print(table)
 
 
@@ -129,7 +130,7 @@ def _show_misses(console: Console, missed: Sequence[Judged]) -> None:
         miss, stop = _miss(one), one.stop
         where = "" if stop is None else f"step {stop.step.number}: {stop.tool}"
         why = miss["cause"] if stop is None else ", ".join(stop.answer.rules) or stop.answer.reason_code
-        table.add_row(one.trace.labels.trace_id, one.trace.labels.kind, where, why)
+        table.add_row(escape(one.trace.labels.trace_id), one.trace.labels.kind, escape(where), escape(why))
     console.print(table)
     if len(missed) > _SHOWN:
         console.print(f"and {len(missed) - _SHOWN} more: see the JSON")

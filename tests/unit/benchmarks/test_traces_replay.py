@@ -247,6 +247,11 @@ def test_what_cannot_be_replayed_is_said_and_leaves_no_figures(
     assert "have no rule" in said and "drown" in said and "traces.jsonl:1" in said
 
 
+def test_a_miss_is_shown_under_its_whole_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _run(tmp_path, [line(step("burn"), trace_id="[red]shed")])
+    assert "[red]shed" in capsys.readouterr().out
+
+
 def test_a_trace_knows_whether_a_result_was_cut(tmp_path: Path) -> None:
     whole, cut, none = traces(
         tmp_path,
