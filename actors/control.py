@@ -35,7 +35,9 @@ CREATE TABLE IF NOT EXISTS bundles (
 _SUMMARIES_REMEMBERED = 10_000
 
 # What replicas and hosts hold a copy of. The index of agents is not among it: it is as large as the fleet.
-_LEASED = ("key", "principal", "dedicated")
+SHADOW = "bundle"
+"""Under which id the directory says which bundle is the shadow."""
+_LEASED = ("key", "principal", "dedicated", "shadow")
 
 
 def open_control_journal(path: Path, *, new_log_id: str) -> Journal:
@@ -343,6 +345,21 @@ class Control:
             step.set_meta("activation_lenient", int(lenient))
         self.activation = activation
         return activation
+
+    def cast_shadow(self, *, digest: str | None, tenant: str, by: str) -> dict[str, Any]:
+        """Have a stored bundle watch beside the active one; None = none. Nothing is enforced by it.
+
+        Raises: NotFoundError: it is not stored.
+        """
+        if digest is not None:
+            self.bundle(digest)
+        known = self._get("shadow", SHADOW)
+        replaced = known["digest"] if known else None
+        if replaced != digest:
+            details = {"replaces": replaced, "by": by}
+            with self._change("bundle_shadowed", tenant, details, self._now_us(), digest) as step:
+                self._put(step, "shadow", SHADOW, {"digest": digest})
+        return {"shadow": digest, "replaces": replaced if replaced != digest else None}
 
     # -- inside ------------------------------------------------------------------------------------------------
 

@@ -135,5 +135,6 @@ _CALLABLE = frozenset(
         "store_bundle",
         "bundle",
         "bundles",
+        "cast_shadow",
     }
 )

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from actors import api_keys, delegations, evidence_rows, messages, remembering
+from actors import api_keys, delegations, evidence_rows, messages, remembering, shadowing
 from actors.agent_journal import save_decisions, save_seen, save_sessions
 from actors.ids import agent_key, read_session_id
 from actors.journal import Transaction
@@ -278,6 +278,22 @@ def _keep(
     """Everything that a decision leaves behind: evidence, its place in the past, the session's use, the replay."""
     now_us = step.time.us
     active = owner.active
+    watched = shadowing.NOTHING
+    if owner.shadow is not None and session is not None:
+        watched = shadowing.watch(
+            owner,
+            owner.shadow,
+            request,
+            session,
+            now_us,
+            permitted=answer.expires_us > 0,
+            refusal=answer.reason_code
+            if not answer.reasons and answer.reason_code == request.refusal
+            else None,
+        )
+        step.shadow_pasts.update(dict.fromkeys(watched.changed))
+        if watched.found:
+            found = found | {"shadow": watched.found}
     facts = active.facts(request.resource_type, request.resource_id) if active else None
     transaction.append(
         evidence_rows.decision_row(
@@ -325,6 +341,7 @@ def _keep(
         evidence_digest=request.evidence_digest.hex(),
         workflow_id=session.workflow_id if session else None,
         past=past,
+        shadow_past=watched.remembered or None,
     )
     # orjson takes no named tuples.
     remembered, answer_json = orjson.dumps(tuple(action)), orjson.dumps(tuple(answer))
@@ -372,6 +389,7 @@ class _Step:
         self.stopped_groups: set[int] = set()
         self.history: list[HistoryRow] = []
         self.pasts: dict[Name, None] = {}
+        self.shadow_pasts: dict[Name, None] = {}
 
     def save(self, owner: Owner, transaction: Transaction) -> None:
         save_sessions(transaction, [(key, session) for (key, _), session in self.sessions.items()])
@@ -381,6 +399,9 @@ class _Step:
             owner.pasts.record(transaction, self.history)
         if self.pasts:
             owner.pasts.save(transaction, self.pasts, now_us=self.time.us)
+        if self.shadow_pasts and owner.shadow is not None:
+            recorded = owner.pasts.newest()
+            owner.shadow.pasts.save(transaction, self.shadow_pasts, now_us=self.time.us, recorded=recorded)
         transaction.set_meta("event_time_us", self.time.us)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from actors import evidence_rows
+from actors import evidence_rows, shadowing
 from actors.deciding import read_answer
 from actors.journal import Transaction
 from actors.messages import Decided, DecidedAction, Outcome
@@ -91,6 +91,8 @@ def _record(
         told = reported(owner, outcome, action, answer.session)
         owner.pasts.save(step, told.changed, now_us=time_us)
         owner.pasts.forget(step, told.stale)
+        if owner.shadow is not None and answer.session is not None:
+            shadowing.told(owner, owner.shadow, step, outcome, action, answer.session)
         save_outcome(step, told.history, outcome=told.code, witnessed=outcome.witness)
     step.append(
         evidence_rows.outcome_row(

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from actors.active_bundle import ActiveBundle, capability_of
 from actors.agent_journal import count_registered, find_session, wake
@@ -24,6 +24,9 @@ from actors.past_journal import begin_record
 from actors.pasts import Pasts
 from actors.records import AgentRecord
 from controlplane.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from actors.shadowing import Shadow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +105,7 @@ class Owner:
         self.registered = count_registered(journal)
         begin_record(journal, now_us=self.event_time().us)
         self.pasts = Pasts(journal)
+        self.shadow: Shadow | None = None
 
     def adopt(self, active: ActiveBundle, activation: Activation) -> None:
         """Decide with another bundle from the next batch on. Durable when it returns.
@@ -186,6 +190,8 @@ class Owner:
         while len(self._awake) > self.settings.awake_limit:
             self._awake.popitem(last=False)
         self.pasts.rest_surplus()
+        if self.shadow is not None:
+            self.shadow.pasts.rest_surplus()
         if self._crowded:
             for agent in self._crowded:
                 agent.sessions.clear()
@@ -204,6 +210,8 @@ class Owner:
         """Let every agent and every past rest; each wakes from the journal at its next action."""
         self._awake.clear()
         self.pasts.forget_memory()
+        if self.shadow is not None:
+            self.shadow.pasts.forget_memory()
 
     def record(self, tenant: str, subject_type: str, subject_id: str) -> AgentRecord | None:
         """The registered facts about a subject: an agent's stand in this journal, everybody else's in the

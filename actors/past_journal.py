@@ -108,26 +108,36 @@ def programs_since(journal: Journal, activation: int) -> list[int]:
     return [program for _, program in rows] if rows and rows[0][0] == activation else []
 
 
-def read_past(journal: Journal, scope: Scope, name: str) -> PastRow | None:
+def read_past(journal: Journal, scope: Scope, name: str, *, shadow: bool) -> PastRow | None:
     """A scope's past. Cost: an index lookup."""
     rows = journal.read(
         "SELECT activation, recorded, used_us, state FROM pasts WHERE scope = ? AND name = ?",
-        (scope.value, name),
+        (_kept_as(scope, shadow), name),
     )
     return PastRow(scope, name, *rows[0]) if rows else None
 
 
-def save_pasts(step: Transaction, pasts: Iterable[PastRow]) -> None:
+def save_pasts(step: Transaction, pasts: Iterable[PastRow], *, shadow: bool) -> None:
     step.executemany(
         "INSERT OR REPLACE INTO pasts VALUES (?, ?, ?, ?, ?, ?)",
-        [(scope.value, *rest) for scope, *rest in pasts],
+        [(_kept_as(scope, shadow), *rest) for scope, *rest in pasts],
     )
 
 
-def forget_pasts(step: Transaction, names: Iterable[tuple[Scope, str]]) -> None:
+def forget_pasts(step: Transaction, names: Iterable[tuple[Scope, str]], *, shadow: bool) -> None:
     step.executemany(
-        "DELETE FROM pasts WHERE scope = ? AND name = ?", [(scope.value, name) for scope, name in names]
+        "DELETE FROM pasts WHERE scope = ? AND name = ?",
+        [(_kept_as(scope, shadow), name) for scope, name in names],
     )
+
+
+def forget_shadow(step: Transaction) -> None:
+    """Drop what an earlier shadow bundle remembered."""
+    step.execute("DELETE FROM pasts WHERE scope LIKE 'shadow-%'")
+
+
+def _kept_as(scope: Scope, shadow: bool) -> str:
+    return f"shadow-{scope}" if shadow else scope.value
 
 
 def save_history(
@@ -206,7 +216,7 @@ def forget_history(journal: Journal, *, now_us: int, limit: int) -> bool:
         )
     over = journal.read(
         "SELECT scope, name FROM pasts"
-        " WHERE used_us < ? AND scope != 'agent' AND substr(name, 5, 9) != 'standing_' LIMIT ?",
+        " WHERE used_us < ? AND scope NOT LIKE '%agent' AND substr(name, 5, 9) != 'standing_' LIMIT ?",
         (before_us, limit),
     )
     if old or over:

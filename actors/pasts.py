@@ -33,12 +33,15 @@ Name = tuple[Scope, str]
 class Pasts:
     """Pasts by scope and name, as the active bundle remembers them. Not thread-safe.
 
+    Args:
+        shadow: whether they are those of a shadow bundle, which may miss what happened: it reads the record then.
     Attributes:
         number: of the active bundle's program in this journal.
     """
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, *, shadow: bool = False) -> None:
         self._journal = journal
+        self._shadow = shadow
         self._active: ActiveBundle | None = None
         self._lenient = False
         self._awake: OrderedDict[Name, Past] = OrderedDict()
@@ -89,8 +92,15 @@ class Pasts:
             self._awake.move_to_end((scope, name))
         return past
 
-    def save(self, step: Transaction, changed: Iterable[Name], *, now_us: int) -> None:
-        """Write what an action changed. Cost: 10 µs a past, and more where there are many keys."""
+    def save(
+        self, step: Transaction, changed: Iterable[Name], *, now_us: int, recorded: int | None = None
+    ) -> None:
+        """Write what an action changed.
+
+        Args:
+            recorded: the highest id of the record, where somebody else counts it.
+        Cost: 10 µs a past, and more where there are many keys.
+        """
         past_journal.save_pasts(
             step,
             [
@@ -98,18 +108,19 @@ class Pasts:
                     scope,
                     name,
                     self._activation,
-                    self._newest,
+                    self._newest if recorded is None else recorded,
                     now_us,
                     state_bytes.encode(self._awake[scope, name]),
                 )
                 for scope, name in changed
             ],
+            shadow=self._shadow,
         )
 
     def forget(self, step: Transaction, names: Iterable[Name]) -> None:
         """Drop what is kept of pasts that the active bundle does not look at, because it would be out of date: a
         bundle that looks at them again is told by the record."""
-        past_journal.forget_pasts(step, names)
+        past_journal.forget_pasts(step, names, shadow=self._shadow)
 
     def record(self, step: Transaction, rows: Iterable[HistoryRow]) -> None:
         """Write permitted actions down for rules to come."""
@@ -119,6 +130,15 @@ class Pasts:
         """The id of the next recorded action."""
         self._newest += 1
         return self._newest
+
+    def newest(self) -> int:
+        """The highest id of the record."""
+        return self._newest
+
+    def drop(self, names: Iterable[Name]) -> None:
+        """Let pasts rest as they are in the journal."""
+        for name in names:
+            self._awake.pop(name, None)
 
     def rest_surplus(self) -> None:
         while len(self._awake) > PASTS_AWAKE:
@@ -160,10 +180,14 @@ class Pasts:
     ) -> Past:
         assert self._active is not None
         program = self._active.program
-        resting = past_journal.read_past(self._journal, scope, name)
-        if resting is not None and resting.activation == self._activation:
+        resting = past_journal.read_past(self._journal, scope, name, shadow=self._shadow)
+        if resting is not None and resting.activation == self._activation and not self._shadow:
             return state_bytes.decode(program, scope, resting.state)
         recalled, unknown_until_us = past_journal.recall(self._journal, scope, name, workflow=workflow)
+        if self._shadow and resting is not None:
+            if not recalled or recalled[-1].id <= resting.recorded:
+                return state_bytes.decode(program, scope, resting.state)
+            resting = None
         if unknown_until_us <= since_us:
             unknown_until_us = 0
         recorded = [

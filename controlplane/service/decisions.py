@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 from actors import messages
 from actors.api_keys import Caller
-from actors.messages import Decided, DecisionRequest
+from actors.control import SHADOW
+from actors.messages import Decided, DecisionRequest, Shadowed
 from controlplane.errors import (
     ConflictError,
     ForbiddenError,
@@ -303,6 +304,7 @@ class DecisionDoor:
         refusal: str | None = None
         detail = ""
         measures: tuple[Measured, ...] = ()
+        shadow: tuple[Any, ...] | None = None
         if preparer is not None:
             action = Action(
                 tenant=caller.tenant,
@@ -323,6 +325,7 @@ class DecisionDoor:
                 # INVARIANT (fail closed): an action that cannot be evaluated is denied, with evidence.
                 log.exception("preparing an action failed; it is denied")
                 refusal, detail = "evaluation_failed", "the action could not be evaluated"
+            shadow = self._shadowed(action)
         return DecisionRequest(
             tenant=caller.tenant,
             subject_type=request.subject_type,
@@ -350,6 +353,28 @@ class DecisionDoor:
             group=group,
             stop_on=stop_on,
             measures=measures,
+            shadow=shadow,
+        )
+
+    def _shadowed(self, action: Action) -> tuple[Any, ...] | None:
+        """The action prepared with the shadow bundle, if there is one and it is loaded; nobody waits for it."""
+        entry = self._fleet.directory.get("shadow", SHADOW)
+        preparer = self._bundles.shadow(entry["digest"]) if entry is not None and entry["digest"] else None
+        if entry is None or preparer is None:
+            return None
+        try:
+            prepared = preparer.prepare(action)
+        except Exception:
+            log.exception("preparing an action with the shadow bundle failed; its decision stands")
+            return None
+        return tuple(
+            Shadowed(
+                entry["digest"],
+                prepared.possibly,
+                prepared.certainly,
+                prepared.refusal,
+                prepared.measures,
+            )
         )
 
     def _learn(self, request: DecisionRequest, answer: tuple[Any, ...]) -> None:

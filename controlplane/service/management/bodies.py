@@ -104,6 +104,9 @@ class NewOutcome(_Body):
     executed_digest: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
 
 
+PastName = Literal["strict", "lenient"]
+
+
 class SourceText(_Body):
     name: Annotated[str, StringConstraints(min_length=1, max_length=512)]
     text: str
@@ -112,6 +115,12 @@ class SourceText(_Body):
 class NewBundle(_Body):
     sources: list[SourceText] = Field(min_length=1, max_length=1000)
     activate: bool = False
+    past: PastName = "strict"
+    shadow: bool = False
+
+
+class NewActivation(_Body):
+    past: PastName = "strict"
 
 
 def read_body(model: type[Body], value: dict[str, Any]) -> Body:
