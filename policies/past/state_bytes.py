@@ -48,7 +48,7 @@ def encode(past: Past) -> bytes:
         parts.append(_count(len(slices.of)))
         for key, slots in slices.of.items():
             parts.append(key)
-            parts += _slots(slots, last_us)
+            parts += _slots((slices.doubts.get(key, -1), *slots), last_us)
     accounts = [(number, budget_bytes.encode_ledger(ledger)) for number, ledger in past.ledgers.items()]
     accounts = [(number, data) for number, data in accounts if data]
     parts.append(_count(len(accounts)))
@@ -82,11 +82,15 @@ def decode(program: Program, scope: Scope, data: bytes, widths: Sequence[int] | 
             number = reader.number(2)
             width = widths[number]
             overflowed_us, *base = reader.slots(width + 1, last_us)
-            of = {}
+            of: dict[bytes, Slots] = {}
+            doubts: dict[bytes, int] = {}
             for _ in range(reader.number(2)):
                 key = reader.take(_KEY_BYTES)
-                of[key] = reader.slots(width, last_us)
-            past.settled.slices[number] = Slices(tuple(base), of, overflowed_us)
+                doubt_us, *slots = reader.slots(width + 1, last_us)
+                of[key] = tuple(slots)
+                if doubt_us >= 0:
+                    doubts[key] = doubt_us
+            past.settled.slices[number] = Slices(tuple(base), of, overflowed_us, doubts)
         for _ in range(reader.number(2)):
             number = reader.number(2)
             past.ledgers[number] = budget_bytes.decode_ledger(reader.take(reader.number(4)))
