@@ -69,7 +69,7 @@ def event_of(bundle: Bundle, at_us: int, name: str, key: bytes | None, amount: i
     measures = {
         number: key if measure.kind == "key" else amount
         for number, measure in enumerate(bundle.measures)
-        if bit >> measure.atom & 1 or ALL.atoms[measure.atom].on == bundle.atoms[bundle.defines["p", name]].on
+        if bit >> measure.atom & 1
     }
     return Event(at_us, bit & bundle.program.relevant, bit & bundle.program.relevant, measures)
 
