@@ -10,7 +10,7 @@ from typing import Any
 
 import ray
 from ray import serve
-from ray.serve.config import HTTPOptions, ProxyLocation
+from ray.serve.config import BackpressureConfig, HTTPOptions, ProxyLocation
 from ray.serve.schema import LoggingConfig
 
 from actors import api_keys
@@ -143,6 +143,7 @@ def _deploy(settings: Settings) -> None:
         num_replicas=1,
         max_ongoing_requests=2000,
         max_queued_requests=2000,
+        backpressure_config=BackpressureConfig(retry_after_s=1),
         # Replicas read the digest key and the owners' places, which stand on the head's disk.
         ray_actor_options={"num_cpus": 0, "resources": {journals_resource(settings.nodes[0]): 0.0001}},
         health_check_period_s=2,
