@@ -203,7 +203,7 @@ def _carry_over(store: Any) -> None:
     What an engine makes of a policy is part of what decided, so a new version of it means a new digest; the sources
     are the operator's and stay. What no longer compiles is left to the operator: every action is denied until then.
     """
-    _, (digest, _), _ = ray.get(store.lease.remote(sys.maxsize), timeout=10)
+    _, (digest, *_), _ = ray.get(store.lease.remote(sys.maxsize), timeout=10)
     if digest is None:
         return
     stored = ray.get(store.call.remote("bundle", {"digest": digest}), timeout=10)

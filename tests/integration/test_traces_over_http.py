@@ -91,7 +91,6 @@ def _of_several_agents() -> list[Line]:
             (1, 1),
             (4, 3),
             id="the past of one agent",
-            marks=pytest.mark.xfail(strict=True, reason="owners do not look at the past yet"),
         ),
     ],
 )
