@@ -19,6 +19,7 @@ from policies.past.slices import Event
 from policies.past.state import MOST_OPEN
 from policies.quantities import text_of
 
+_BARE = "t"  # an action of which a bundle remembered nothing: only its time follows
 TOO_MANY_OPEN = "too_many_pending"
 
 
@@ -94,10 +95,12 @@ def permitted(
         at_us=now_us,
         kind=(request.action, request.resource_type, request.resource_id),
     )
-    positions = met.look.permitted() if met.look is not None else {}
-    event = state_bytes.encode_event(met.event or Event(now_us, 0, 0))
-    places = ":".join(str(positions.get(scope, 0)) for scope in Scope)
-    return row, f"{owner.pasts.number}:{row.id}:{places}:{event.hex()}"
+    if met.look is None or met.event is None:
+        # Nobody looks now; rules to come are told by the record.
+        return row, f"{owner.pasts.number}:{row.id}:0:0:0:{_BARE}{now_us}"
+    positions = met.look.permitted()
+    places = ":".join([str(positions.get(scope, 0)) for scope in Scope])
+    return row, f"{owner.pasts.number}:{row.id}:{places}:{state_bytes.encode_event(met.event).hex()}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +129,10 @@ def reported(owner: Owner, outcome: Outcome, action: DecidedAction, session: str
         return Told(history=int(history), code=code)
     key = agent_key(action.tenant, action.subject_type, action.subject_id)
     names = {Scope.SESSION: session, Scope.WORKFLOW: action.workflow_id, Scope.AGENT: key}
-    event = state_bytes.decode_event(bytes.fromhex(encoded))
+    if encoded.startswith(_BARE):
+        event = Event(int(encoded.removeprefix(_BARE)), 0, 0)
+    else:
+        event = state_bytes.decode_event(bytes.fromhex(encoded))
     kind = (action.action, action.resource_type, action.resource_id)
     records = {key: owner.record_of(owner.agent(key), action.tenant, action.subject_type, action.subject_id)}
     translated = owner.pasts.translated(int(program_number), event, key, kind, records)
