@@ -27,6 +27,7 @@ from actors.journal_folder import Place, refuse_another
 from actors.log_feed import LogFeed
 from actors.messages import DelegationRequest, Outcome, SessionRequest
 from actors.owner import BundleMismatchError, EvidenceBacklogError, Owner, OwnerSettings
+from actors.past_journal import forget_history, index_history
 from actors.placement import CONTROL_STORE
 from actors.shadowing import Shadow
 from actors.world import REAL, monotonic_s
@@ -39,6 +40,7 @@ BUNDLE_TIMEOUT_S = 10.0
 HOUSEKEEPING_S = 60.0
 TIDY_ROWS = 1_000
 LISTEN_S = 5.0
+INDEX_S = 1.0
 # The active bundle, the one that is about to be, and the shadow.
 COMPILED_KEPT = 3
 
@@ -116,6 +118,7 @@ class AgentHost:
             loop.create_task(self._repeat(REFRESH_S, self.refresh)),
             loop.create_task(self._repeat(HOUSEKEEPING_S, self._tidy)),
             loop.create_task(self._repeat(LISTEN_S, self._listen)),
+            loop.create_task(self._repeat(INDEX_S, self._index)),
         ]
 
     # -- what agents wait for ------------------------------------------------------------------------------------
@@ -351,9 +354,18 @@ class AgentHost:
     async def _tidy(self) -> None:
         more = True
         while more and (owner := self._owner) is not None and owner.journal.usable:
-            more = forget_what_is_over(owner.journal, now_us=owner.event_time().us, limit=TIDY_ROWS)
+            now_us = owner.event_time().us
+            more = forget_what_is_over(owner.journal, now_us=now_us, limit=TIDY_ROWS)
+            more |= forget_history(owner.journal, now_us=now_us, limit=TIDY_ROWS)
             owner.count_sessions_anew()
             await asyncio.sleep(0.05)
+
+    async def _index(self) -> None:
+        """Bring what was recorded into the index, a little at a time, so that nobody waits long."""
+        more = True
+        while more and (owner := self._owner) is not None and owner.journal.usable:
+            more = index_history(owner.journal)
+            await asyncio.sleep(0)
 
     async def _repeat(self, interval_s: float, work: Callable[[], Any]) -> None:
         while True:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from actors.active_bundle import ActiveBundle, capability_of
@@ -18,7 +17,7 @@ from actors.bounds import EVIDENCE_BACKLOG
 from actors.directory import LEASE_S, Activation, Directory
 from actors.ids import agent_key, decision_id
 from actors.journal import Journal
-from actors.live_agent import SESSIONS_AWAKE, STANDING_PREFIX, LiveAgent, Session
+from actors.live_agent import SESSIONS_AWAKE, LiveAgent, Session, standing_name, standing_workflow
 from actors.owner_clock import EventTime, OwnerClock
 from actors.past_journal import begin_record
 from actors.pasts import Pasts
@@ -243,7 +242,7 @@ class Owner:
         name = standing_name(agent.key)
         session = self.find_session(agent, name)
         if session is None:
-            workflow = "wfl_" + name.removeprefix("ses_")
+            workflow = standing_workflow(agent.key)
             session = Session(name=name, workflow_id=workflow, opened_us=now_us, last_us=now_us)
             agent.sessions[name] = session
         elif session.state(now_us) == "expired":
@@ -255,8 +254,3 @@ class Owner:
         if self.active is None:
             return capability_of(resource_type, resource_id, None)
         return self.active.capability(resource_type, resource_id)
-
-
-def standing_name(key: str) -> str:
-    """The session id that stands in evidence for actions without a session. It authenticates nothing."""
-    return STANDING_PREFIX + sha256(key.encode()).hexdigest()[:20]
