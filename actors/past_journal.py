@@ -263,7 +263,7 @@ def forget_history(journal: Journal, *, now_us: int, limit: int) -> bool:
         for kept_as, one, used_us in part
         if used_us < before_us
         and not kept_as.endswith(Scope.AGENT)
-        and not one.startswith((STANDING_PREFIX, STANDING_WORKFLOW))
+        and not one.startswith(_STANDING)
     ]
     if old or over:
         with journal.transaction() as step:
