@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from actors import api_keys, delegations, evidence_rows, messages, remembering, shadowing
-from actors.agent_journal import save_decisions, save_seen, save_sessions
+from actors.agent_journal import find_bound, save_decisions, save_seen, save_sessions
 from actors.ids import agent_key, read_session_id
 from actors.journal import Transaction
 from actors.live_agent import LiveAgent, Seen, SeenKey, Session
@@ -159,14 +159,9 @@ def _replay(owner: Owner, key: str, request: DecisionRequest, step: _Step) -> An
         return None
     bound = step.bound.get((key, request.idempotency_key))
     if bound is None:
-        rows = owner.journal.read(
-            "SELECT d.digest, d.answer, d.outcome FROM idempotency i JOIN decisions d ON d.id = i.decision"
-            " WHERE i.agent = ? AND i.key = ?",
-            (key, request.idempotency_key),
-        )
-        if not rows:
+        bound = find_bound(owner.journal, key, request.idempotency_key)
+        if bound is None:
             return None
-        bound = rows[0]
     digest, answer_json, outcome = bound
     if digest != _binding(request):
         return (
@@ -346,10 +341,10 @@ def _keep(
     # orjson takes no named tuples.
     remembered, answer_json = orjson.dumps(tuple(action)), orjson.dumps(tuple(answer))
     binding = _binding(request)
-    step.decisions.append((answer.id, key, now_us, binding, answer_json, remembered))
-    if bind and request.idempotency_key is not None:
-        step.bound[key, request.idempotency_key] = (binding, answer_json, None)
-        step.keys.append((key, request.idempotency_key, answer.id, now_us))
+    bound_to = request.idempotency_key if bind else None
+    step.decisions.append((answer.id, key, binding, answer_json, remembered, bound_to))
+    if bound_to is not None:
+        step.bound[key, bound_to] = (binding, answer_json, None)
 
 
 def _session(
@@ -384,7 +379,6 @@ class _Step:
         self.sessions: dict[tuple[str, str], Session] = {}
         self.seen: dict[tuple[str, SeenKey], Seen] = {}
         self.decisions: list[tuple[Any, ...]] = []
-        self.keys: list[tuple[Any, ...]] = []
         self.bound: dict[tuple[str, str], tuple[bytes, bytes, str | None]] = {}
         self.stopped_groups: set[int] = set()
         self.history: list[HistoryRow] = []
@@ -394,7 +388,7 @@ class _Step:
     def save(self, owner: Owner, transaction: Transaction) -> None:
         save_sessions(transaction, [(key, session) for (key, _), session in self.sessions.items()])
         save_seen(transaction, [(key, seen_key, seen) for (key, seen_key), seen in self.seen.items()])
-        save_decisions(transaction, self.decisions, self.keys)
+        save_decisions(transaction, self.decisions)
         if self.history:
             owner.pasts.record(transaction, self.history)
         if self.pasts:

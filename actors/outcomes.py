@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from actors import evidence_rows, shadowing
+from actors.agent_journal import find_decision, save_decision_outcome
 from actors.deciding import read_answer
 from actors.journal import Transaction
 from actors.messages import Decided, DecidedAction, Outcome
@@ -23,12 +24,12 @@ def remembered(owner: Owner, decision_id: str) -> tuple[Decided, DecidedAction, 
 
     Raises: NotFoundError: this owner does not hold it (any more).
     """
-    rows = owner.journal.read("SELECT answer, request, outcome FROM decisions WHERE id = ?", (decision_id,))
-    if not rows:
+    found = find_decision(owner.journal, decision_id)
+    if found is None:
         raise NotFoundError(
             f"no decision `{decision_id}` of the last 24 hours; older ones stand in the evidence table"
         )
-    answer, request, outcome = rows[0]
+    answer, request, outcome = found
     return (
         read_answer(answer),
         # A row of an earlier version has fewer fields.
@@ -116,7 +117,7 @@ def _record(
             )
         )
     recorded = {"status": outcome.status, "reported_at_us": time_us}
-    step.execute("UPDATE decisions SET outcome = ? WHERE id = ?", (json.dumps(recorded), answer.id))
+    save_decision_outcome(step, answer.id, json.dumps(recorded))
     step.set_meta("event_time_us", time_us)
 
 
