@@ -115,7 +115,9 @@ def show_bundle(
 ) -> None:
     """Show a bundle with the documents it was compiled from."""
     with connect(data, url, key) as client:
-        wanted = _resolved(client, digest) if digest else client.request("GET", "/v1/bundles").get("active")
+        wanted = (
+            resolved_digest(client, digest) if digest else client.request("GET", "/v1/bundles").get("active")
+        )
         if not wanted:
             raise InputError(
                 "no bundle is active: everything is denied; activate one with `controlplane bundle activate FILES…`",
@@ -127,14 +129,14 @@ def show_bundle(
 
 def _activate(client: ControlPlane, what: list[str]) -> dict[str, Any]:
     if len(what) == 1 and PREFIX.fullmatch(what[0]) and not Path(what[0]).exists():
-        return client.request("POST", f"/v1/bundles/{_resolved(client, what[0])}/activate")
+        return client.request("POST", f"/v1/bundles/{resolved_digest(client, what[0])}/activate")
     sources = [
         {"name": source.name, "text": source.text} for source in read_sources([Path(name) for name in what])
     ]
     return client.request("POST", "/v1/bundles", {"sources": sources, "activate": True})
 
 
-def _resolved(client: ControlPlane, prefix: str) -> str:
+def resolved_digest(client: ControlPlane, prefix: str) -> str:
     """The digest that begins so. Raises: InputError: none of the stored ones does, or several do."""
     if DIGEST.fullmatch(prefix):
         return prefix
