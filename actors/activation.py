@@ -25,13 +25,21 @@ Call = Callable[..., Awaitable[Any]]
 
 
 async def activate(
-    control: Callable[[], Control], owners: Sequence[str], call: Call, *, digest: str, tenant: str, by: str
+    control: Callable[[], Control],
+    owners: Sequence[str],
+    call: Call,
+    *,
+    digest: str,
+    tenant: str,
+    by: str,
+    lenient: bool = False,
 ) -> dict[str, Any]:
     """Have every owner compile a stored bundle, make it active, and tell every owner.
 
     Args:
         control: what owns the activation, looked up anew after each wait: its journal may have been opened again.
         owners: names of all.
+        lenient: see `Activation`.
     Returns: ``{"digest", "replaces", "acknowledged": […], "lagging": […]}``. A lagging owner decides with the bundle
         that it has until it has heard of the new one for longer than a lease lasts; then it denies.
     Raises: NotFoundError: the bundle is not stored.
@@ -46,8 +54,8 @@ async def activate(
     await tell(call, reached, "prepare_bundle", digest, sources, timeout_s=PREPARE_TIMEOUT_S)
     store = control()
     replaced = store.activation.digest
-    activation = store.activate(digest, tenant=tenant, by=by)
-    word = (activation.digest, activation.number, sources)
+    activation = store.activate(digest, tenant=tenant, by=by, lenient=lenient)
+    word = (activation.digest, activation.number, sources, activation.lenient)
     missed = [name for name in awake if name not in reached]
     one, other = await asyncio.gather(
         tell(call, reached, "activate", *word, timeout_s=ACKNOWLEDGE_TIMEOUT_S),

@@ -8,6 +8,8 @@ from graph.capability import Capability
 from policies.bundle import Bundle
 from policies.catalog import ResourceFacts
 from policies.compile import compile_sources
+from policies.past.recall import Recall
+from policies.past.translation import describe
 
 _NO_FACTS: tuple[str, ...] = ()
 
@@ -20,6 +22,9 @@ class ActiveBundle:
         self.digest = bundle.digest
         self.facts = lru_cache(maxsize=4096)(bundle.catalog.facts)
         self.capability = lru_cache(maxsize=4096)(self._capability)
+        self.program = bundle.program
+        self.described = describe(bundle)
+        self._recalls: dict[bool, Recall] = {}
         self._defines = [
             (1 << atom, f"{policy}/{name}") for (policy, name), atom in sorted(bundle.defines.items())
         ]
@@ -28,6 +33,13 @@ class ActiveBundle:
     def compile(cls, sources: list[tuple[str, str]]) -> ActiveBundle:
         """Compile (name, text) sources. Cost: about 80 µs a condition. Raises: PolicyErrors."""
         return cls(compile_sources(sources))
+
+    def recall(self, *, lenient: bool) -> Recall:
+        """Tells this bundle's rules what happened before them."""
+        found = self._recalls.get(lenient)
+        if found is None:
+            found = self._recalls[lenient] = Recall(self.bundle, lenient=lenient)
+        return found
 
     def defined(self, possibly: int) -> list[str]:
         """The names of the defined atoms that an action possibly makes true, e.g. ``treasury/reads_pii``."""

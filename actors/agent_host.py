@@ -20,6 +20,7 @@ from actors.agent_journal import forget_what_is_over, open_agent_journal
 from actors.bounds import EVIDENCE_BACKLOG
 from actors.channel import channel_path, private_folder, serve
 from actors.collector import collect_seldom
+from actors.control import SHADOW
 from actors.directory import REFRESH_S, Activation, Directory
 from actors.handles import ask
 from actors.journal_folder import Place, refuse_another
@@ -27,6 +28,7 @@ from actors.log_feed import LogFeed
 from actors.messages import DelegationRequest, Outcome, SessionRequest
 from actors.owner import BundleMismatchError, EvidenceBacklogError, Owner, OwnerSettings
 from actors.placement import CONTROL_STORE
+from actors.shadowing import Shadow
 from actors.world import REAL, monotonic_s
 from controlplane.errors import GovernanceError, UnavailableError
 
@@ -37,8 +39,8 @@ BUNDLE_TIMEOUT_S = 10.0
 HOUSEKEEPING_S = 60.0
 TIDY_ROWS = 1_000
 LISTEN_S = 5.0
-# The active bundle, and the one that is about to be.
-COMPILED_KEPT = 2
+# The active bundle, the one that is about to be, and the shadow.
+COMPILED_KEPT = 3
 
 
 _WORK: Final[Mapping[str, Callable[..., Any]]] = {
@@ -105,6 +107,7 @@ class AgentHost:
         self._compiling = asyncio.Lock()
         self._refreshing = asyncio.Lock()
         self._adopting: asyncio.Task[None] | None = None
+        self._casting: asyncio.Task[None] | None = None
         self._cannot_adopt: str | None = None
         collect_seldom()
         loop = asyncio.get_running_loop()
@@ -179,12 +182,15 @@ class AgentHost:
         await self._compile(digest, sources)
         return True
 
-    async def activate(self, digest: str, number: int, sources: list[tuple[str, str]]) -> bool:
+    async def activate(
+        self, digest: str, number: int, sources: list[tuple[str, str]], lenient: bool = False
+    ) -> bool:
         """Decide with this bundle from now on. True when it is, or a newer one is, active here."""
         compiled = await self._compile(digest, sources)
         owner = self._live()
-        owner.adopt(compiled, Activation(digest, number))
-        return owner.activation == Activation(digest, number) or owner.activation.number > number
+        wanted = Activation(digest, number, lenient)
+        owner.adopt(compiled, wanted)
+        return owner.activation == wanted or owner.activation.number > number
 
     async def refresh(self) -> bool:
         """Renew the lease now, and see to the journal and the active bundle. True when the lease was renewed."""
@@ -200,6 +206,8 @@ class AgentHost:
             sent_s = monotonic_s()
             lease = await ask(CONTROL_STORE, "lease", self._directory.revision, timeout_s=LEASE_TIMEOUT_S)
             self._directory.apply(*lease, sent_s=sent_s)
+        if self._casting is None or self._casting.done():
+            self._casting = asyncio.get_running_loop().create_task(self._follow_shadow())
         if self._adopting is None or self._adopting.done():
             # A task of its own: the lease must not wait for a compiler.
             self._adopting = asyncio.get_running_loop().create_task(self._follow())
@@ -302,6 +310,25 @@ class AgentHost:
             # Tried again with the next lease; meanwhile `_not_ready` says so and, past a lease, actions are denied.
             self._cannot_adopt = error.code if isinstance(error, BundleMismatchError) else None
             log.error("`%s` cannot adopt bundle %s: %s", self._name, wanted.digest, error)
+
+    async def _follow_shadow(self) -> None:
+        """Watch with the shadow bundle that the control store names. What fails is tried again: nobody waits for it."""
+        owner, entry = self._owner, self._directory.get("shadow", SHADOW)
+        wanted = entry["digest"] if entry else None
+        if owner is None or (owner.shadow.bundle.digest if owner.shadow else None) == wanted:
+            return
+        if wanted is None:
+            owner.shadow = None
+            return
+        try:
+            stored = await ask(
+                CONTROL_STORE, "call", "bundle", {"digest": wanted}, timeout_s=BUNDLE_TIMEOUT_S
+            )
+            compiled = await self._compile(wanted, stored["sources"])
+            live = self._live()
+            live.shadow = Shadow.cast(live, compiled)
+        except Exception as error:
+            log.error("`%s` cannot watch with the shadow bundle %s: %s", self._name, wanted, error)
 
     async def _compile(self, digest: str, sources: list[Any]) -> ActiveBundle:
         async with self._compiling:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from actors import delegation_journal
+from actors import delegation_journal, past_journal
 from actors.journal import Journal, Transaction
 from actors.live_agent import IDLE_LIMIT_US, STANDING_PREFIX, LiveAgent, Seen, SeenKey, Session
 from actors.records import AgentRecord
@@ -31,7 +31,7 @@ CREATE TABLE IF NOT EXISTS idempotency (
     agent TEXT, key TEXT, decision TEXT NOT NULL, created_us INTEGER NOT NULL, PRIMARY KEY (agent, key)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS idempotency_by_age ON idempotency (created_us);
 """
-SCHEMA += delegation_journal.SCHEMA
+SCHEMA += delegation_journal.SCHEMA + past_journal.SCHEMA
 
 # How long a decision can be asked for, get its outcome, and keep its idempotency key.
 DECISION_MEMORY_US = 24 * 3_600_000_000

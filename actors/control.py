@@ -35,7 +35,9 @@ CREATE TABLE IF NOT EXISTS bundles (
 _SUMMARIES_REMEMBERED = 10_000
 
 # What replicas and hosts hold a copy of. The index of agents is not among it: it is as large as the fleet.
-_LEASED = ("key", "principal", "dedicated")
+SHADOW = "bundle"
+"""Under which id the directory says which bundle is the shadow."""
+_LEASED = ("key", "principal", "dedicated", "shadow")
 
 
 def open_control_journal(path: Path, *, new_log_id: str) -> Journal:
@@ -50,7 +52,11 @@ class Control:
         self.journal = journal
         self.world = world
         self.revision = int(journal.meta("revision", 0))
-        self.activation = Activation(journal.meta("active_digest", "") or None, journal.meta("activation", 0))
+        self.activation = Activation(
+            journal.meta("active_digest", "") or None,
+            journal.meta("activation", 0),
+            bool(journal.meta("activation_lenient", 0)),
+        )
         self._clock = OwnerClock(
             last_us=journal.meta("event_time_us", 0),
             wall_us=world.wall_us(),
@@ -62,16 +68,16 @@ class Control:
 
     def changes(
         self, since: int
-    ) -> tuple[int, tuple[str | None, int], list[tuple[str, str, dict[str, Any]]]]:
+    ) -> tuple[int, tuple[str | None, int, bool], list[tuple[str, str, dict[str, Any]]]]:
         """(revision, active bundle, what changed since). Cost: an index range; nothing when nothing changed."""
         if since >= self.revision:
-            return self.revision, (self.activation.digest, self.activation.number), []
+            return self.revision, self.activation.to_tuple(), []
         rows = self.journal.read(
             f"SELECT kind, id, value FROM entries WHERE revision > ? AND kind IN {_LEASED}",  # noqa: S608 - constant
             (since,),
         )
         changes = [(kind, identity, json.loads(value)) for kind, identity, value in rows]
-        return self.revision, (self.activation.digest, self.activation.number), changes
+        return self.revision, self.activation.to_tuple(), changes
 
     # -- keys --------------------------------------------------------------------------------------------------
 
@@ -315,26 +321,45 @@ class Control:
         rows = self.journal.read("SELECT digest, name, rules, created_us FROM bundles ORDER BY created_us")
         return [{"digest": d, "name": n, "rules": r, "created_us": c} for d, n, r, c in rows]
 
-    def activate(self, digest: str, *, tenant: str, by: str) -> Activation:
+    def activate(self, digest: str, *, tenant: str, by: str, lenient: bool = False) -> Activation:
         """Make a stored bundle the active one. Activating the active one again changes nothing.
 
+        Args:
+            lenient: see `Activation`.
         Raises: NotFoundError: it is not stored.
         """
         name = self.bundle(digest)["name"]
         if digest == self.activation.digest:
             return self.activation
-        activation = Activation(digest, self.activation.number + 1)
+        activation = Activation(digest, self.activation.number + 1, lenient)
         details = {
             "name": name,
             "activation": activation.number,
             "replaces": self.activation.digest,
+            "past": "lenient" if lenient else "strict",
             "by": by,
         }
         with self._change("bundle_activated", tenant, details, self._now_us(), digest) as step:
             step.set_meta("active_digest", digest)
             step.set_meta("activation", activation.number)
+            step.set_meta("activation_lenient", int(lenient))
         self.activation = activation
         return activation
+
+    def cast_shadow(self, *, digest: str | None, tenant: str, by: str) -> dict[str, Any]:
+        """Have a stored bundle watch beside the active one; None = none. Nothing is enforced by it.
+
+        Raises: NotFoundError: it is not stored.
+        """
+        if digest is not None:
+            self.bundle(digest)
+        known = self._get("shadow", SHADOW)
+        replaced = known["digest"] if known else None
+        if replaced != digest:
+            details = {"replaces": replaced, "by": by}
+            with self._change("bundle_shadowed", tenant, details, self._now_us(), digest) as step:
+                self._put(step, "shadow", SHADOW, {"digest": digest})
+        return {"shadow": digest, "replaces": replaced if replaced != digest else None}
 
     # -- inside ------------------------------------------------------------------------------------------------
 

@@ -57,9 +57,11 @@ class ControlStore:
             await activation.tell(ask, self._owners(), "refresh", timeout_s=REFRESH_TIMEOUT_S)
         return result
 
-    async def activate(self, digest: str, tenant: str, by: str) -> dict[str, Any]:
+    async def activate(self, digest: str, tenant: str, by: str, lenient: bool = False) -> dict[str, Any]:
         """See `actors.activation.activate`."""
-        return await activation.activate(self._live, self._owners(), ask, digest=digest, tenant=tenant, by=by)
+        return await activation.activate(
+            self._live, self._owners(), ask, digest=digest, tenant=tenant, by=by, lenient=lenient
+        )
 
     def _owners(self) -> list[str]:
         hosts = [host_name(index) for index in range(self._hosts)]
@@ -133,5 +135,6 @@ _CALLABLE = frozenset(
         "store_bundle",
         "bundle",
         "bundles",
+        "cast_shadow",
     }
 )

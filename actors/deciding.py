@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from actors import api_keys, delegations, evidence_rows, messages
+from actors import api_keys, delegations, evidence_rows, messages, remembering, shadowing
 from actors.agent_journal import save_decisions, save_seen, save_sessions
 from actors.ids import agent_key, read_session_id
 from actors.journal import Transaction
@@ -31,10 +31,13 @@ from actors.messages import (
 )
 from actors.owner import Owner
 from actors.owner_clock import EventTime
+from actors.past_journal import HistoryRow
+from actors.pasts import Name
 from actors.records import AgentRecord
+from actors.remembering import Met
 from actors.sessions import principal_of
 from policies.effect import Effect
-from policies.verdict import Verdict
+from policies.verdict import Verdict, no_past
 from policies.verdict import decide as verdict_of
 
 ALLOW_LIFETIME_US = 30_000_000
@@ -69,7 +72,7 @@ def decide(owner: Owner, digest: str | None, raw: Sequence[tuple[Any, ...]]) -> 
             for position, request in enumerate(requests):
                 if answers[position] is None:
                     answers[position] = _decide_one(owner, request, step, transaction)
-            step.save(transaction)
+            step.save(owner, transaction)
     except BaseException:
         # INVARIANT (forgotten): what did not become durable is not remembered either, so that no later decision rests
         # on it: everybody wakes from the journal again.
@@ -121,9 +124,28 @@ def _decide_one(owner: Owner, request: DecisionRequest, step: _Step, transaction
             # the session opened, the owner able.
             bind = refusal is None and replay is None
             refusal = refusal or ("idempotency_key_spent" if replay else None)
-            decided = _verdict(owner, request, refusal, session, step)
+            met = remembering.NOTHING
+            if refusal is None:
+                met = remembering.meet(owner, request, session, step.time.us)
+                refusal = met.refusal
+            decided, found = _verdict(owner, request, refusal, session, met, step)
             if not request.dry_run:
-                _keep(owner, key, agent, record, session, request, decided, step, transaction, bind=bind)
+                # An escalation is not final: what it waits for may lift it, under the same key.
+                bind = bind and decided.effect != Effect.ESCALATE
+                _keep(
+                    owner,
+                    key,
+                    agent,
+                    record,
+                    session,
+                    request,
+                    decided,
+                    met,
+                    found,
+                    step,
+                    transaction,
+                    bind=bind,
+                )
             permitted = decided.expires_us > 0 and not request.dry_run
             answer = (DECIDED, *decided)
     if request.stop_on == ("permit" if permitted else "deny"):
@@ -184,22 +206,33 @@ def _unknown(record: AgentRecord | None, request: DecisionRequest) -> str | None
 
 
 def _verdict(
-    owner: Owner, request: DecisionRequest, refusal: str | None, session: Session | None, step: _Step
-) -> Decided:
+    owner: Owner,
+    request: DecisionRequest,
+    refusal: str | None,
+    session: Session | None,
+    met: Met,
+    step: _Step,
+) -> tuple[Decided, dict[str, Any]]:
+    """The answer, and what evidence says beside it: what the past said, and what monitored rules would have done."""
+    found: dict[str, Any] = {}
     if refusal is None and owner.active is not None:
         verdict = verdict_of(
             owner.active.bundle,
             possibly=request.possibly,
             certainly=request.certainly,
             refusal=request.refusal,
+            clauses=met.look.holds if met.look is not None else no_past,
         )
         effect, reason_code = verdict.effect, verdict.reason_code
         reasons = tuple((r.rule, r.because, r.controls) for r in verdict.reasons)
         detail = request.detail if reason_code == request.refusal else _doubt(verdict)
+        found = remembering.findings(owner, met)
+        if verdict.would:
+            found["would"] = [{"rule": one.rule, "effect": one.effect} for one in verdict.would]
     else:
         effect, reason_code, reasons, detail = Effect.DENY, refusal or "no_active_bundle", (), ""
     permitted = effect in (Effect.ALLOW, Effect.MODIFY)
-    return Decided(
+    decided = Decided(
         id="" if request.dry_run else owner.new_event_id(step.time.us),
         effect=str(effect),
         reason_code=reason_code,
@@ -210,6 +243,7 @@ def _verdict(
         bundle=owner.activation.digest,
         replayed=False,
     )
+    return decided, found
 
 
 def _doubt(verdict: Verdict) -> str:
@@ -234,14 +268,32 @@ def _keep(
     session: Session | None,
     request: DecisionRequest,
     answer: Decided,
+    met: Met,
+    found: dict[str, Any],
     step: _Step,
     transaction: Transaction,
     *,
     bind: bool,
 ) -> None:
-    """Everything that a decision leaves behind: evidence, what was seen, the session's use, the replay."""
+    """Everything that a decision leaves behind: evidence, its place in the past, the session's use, the replay."""
     now_us = step.time.us
     active = owner.active
+    watched = shadowing.NOTHING
+    if owner.shadow is not None and session is not None:
+        watched = shadowing.watch(
+            owner,
+            owner.shadow,
+            request,
+            session,
+            now_us,
+            permitted=answer.expires_us > 0,
+            refusal=answer.reason_code
+            if not answer.reasons and answer.reason_code == request.refusal
+            else None,
+        )
+        step.shadow_pasts.update(dict.fromkeys(watched.changed))
+        if watched.found:
+            found = found | {"shadow": watched.found}
     facts = active.facts(request.resource_type, request.resource_id) if active else None
     transaction.append(
         evidence_rows.decision_row(
@@ -255,6 +307,7 @@ def _keep(
             record=record,
             facts=facts,
             atoms=active.defined(request.possibly) if active else [],
+            found=found,
         )
     )
     # What is over stays over: a refused use does not keep a session alive.
@@ -269,6 +322,14 @@ def _keep(
             (request.action, request.resource_type, request.resource_id), capability, now_us
         )
         step.seen[key, seen_key] = seen
+    past: str | None = None
+    if answer.expires_us and session is not None:
+        row, past = remembering.permitted(owner, met, request, session, now_us)
+        step.history.append(row)
+        step.pasts.update(dict.fromkeys(met.names))
+    elif met.look is not None and answer.effect == Effect.DENY and met.refusal is None:
+        counting = met.look.denied()
+        step.pasts.update(dict.fromkeys(name for name in met.names if name[0] in counting))
     action = DecidedAction(
         tenant=request.tenant,
         subject_type=request.subject_type,
@@ -279,6 +340,8 @@ def _keep(
         arguments_digest=request.arguments_digest.hex(),
         evidence_digest=request.evidence_digest.hex(),
         workflow_id=session.workflow_id if session else None,
+        past=past,
+        shadow_past=watched.remembered or None,
     )
     # orjson takes no named tuples.
     remembered, answer_json = orjson.dumps(tuple(action)), orjson.dumps(tuple(answer))
@@ -324,11 +387,21 @@ class _Step:
         self.keys: list[tuple[Any, ...]] = []
         self.bound: dict[tuple[str, str], tuple[bytes, bytes, str | None]] = {}
         self.stopped_groups: set[int] = set()
+        self.history: list[HistoryRow] = []
+        self.pasts: dict[Name, None] = {}
+        self.shadow_pasts: dict[Name, None] = {}
 
-    def save(self, transaction: Transaction) -> None:
+    def save(self, owner: Owner, transaction: Transaction) -> None:
         save_sessions(transaction, [(key, session) for (key, _), session in self.sessions.items()])
         save_seen(transaction, [(key, seen_key, seen) for (key, seen_key), seen in self.seen.items()])
         save_decisions(transaction, self.decisions, self.keys)
+        if self.history:
+            owner.pasts.record(transaction, self.history)
+        if self.pasts:
+            owner.pasts.save(transaction, self.pasts, now_us=self.time.us)
+        if self.shadow_pasts and owner.shadow is not None:
+            recorded = owner.pasts.newest()
+            owner.shadow.pasts.save(transaction, self.shadow_pasts, now_us=self.time.us, recorded=recorded)
         transaction.set_meta("event_time_us", self.time.us)
 
 

@@ -15,10 +15,19 @@ REFRESH_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Activation:
-    """Which bundle is active. `number` counts activations, so that a late message cannot undo a newer one."""
+    """Which bundle is active. `number` counts activations, so that a late message cannot undo a newer one.
+
+    Attributes:
+        lenient: whether conditions of new rules count as untrue of what happened before them.
+    """
 
     digest: str | None
     number: int
+    lenient: bool = False
+
+    def to_tuple(self) -> tuple[str | None, int, bool]:
+        """As it travels."""
+        return self.digest, self.number, self.lenient
 
 
 class Directory:
@@ -37,13 +46,18 @@ class Directory:
         self._trusted_until_s = float("-inf")
 
     def apply(
-        self, revision: int, activation: tuple[str | None, int], changes: list[Any], *, sent_s: float
+        self,
+        revision: int,
+        activation: tuple[str | None, int, bool] | tuple[str | None, int],
+        changes: list[Any],
+        *,
+        sent_s: float,
     ) -> None:
         """Take in a lease.
 
         Args:
             revision: the newest revision among what the control store holds.
-            activation: digest and number of the active bundle.
+            activation: see `Activation`.
             changes: (kind, id, value) of every entry that changed since our revision.
             sent_s: monotonic clock when the lease was asked for (not when it came: it may have been long on the way).
         """

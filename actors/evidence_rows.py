@@ -45,12 +45,14 @@ def decision_row(
     record: AgentRecord | None,
     facts: ResourceFacts | None,
     atoms: list[str],
+    found: dict[str, Any],
 ) -> EvidenceRow:
     """The evidence of one decision. Cost: a few microseconds.
 
     Args:
         parent_agent_id: who delegated to the session's agent.
         principal: `type:id`, on whose behalf it acts.
+        found: what the past said (`past`, `limits`), and what monitored rules `would` have done.
     """
     row = event(event_id=answer.id, event_type="decision", time_us=time_us, tenant=request.tenant)
     row["agent_id"] = request.subject_id
@@ -58,7 +60,7 @@ def decision_row(
     row["resource_type"] = request.resource_type
     row["resource_id"] = request.resource_id
     row["decision"] = row["enforced_action"] = answer.effect
-    row["mode"] = "enforce"
+    row["mode"] = "monitor" if "would" in found else "enforce"
     row["reason_code"] = answer.reason_code
     row["arguments"] = request.masked_arguments
     row["arguments_digest"] = request.evidence_digest
@@ -70,8 +72,9 @@ def decision_row(
         row["controls"] = sorted({control for _, _, controls in answer.reasons for control in controls})
     if atoms:
         row["atoms"] = atoms
-    if answer.detail:
-        row["details"] = json.dumps({"detail": answer.detail})
+    if answer.detail or found:
+        details = {"detail": answer.detail} | found if answer.detail else found
+        row["details"] = orjson.dumps(details).decode()
     if answer.bundle is not None:
         row["bundle_hash"] = answer.bundle
     if answer.session is not None:

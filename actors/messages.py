@@ -37,9 +37,23 @@ class DecisionRequest(NamedTuple):
     tool_call_id: str | None
     group: int  # items of one `evaluations` call share a number; 0 = alone
     stop_on: str | None  # "deny" | "permit": nothing of the group is decided after such an answer
+    measures: tuple[
+        tuple[int, bytes | int | None], ...
+    ] = ()  # keys and amounts that the bundle's program asks
+    shadow: tuple[Any, ...] | None = None  # `Shadowed`: the same action, prepared with the shadow bundle
     vouch: tuple[Any, ...] | None = (
         None  # `Vouch` of an agent's home owner, for a session that lives elsewhere
     )
+
+
+class Shadowed(NamedTuple):
+    """An action prepared with the shadow bundle: what of a `DecisionRequest` depends on the bundle."""
+
+    digest: str
+    possibly: int
+    certainly: int
+    refusal: str | None
+    measures: tuple[tuple[int, bytes | int | None], ...]
 
 
 class Vouch(NamedTuple):
@@ -63,6 +77,8 @@ class DecidedAction(NamedTuple):
     arguments_digest: str  # hexadecimal
     evidence_digest: str  # hexadecimal
     workflow_id: str | None
+    past: str | None = None  # what a permitted action left in the pasts, see `actors.remembering`
+    shadow_past: str | None = None  # and in those of the shadow bundle
 
 
 class Decided(NamedTuple):

@@ -7,10 +7,13 @@ from typing import Any
 
 import orjson
 
-from actors import evidence_rows
+from actors import evidence_rows, shadowing
 from actors.deciding import read_answer
+from actors.journal import Transaction
 from actors.messages import Decided, DecidedAction, Outcome
 from actors.owner import Owner
+from actors.past_journal import save_outcome
+from actors.remembering import reported
 from controlplane.errors import ConflictError, NotFoundError
 from policies.effect import Effect
 
@@ -28,7 +31,8 @@ def remembered(owner: Owner, decision_id: str) -> tuple[Decided, DecidedAction, 
     answer, request, outcome = rows[0]
     return (
         read_answer(answer),
-        DecidedAction._make(orjson.loads(request)),
+        # A row of an earlier version has fewer fields.
+        DecidedAction(*orjson.loads(request)),
         json.loads(outcome) if outcome else None,
     )
 
@@ -59,36 +63,61 @@ def report_outcome(owner: Owner, outcome: Outcome) -> dict[str, Any]:
     mismatch = (
         outcome.executed_digest is not None and outcome.executed_digest.hex() != action.arguments_digest
     )
-    with owner.journal.transaction() as step:
-        step.append(
-            evidence_rows.outcome_row(
-                outcome,
-                action,
-                event_id=owner.new_event_id(time_us),
-                time_us=time_us,
-                session=answer.session,
-                bundle=answer.bundle,
-            )
-        )
-        if mismatch:
-            step.append(
-                evidence_rows.finding_row(
-                    action,
-                    event_id=owner.new_event_id(time_us),
-                    time_us=time_us,
-                    session=answer.session,
-                    reason_code="executed_digest_mismatch",
-                    details={"decision": answer.id, "status": outcome.status},
-                )
-            )
-        recorded = {"status": outcome.status, "reported_at_us": time_us}
-        step.execute("UPDATE decisions SET outcome = ? WHERE id = ?", (json.dumps(recorded), answer.id))
-        step.set_meta("event_time_us", time_us)
+    try:
+        with owner.journal.transaction() as step:
+            _record(owner, outcome, answer, action, step, time_us, mismatch=mismatch)
+    except BaseException:
+        # As for decisions: what did not become durable is not remembered.
+        owner.forget_memory()
+        raise
     return {
         "decision": answer.id,
         "outcome": outcome.status,
         "findings": ["executed_digest_mismatch"] if mismatch else [],
     }
+
+
+def _record(
+    owner: Owner,
+    outcome: Outcome,
+    answer: Decided,
+    action: DecidedAction,
+    step: Transaction,
+    time_us: int,
+    *,
+    mismatch: bool,
+) -> None:
+    if action.past is not None:
+        told = reported(owner, outcome, action, answer.session)
+        owner.pasts.save(step, told.changed, now_us=time_us)
+        owner.pasts.forget(step, told.stale)
+        if owner.shadow is not None and answer.session is not None:
+            shadowing.told(owner, owner.shadow, step, outcome, action, answer.session)
+        save_outcome(step, told.history, outcome=told.code, witnessed=outcome.witness)
+    step.append(
+        evidence_rows.outcome_row(
+            outcome,
+            action,
+            event_id=owner.new_event_id(time_us),
+            time_us=time_us,
+            session=answer.session,
+            bundle=answer.bundle,
+        )
+    )
+    if mismatch:
+        step.append(
+            evidence_rows.finding_row(
+                action,
+                event_id=owner.new_event_id(time_us),
+                time_us=time_us,
+                session=answer.session,
+                reason_code="executed_digest_mismatch",
+                details={"decision": answer.id, "status": outcome.status},
+            )
+        )
+    recorded = {"status": outcome.status, "reported_at_us": time_us}
+    step.execute("UPDATE decisions SET outcome = ? WHERE id = ?", (json.dumps(recorded), answer.id))
+    step.set_meta("event_time_us", time_us)
 
 
 def describe_decision(owner: Owner, decision_id: str) -> dict[str, Any]:

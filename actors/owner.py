@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from actors.active_bundle import ActiveBundle, capability_of
 from actors.agent_journal import count_registered, find_session, wake
@@ -20,8 +20,13 @@ from actors.ids import agent_key, decision_id
 from actors.journal import Journal
 from actors.live_agent import SESSIONS_AWAKE, STANDING_PREFIX, LiveAgent, Session
 from actors.owner_clock import EventTime, OwnerClock
+from actors.past_journal import begin_record
+from actors.pasts import Pasts
 from actors.records import AgentRecord
 from controlplane.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from actors.shadowing import Shadow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +90,11 @@ class Owner:
         self.directory = directory
         self.world = world
         self.active: ActiveBundle | None = None
-        self.activation = Activation(journal.meta("active_digest", "") or None, journal.meta("activation", 0))
+        self.activation = Activation(
+            journal.meta("active_digest", "") or None,
+            journal.meta("activation", 0),
+            bool(journal.meta("activation_lenient", 0)),
+        )
         self._clock = OwnerClock(
             last_us=journal.meta("event_time_us", 0),
             wall_us=world.wall_us(),
@@ -94,6 +103,9 @@ class Owner:
         self._awake: OrderedDict[str, LiveAgent] = OrderedDict()
         self._crowded: list[LiveAgent] = []
         self.registered = count_registered(journal)
+        begin_record(journal, now_us=self.event_time().us)
+        self.pasts = Pasts(journal)
+        self.shadow: Shadow | None = None
 
     def adopt(self, active: ActiveBundle, activation: Activation) -> None:
         """Decide with another bundle from the next batch on. Durable when it returns.
@@ -117,6 +129,8 @@ class Owner:
         with self.journal.transaction() as step:
             step.set_meta("active_digest", active.digest)
             step.set_meta("activation", activation.number)
+            step.set_meta("activation_lenient", int(activation.lenient))
+        self.pasts.use(active, activation.number, lenient=activation.lenient)
         self.active = active
         self.activation = activation
 
@@ -175,6 +189,9 @@ class Owner:
         changes are not yet written."""
         while len(self._awake) > self.settings.awake_limit:
             self._awake.popitem(last=False)
+        self.pasts.rest_surplus()
+        if self.shadow is not None:
+            self.shadow.pasts.rest_surplus()
         if self._crowded:
             for agent in self._crowded:
                 agent.sessions.clear()
@@ -190,8 +207,11 @@ class Owner:
         self._awake.pop(key, None)
 
     def forget_memory(self) -> None:
-        """Let every agent rest; each wakes from the journal at its next action."""
+        """Let every agent and every past rest; each wakes from the journal at its next action."""
         self._awake.clear()
+        self.pasts.forget_memory()
+        if self.shadow is not None:
+            self.shadow.pasts.forget_memory()
 
     def record(self, tenant: str, subject_type: str, subject_id: str) -> AgentRecord | None:
         """The registered facts about a subject: an agent's stand in this journal, everybody else's in the

@@ -164,6 +164,8 @@ class _Connection(asyncio.Protocol):
         self.transport.write(self._run.next_request())  # type: ignore[attr-defined]
 
     def data_received(self, data: bytes) -> None:
+        if not self.busy:
+            return  # what a server says before it ends an idle connection (408) answers nothing
         self._buffer += data
         head = self._buffer.find(b"\r\n\r\n")
         if head < 0:

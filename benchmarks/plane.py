@@ -8,10 +8,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -29,7 +30,7 @@ class Plane:
     """A running control plane.
 
     Attributes:
-        key: of a gateway that may speak for every benchmark agent.
+        key: of a gateway that speaks for the agents.
     """
 
     settings: Settings
@@ -80,19 +81,33 @@ def running(*, rules: int, agents: Sequence[str], hosts: int = HOSTS) -> Iterato
 
     Raises: SystemExit: it does not start; what it said is printed.
     """
+    # What is measured is what can be done, so this key may ask for as much as it likes.
+    gateway = {"role": "gateway", "agents": ["bench-*"], "grants": ["workflows"], "rate_per_s": 0}
+    with governed_by(sources(rules), gateway=gateway, hosts=hosts) as plane:
+        for agent in agents:
+            plane.operator.request("POST", "/v1/agents", {"id": agent, "owner": "benchmark"})
+        yield plane
+
+
+@contextmanager
+def governed_by(
+    texts: Sequence[tuple[str, str]], *, gateway: Mapping[str, Any], hosts: int = HOSTS
+) -> Iterator[Plane]:
+    """Start a control plane with a bundle of these (name, text) pairs; shut it down whatever happens inside.
+
+    Args:
+        gateway: what `Plane.key` may do, as `POST /v1/keys` takes it.
+    Raises: SystemExit: it does not start; what it said is printed.
+    """
     data = Path(tempfile.mkdtemp(prefix="controlplane-bench-")) / "cp"
     try:
         where = json.loads(_controlplane("up", data, "--port", "0", "--hosts", str(hosts), "--json"))
         settings = Settings.open(data, port=int(where["url"].rsplit(":", 1)[1]))
         operator_key = Path(where["operator_key"]).read_text().strip()
         operator = ControlPlane(where["url"], operator_key, timeout_s=60)
-        bundle = [{"name": name, "text": text} for name, text in sources(rules)]
+        bundle = [{"name": name, "text": text} for name, text in texts]
         operator.request("POST", "/v1/bundles", {"sources": bundle, "activate": True})
-        for agent in agents:
-            operator.request("POST", "/v1/agents", {"id": agent, "owner": "benchmark"})
-        # What is measured is what can be done, so this key may ask for as much as it likes.
-        gateway = {"role": "gateway", "agents": ["bench-*"], "grants": ["workflows"], "rate_per_s": 0}
-        key = operator.request("POST", "/v1/keys", gateway)["key"]
+        key = operator.request("POST", "/v1/keys", dict(gateway))["key"]
         yield Plane(
             settings=settings, url=where["url"], operator=operator, operator_key=operator_key, key=key
         )

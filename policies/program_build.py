@@ -10,7 +10,7 @@ import rfc8785
 from policies.budgets import Window
 from policies.bundle import Atom, Measure
 from policies.duration import duration_us
-from policies.past.formula import Formula, longest_window_us, names, normal, text
+from policies.past.formula import Formula, names, normal, reach_us, text
 from policies.past.monitor import identity, monitor_of
 from policies.past.program import Limit, PastMonitor, Program, Scope
 from policies.past.slices import Keys, Sliced
@@ -39,7 +39,7 @@ class ProgramBuilder:
         )
         if known_as not in self._monitors:
             monitor = monitor_of(formula, number_of=number_of, restricting=restricting)
-            window_us = longest_window_us(formula)
+            reach = reach_us(formula)
             sliced = None
             if keys:
                 of = tuple(
@@ -53,7 +53,7 @@ class ProgramBuilder:
                     monitor=monitor,
                     keys=Keys(of=of, mask=mask),
                     restricting=restricting,
-                    window_us=window_us,
+                    reach_us=reach,
                 )
             self._monitors[known_as] = PastMonitor(
                 identity=known_as,
@@ -62,7 +62,7 @@ class ProgramBuilder:
                 sliced=sliced,
                 witnessed=rule.witness is not None,
                 restricting=restricting,
-                window_us=window_us,
+                reach_us=reach,
             )
         return list(self._monitors).index(known_as)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +24,13 @@ app = typer.Typer(no_args_is_help=True, help="Check, activate and show bundles o
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 # What people paste: the digest or its beginning, with or without the name of its hash.
 PREFIX = re.compile(r"sha256:[0-9a-f]{1,64}|[0-9a-f]{4,64}")
+
+
+class Past(StrEnum):
+    """How new rules look at what was before them."""
+
+    STRICT = "strict"
+    LENIENT = "lenient"
 
 
 @app.command("check")
@@ -57,12 +65,21 @@ def activate(
             help="Documents to upload, or a stored bundle's digest, or how it begins.",
         ),
     ],
+    past: Annotated[
+        Past,
+        typer.Option(
+            help="What new rules hold of conditions over arguments that nobody kept: possible (`strict`: it may deny "
+            "or escalate more until their windows have passed), or untrue (`lenient`)."
+        ),
+    ] = Past.STRICT,
     data: DataOption = None,
     url: UrlOption = None,
     key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Put a bundle in force on every host.
+
+    Its rules judge live sessions by what they did before, as far as that was recorded.
 
     Files are uploaded first, as one bundle; it replaces the active one as a whole. Returns when every host has
     acknowledged, or says which ones lag: from two seconds on they deny until they have it, which they get by
@@ -71,8 +88,43 @@ def activate(
     Example: controlplane bundle activate policies/
     """
     with connect(data, url, key) as client:
-        answer = _activate(client, what)
+        answer = _activate(client, what, past)
     show(as_json, answer, lambda console: _print_activated(console, answer))
+
+
+@app.command("shadow")
+@reported
+def shadow(
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="FILES…|DIGEST",
+            help="Documents to upload, or a stored bundle's digest, or how it begins.",
+        ),
+    ] = None,
+    off: Annotated[bool, typer.Option("--off", help="Watch with none.")] = False,
+    data: DataOption = None,
+    url: UrlOption = None,
+    key: KeyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Watch with another bundle, enforcing nothing of it.
+
+    Each decision's evidence then says in `details.shadow` what this bundle would have answered, with a past of its own
+    over what the active bundle permits.
+
+    Example: controlplane bundle shadow candidate/
+    """
+    if off == bool(what):
+        raise InputError("name documents or a digest, or say `--off`", code="invalid_request")
+    with connect(data, url, key) as client:
+        if off:
+            answer = client.request("DELETE", "/v1/bundles/shadow")
+        elif what is not None and _is_digest(what):
+            answer = client.request("POST", f"/v1/bundles/{_resolved(client, what[0])}/shadow")
+        else:
+            answer = client.request("POST", "/v1/bundles", {"sources": _sources(what or []), "shadow": True})
+    show(as_json, answer, lambda console: _print_shadow(console, answer))
 
 
 @app.command("list")
@@ -85,7 +137,7 @@ def list_bundles(
         answer = client.request("GET", "/v1/bundles")
     rows = [
         (
-            "*" if entry["digest"] == answer.get("active") else "",
+            _standing(entry["digest"], answer),
             entry["digest"],
             entry.get("name"),
             entry.get("rules"),
@@ -127,13 +179,34 @@ def show_bundle(
     show(as_json, answer, lambda console: _print_bundle(console, answer))
 
 
+<<<<<<< HEAD
 def _activate(client: ControlPlane, what: list[str]) -> dict[str, Any]:
     if len(what) == 1 and PREFIX.fullmatch(what[0]) and not Path(what[0]).exists():
         return client.request("POST", f"/v1/bundles/{resolved_digest(client, what[0])}/activate")
     sources = [
+=======
+def _activate(client: ControlPlane, what: list[str], past: Past) -> dict[str, Any]:
+    body: dict[str, Any] = {"past": past.value} if past is not Past.STRICT else {}
+    if _is_digest(what):
+        return client.request("POST", f"/v1/bundles/{_resolved(client, what[0])}/activate", body or None)
+    return client.request("POST", "/v1/bundles", {"sources": _sources(what), "activate": True} | body)
+
+
+def _is_digest(what: list[str]) -> bool:
+    return len(what) == 1 and PREFIX.fullmatch(what[0]) is not None and not Path(what[0]).exists()
+
+
+def _sources(what: list[str]) -> list[dict[str, str]]:
+    return [
+>>>>>>> main
         {"name": source.name, "text": source.text} for source in read_sources([Path(name) for name in what])
     ]
-    return client.request("POST", "/v1/bundles", {"sources": sources, "activate": True})
+
+
+def _standing(digest: str, answer: dict[str, Any]) -> str:
+    if digest == answer.get("active"):
+        return "*"
+    return "shadow" if digest == answer.get("shadow") else ""
 
 
 def resolved_digest(client: ControlPlane, prefix: str) -> str:
@@ -182,6 +255,17 @@ def _print_activated(console: Console, answer: dict[str, Any]) -> None:
             f"lagging: {cell(lagging)}: from two seconds on they deny until they have it; see `controlplane status`",
             style="yellow",
         )
+
+
+def _print_shadow(console: Console, answer: dict[str, Any]) -> None:
+    if answer.get("digest"):
+        _print_uploaded(console, answer)
+    if replaced := answer.get("replaces"):
+        console.print(cell(f"replaces {replaced}"))
+    watching = answer.get("shadow")
+    console.print(
+        cell(f"watching with {watching}; nothing of it is enforced") if watching else "no shadow bundle"
+    )
 
 
 def _print_bundle(console: Console, answer: dict[str, Any]) -> None:

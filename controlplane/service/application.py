@@ -56,7 +56,7 @@ class Application:
         self._limiter = RateLimiter(limits or Limits())
         self._fleet = Fleet(owners.hosts)
         self._owners = owners
-        self._bundles = BundleCache()
+        self._bundles = BundleCache(digest_key)
         self._large = asyncio.Lock()
         calls = OwnerCalls(Path(owners.channels) if owners.channels else None)
         self._door = DecisionDoor(

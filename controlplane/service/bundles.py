@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
+from hashlib import blake2b
 
-from controlplane.errors import UnavailableError
+from controlplane.errors import GovernanceError, UnavailableError
 from controlplane.service.actor_calls import call_control
 from policies.bundle import Bundle
 from policies.compile import compile_sources
@@ -16,14 +17,22 @@ log = logging.getLogger(__name__)
 
 _KEPT = 3
 _RETRY_S = 0.25
+_SHADOW_RETRY_S = 5.0
 
 
 class BundleCache:
-    """Preparers by digest: the active bundle's and, around an activation, its neighbours'."""
+    """Preparers by digest: the active bundle's and, around an activation, its neighbours'.
 
-    def __init__(self) -> None:
+    Args:
+        digest_key: the keys that pasts are kept by are digested under one derived from it.
+    """
+
+    def __init__(self, digest_key: bytes = b"") -> None:
+        self._value_key = blake2b(digest_key, person=b"cp past keys").digest()
         self._preparers: OrderedDict[str, Preparer] = OrderedDict()
         self._loading: dict[str, asyncio.Task[Preparer]] = {}
+        self._shadow: tuple[str, Preparer | None] | None = None
+        self._casting: set[asyncio.Task[None]] = set()
 
     def best(self, digest: str | None) -> str | None:
         """The digest to prepare with now: `digest` when it is ready, else the newest that is, while it is loaded in
@@ -32,6 +41,26 @@ class BundleCache:
             return digest
         self._load(digest)
         return next(reversed(self._preparers), digest)
+
+    def shadow(self, digest: str) -> Preparer | None:
+        """The preparer of the shadow bundle; None while it is loaded in the background, for which nobody waits."""
+        if self._shadow is None or self._shadow[0] != digest:
+            self._shadow = (digest, None)
+            task = asyncio.get_running_loop().create_task(self._load_shadow(digest))
+            self._casting.add(task)
+            task.add_done_callback(self._casting.discard)
+        return self._shadow[1]
+
+    async def _load_shadow(self, digest: str) -> None:
+        while self._shadow is not None and self._shadow[0] == digest:
+            try:
+                stored = await call_control("bundle", digest=digest)
+                bundle = await asyncio.to_thread(compile_sources, stored["sources"])
+                self._shadow = (digest, await asyncio.to_thread(Preparer, bundle, value_key=self._value_key))
+                return
+            except GovernanceError as error:
+                log.warning("the shadow bundle %s cannot be loaded: %s", digest, error)
+                await asyncio.sleep(_SHADOW_RETRY_S)
 
     async def get(self, digest: str, *, timeout_s: float) -> Preparer:
         """The preparer of a stored bundle; fetched and compiled once, beside the event loop.
@@ -50,7 +79,7 @@ class BundleCache:
 
     async def keep(self, bundle: Bundle) -> Preparer:
         """Take in a bundle that was compiled here already. Cost: about 80 µs a condition, beside the event loop."""
-        preparer = await asyncio.to_thread(Preparer, bundle)
+        preparer = await asyncio.to_thread(Preparer, bundle, value_key=self._value_key)
         self._preparers[bundle.digest] = preparer
         self._preparers.move_to_end(bundle.digest)
         while len(self._preparers) > _KEPT:

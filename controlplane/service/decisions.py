@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 from actors import messages
 from actors.api_keys import Caller
-from actors.messages import Decided, DecisionRequest
+from actors.control import SHADOW
+from actors.messages import Decided, DecisionRequest, Shadowed
 from controlplane.errors import (
     ConflictError,
     ForbiddenError,
@@ -35,6 +36,7 @@ from controlplane.wire import authzen
 from controlplane.wire.authzen import BatchRequest, EvaluationRequest, ItemError, Semantic
 from controlplane.wire.digest import arguments_digest, keyed_digest, mask
 from policies.action import Action, Resource
+from policies.measures import Measured
 from policies.prepare import Preparer
 
 log = logging.getLogger(__name__)
@@ -301,6 +303,8 @@ class DecisionDoor:
         possibly = certainly = 0
         refusal: str | None = None
         detail = ""
+        measures: tuple[Measured, ...] = ()
+        shadow: tuple[Any, ...] | None = None
         if preparer is not None:
             action = Action(
                 tenant=caller.tenant,
@@ -316,11 +320,12 @@ class DecisionDoor:
             try:
                 prepared = preparer.prepare(action)
                 possibly, certainly = prepared.possibly, prepared.certainly
-                refusal, detail = prepared.refusal, prepared.detail
+                refusal, detail, measures = prepared.refusal, prepared.detail, prepared.measures
             except Exception:
                 # INVARIANT (fail closed): an action that cannot be evaluated is denied, with evidence.
                 log.exception("preparing an action failed; it is denied")
                 refusal, detail = "evaluation_failed", "the action could not be evaluated"
+            shadow = self._shadowed(action)
         return DecisionRequest(
             tenant=caller.tenant,
             subject_type=request.subject_type,
@@ -347,6 +352,29 @@ class DecisionDoor:
             tool_call_id=request.tool_call_id,
             group=group,
             stop_on=stop_on,
+            measures=measures,
+            shadow=shadow,
+        )
+
+    def _shadowed(self, action: Action) -> tuple[Any, ...] | None:
+        """The action prepared with the shadow bundle, if there is one and it is loaded; nobody waits for it."""
+        entry = self._fleet.directory.get("shadow", SHADOW)
+        preparer = self._bundles.shadow(entry["digest"]) if entry is not None and entry["digest"] else None
+        if entry is None or preparer is None:
+            return None
+        try:
+            prepared = preparer.prepare(action)
+        except Exception:
+            log.exception("preparing an action with the shadow bundle failed; its decision stands")
+            return None
+        return tuple(
+            Shadowed(
+                entry["digest"],
+                prepared.possibly,
+                prepared.certainly,
+                prepared.refusal,
+                prepared.measures,
+            )
         )
 
     def _learn(self, request: DecisionRequest, answer: tuple[Any, ...]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import ray
 from ray import serve
-from ray.serve.config import HTTPOptions, ProxyLocation
+from ray.serve.config import BackpressureConfig, HTTPOptions, ProxyLocation
 from ray.serve.schema import LoggingConfig
 
 from actors import api_keys
@@ -143,6 +143,7 @@ def _deploy(settings: Settings) -> None:
         num_replicas=1,
         max_ongoing_requests=2000,
         max_queued_requests=2000,
+        backpressure_config=BackpressureConfig(retry_after_s=1),
         # Replicas read the digest key and the owners' places, which stand on the head's disk.
         ray_actor_options={"num_cpus": 0, "resources": {journals_resource(settings.nodes[0]): 0.0001}},
         health_check_period_s=2,
@@ -202,7 +203,7 @@ def _carry_over(store: Any) -> None:
     What an engine makes of a policy is part of what decided, so a new version of it means a new digest; the sources
     are the operator's and stay. What no longer compiles is left to the operator: every action is denied until then.
     """
-    _, (digest, _), _ = ray.get(store.lease.remote(sys.maxsize), timeout=10)
+    _, (digest, *_), _ = ray.get(store.lease.remote(sys.maxsize), timeout=10)
     if digest is None:
         return
     stored = ray.get(store.call.remote("bundle", {"digest": digest}), timeout=10)

@@ -73,7 +73,8 @@ class Fleet:
 
     def owner_of_session(self, session: str) -> str:
         """The actor that a session id points to. Raises: NotFoundError: no id of ours."""
-        return self._owner_of_ordinal(session_ordinal(session), f"no session `{session[:64]}`")
+        text = f"no session `{session[:64]}`"
+        return self._owner_of_ordinal(session_ordinal(session), text, code="unknown_session")
 
     def owner_of_delegation(self, token: str) -> str:
         """The actor that a delegation token points to. Raises: NotFoundError: no token of ours."""

@@ -1,4 +1,5 @@
-"""What was refused for asking too much, summed up by key and minute: one row of evidence each, however much it was."""
+"""What one replica refused for asking too much, summed up by key and minute: one row of evidence each, however much it
+was."""
 
 from __future__ import annotations
 

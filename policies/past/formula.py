@@ -164,15 +164,20 @@ def names(formula: Formula) -> frozenset[str]:
     return frozenset(one.name for one in walk(formula) if isinstance(one, Atom | Done))
 
 
-def longest_window_us(formula: Formula) -> int | None:
-    """The longest that any of its operators looks back; None = as far as the scope goes."""
-    longest = 0
-    for one in walk(formula):
-        if isinstance(one, Once | Historically | Never | Since):
-            if one.window_us is None:
-                return None
-            longest = max(longest, one.window_us)
-    return longest
+def reach_us(formula: Formula) -> int | None:
+    """How far it looks back, windows inside windows added up; None = as far as the scope goes.
+
+    `previous` reaches as far as the scope: the action before this one may have been long ago.
+    """
+    within = [reach_us(part) for part in parts(formula)]
+    own: int | None = 0
+    if isinstance(formula, Once | Historically | Never | Since):
+        own = formula.window_us
+    elif isinstance(formula, Previous):
+        own = None
+    if own is None or None in within:
+        return None
+    return own + max((one for one in within if one is not None), default=0)
 
 
 def text(formula: Formula) -> str:

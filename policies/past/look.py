@@ -30,7 +30,7 @@ class Look:
         elsewhere: truths of monitors and limits that another owner has found: (kind, number) → truth.
     """
 
-    __slots__ = ("_elsewhere", "_event", "_pasts", "_program", "_stepped", "levels", "truths")
+    __slots__ = ("_elsewhere", "_event", "_pasts", "_program", "_stepped", "asked", "levels", "truths")
 
     def __init__(
         self,
@@ -44,11 +44,13 @@ class Look:
         self._event = event
         self._elsewhere = elsewhere or {}
         self._stepped: dict[Scope, dict[int, Slots]] = {}
+        self.asked: list[Rule] = []
         self.truths: dict[int, bool] = {}
         self.levels: dict[int, Level] = {}
 
     def holds(self, rule: Rule) -> bool:
-        """Whether all clauses of a rule that look at the past hold."""
+        """Whether all clauses of a rule that look at the past hold. `asked` keeps the rules."""
+        self.asked.append(rule)
         if rule.past is not None and not self.truth(rule.past):
             return False
         return rule.limit is None or self.level(rule.limit).exceeded

@@ -33,7 +33,7 @@ class PastMonitor:
         identity: 16 bytes, the same in every bundle that has this very formula over these very atoms.
         sliced: the monitor with its keys, where the rule has `by`.
         witnessed: whether only a success that a key with the grant `witness` reported counts.
-        window_us: the longest that it looks back; None = as far as the scope goes.
+        reach_us: how far it looks back; None = as far as the scope goes.
     """
 
     identity: bytes
@@ -42,7 +42,7 @@ class PastMonitor:
     sliced: Sliced | None
     witnessed: bool
     restricting: bool
-    window_us: int | None
+    reach_us: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

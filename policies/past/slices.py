@@ -75,25 +75,32 @@ class Slices:
         base: what a value that was never bound has seen: the events without a key alone.
         of: value → slots, where they differ from `base`.
         overflowed_us: when a value last found no room; -1 = never. What came then was not kept, so that until the
-            longest window has passed a value without a slice is unknown, not new.
+            formula looks back no further a value without a slice is unknown, not new.
+        doubts: value → when somebody last had found no room before it came in: it may lack what came then.
     """
 
-    __slots__ = ("base", "of", "overflowed_us", "scanned_us")
+    __slots__ = ("base", "doubts", "of", "overflowed_us", "scanned_us")
 
-    def __init__(self, base: Slots, of: dict[bytes, Slots] | None = None, overflowed_us: int = -1) -> None:
+    def __init__(
+        self,
+        base: Slots,
+        of: dict[bytes, Slots] | None = None,
+        overflowed_us: int = -1,
+        doubts: dict[bytes, int] | None = None,
+    ) -> None:
         self.base = base
         self.of = of if of is not None else {}
         self.overflowed_us = overflowed_us
+        self.doubts = doubts if doubts is not None else {}
         self.scanned_us = -1
 
     def copy(self) -> Slices:
-        return Slices(self.base, dict(self.of), self.overflowed_us)
+        return Slices(self.base, dict(self.of), self.overflowed_us, dict(self.doubts))
 
-    def unknown(self, value: bytes, now_us: int, window_us: int | None) -> bool:
+    def unknown(self, value: bytes, now_us: int, reach_us: int | None) -> bool:
         """Whether this value may have a past that was not kept."""
-        if value in self.of or self.overflowed_us < 0:
-            return False
-        return window_us is None or now_us - self.overflowed_us <= window_us
+        since_us = self.doubts.get(value, -1) if value in self.of else self.overflowed_us
+        return since_us >= 0 and (reach_us is None or now_us - since_us <= reach_us)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,13 +108,13 @@ class Sliced:
     """A monitor with keys.
 
     Attributes:
-        window_us: the longest that the formula looks back; None = as far as the scope goes.
+        reach_us: how far the formula looks back; None = as far as the scope goes.
     """
 
     monitor: Monitor
     keys: Keys
     restricting: bool
-    window_us: int | None
+    reach_us: int | None
 
     def truth(self, slices: Slices, event: Event, position: int) -> bool:
         """Whether the formula holds in one of the slices that the event is seen by.
@@ -153,38 +160,40 @@ class Sliced:
                 self._put(slices, value, advanced(slots, *self.keys.seen_by(event, value)), now_us)
             return
         for value in values:
-            if slices.unknown(value, now_us, self.window_us):
-                slices.overflowed_us = now_us
-                continue
+            if value not in slices.of and slices.unknown(value, now_us, self.reach_us):
+                slices.doubts[value] = slices.overflowed_us
             slots = slices.of.get(value, slices.base)
             self._put(slices, value, advanced(slots, *self.keys.seen_by(event, value)), now_us)
 
     def _no_room(self, slices: Slices, value: bytes, now_us: int) -> bool:
-        if value in slices.of:
-            return False
-        if slices.unknown(value, now_us, self.window_us):
+        if slices.unknown(value, now_us, self.reach_us):
             return True
-        return len(slices.of) >= MOST_SLICES and not self._make_room(slices, now_us)
+        return (
+            value not in slices.of and len(slices.of) >= MOST_SLICES and not self._make_room(slices, now_us)
+        )
 
     def _put(self, slices: Slices, value: bytes, slots: Slots, now_us: int) -> None:
         if slots == slices.base:
             slices.of.pop(value, None)
+            slices.doubts.pop(value, None)
         elif value in slices.of or len(slices.of) < MOST_SLICES or self._make_room(slices, now_us):
             slices.of[value] = slots
         else:
             slices.overflowed_us = now_us
+            slices.doubts.pop(value, None)
 
     def _make_room(self, slices: Slices, now_us: int) -> bool:
         """Forget the slices in which nothing is left to remember: what they hold is what a new one would.
 
-        Looked for at most once a thousandth of the window, so that a flood of values does not cost a scan each.
+        Looked for at most once a thousandth of the reach, so that a flood of values does not cost a scan each.
         """
-        if self.window_us is None or now_us - slices.scanned_us < self.window_us // MOST_SLICES:
+        if self.reach_us is None or now_us - slices.scanned_us < self.reach_us // MOST_SLICES:
             return False
         slices.scanned_us = now_us
         base = self._settled(slices.base, now_us)
         for value in [one for one, slots in slices.of.items() if self._settled(slots, now_us) == base]:
             del slices.of[value]
+            slices.doubts.pop(value, None)
         return len(slices.of) < MOST_SLICES
 
     def _settled(self, slots: Slots, now_us: int) -> Slots:

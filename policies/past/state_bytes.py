@@ -10,6 +10,7 @@ each a count (2) and its entries. A slot takes 6 bytes: a time is written as its
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from typing import Final
 
 from controlplane.errors import GovernanceError
@@ -47,7 +48,7 @@ def encode(past: Past) -> bytes:
         parts.append(_count(len(slices.of)))
         for key, slots in slices.of.items():
             parts.append(key)
-            parts += _slots(slots, last_us)
+            parts += _slots((slices.doubts.get(key, -1), *slots), last_us)
     accounts = [(number, budget_bytes.encode_ledger(ledger)) for number, ledger in past.ledgers.items()]
     accounts = [(number, data) for number, data in accounts if data]
     parts.append(_count(len(accounts)))
@@ -59,25 +60,37 @@ def encode(past: Past) -> bytes:
     return b"".join(parts)
 
 
-def decode(program: Program, scope: Scope, data: bytes) -> Past:
-    """The past that `encode` wrote. Raises: GarbledPast."""
+def decode(program: Program, scope: Scope, data: bytes, widths: Sequence[int] | None = None) -> Past:
+    """The past that `encode` wrote.
+
+    Args:
+        widths: slots of each monitor of the program whose numbers the bytes use, where that is another one; the past
+            is then to be carried over (`policies.past.translation`).
+    Raises: GarbledPast.
+    """
     past = Past(program, scope)
+    if widths is None:
+        widths = [len(one.monitor.initial) for one in program.monitors]
     reader = _Reader(data)
     try:
         past.position = reader.number(6)
         past.last_us = last_us = reader.number(8)
         for _ in range(reader.number(2)):
             number = reader.number(2)
-            past.settled.slots[number] = reader.slots(len(program.monitors[number].monitor.initial), last_us)
+            past.settled.slots[number] = reader.slots(widths[number], last_us)
         for _ in range(reader.number(2)):
             number = reader.number(2)
-            width = len(program.monitors[number].monitor.initial)
+            width = widths[number]
             overflowed_us, *base = reader.slots(width + 1, last_us)
-            of = {}
+            of: dict[bytes, Slots] = {}
+            doubts: dict[bytes, int] = {}
             for _ in range(reader.number(2)):
                 key = reader.take(_KEY_BYTES)
-                of[key] = reader.slots(width, last_us)
-            past.settled.slices[number] = Slices(tuple(base), of, overflowed_us)
+                doubt_us, *slots = reader.slots(width + 1, last_us)
+                of[key] = tuple(slots)
+                if doubt_us >= 0:
+                    doubts[key] = doubt_us
+            past.settled.slices[number] = Slices(tuple(base), of, overflowed_us, doubts)
         for _ in range(reader.number(2)):
             number = reader.number(2)
             past.ledgers[number] = budget_bytes.decode_ledger(reader.take(reader.number(4)))

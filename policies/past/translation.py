@@ -73,32 +73,44 @@ def describe(bundle: Bundle) -> Described:
 class Translation:
     """From the numbers of one program to those of another.
 
+    Args:
+        between: programs under which something happened that a past did not see: only what they have as well keeps
+            what it remembers.
     Attributes:
         new_monitors, new_accounts: numbers in the new program that the old one does not have.
     """
 
-    def __init__(self, old: Described, new: Described) -> None:
-        self._monitors = _renumbered([one for one, _ in old.monitors], [one for one, _ in new.monitors])
-        self._accounts = _renumbered(old.accounts, new.accounts)
+    def __init__(self, old: Described, new: Described, between: Sequence[Described] = ()) -> None:
+        monitors = [one for one, _ in old.monitors]
+        accounts: Sequence[str] = old.accounts
+        for other in between:
+            kept = {one for one, _ in other.monitors}
+            monitors = [one if one in kept else "" for one in monitors]
+            accounts = [one if one in other.accounts else "" for one in accounts]
+        self._monitors = _renumbered(monitors, [one for one, _ in new.monitors])
+        self._accounts = _renumbered(accounts, new.accounts)
         self._measures = _renumbered(old.measures, new.measures)
         by_atom = {one: number for number, one in new.atoms.items()}
         self._atoms = {number: by_atom[one] for number, one in old.atoms.items() if one in by_atom}
-        self._known_atoms = 0
-        for number in self._atoms.values():
-            self._known_atoms |= 1 << number
+        self._new_atoms = 0
+        for number in new.atoms.keys() - set(self._atoms.values()):
+            self._new_atoms |= 1 << number
         self.new_monitors = frozenset(range(len(new.monitors))) - frozenset(self._monitors.values())
         self.new_accounts = frozenset(range(len(new.accounts))) - frozenset(self._accounts.values())
 
-    def event(self, event: Event, fresh: Event | None = None) -> Event:
+    def event(self, event: Event, recorded: Event | None = None) -> Event:
         """An action with the atoms of the new program.
 
         Args:
-            fresh: the same action as the record tells it: it says what holds of the atoms that are new.
+            recorded: the same action as the record tells it, for what holds of the atoms that are new; without it,
+                any of them may hold.
         """
         possibly, certainly = self._bits(event.possibly), self._bits(event.certainly)
-        if fresh is not None:
-            possibly |= fresh.possibly & ~self._known_atoms
-            certainly |= fresh.certainly & ~self._known_atoms
+        if recorded is None:
+            possibly |= self._new_atoms
+        else:
+            possibly |= recorded.possibly & self._new_atoms
+            certainly |= recorded.certainly & self._new_atoms
         measures = {
             self._measures[number]: value
             for number, value in event.measures.items()
@@ -106,8 +118,12 @@ class Translation:
         }
         return Event(event.time_us, possibly, certainly, measures)
 
-    def past(self, past: Past, program: Program, scope: Scope) -> Past:
-        """A past with the numbers of the new program; what is new in it remembers nothing yet."""
+    def past(self, past: Past, program: Program, scope: Scope, recorded: Sequence[Event] = ()) -> Past:
+        """A past with the numbers of the new program; what is new in it remembers nothing yet.
+
+        Args:
+            recorded: what the record tells of those actions that are open and no reservations, in order.
+        """
         moved = Past(program, scope)
         moved.position, moved.last_us = past.position, past.last_us
         monitors, accounts = self._monitors, self._accounts
@@ -120,9 +136,10 @@ class Translation:
         for number, ledger in past.ledgers.items():
             if number in accounts and program.limits[accounts[number]].scope is scope:
                 moved.ledgers[program.account_of[accounts[number]]] = ledger
+        told = iter(recorded)
         moved.open = [
             Open(
-                event=self.event(one.event),
+                event=self.event(one.event, None if one.reservation else next(told, None)),
                 position=one.position,
                 outcome=one.outcome,
                 witnessed=one.witnessed,

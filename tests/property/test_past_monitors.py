@@ -74,7 +74,7 @@ def program_of(formula: Formula, *, restricting: bool = True) -> Program:
         sliced=None,
         witnessed=False,
         restricting=restricting,
-        window_us=None,
+        reach_us=None,
     )
     return Program([one], [])
 

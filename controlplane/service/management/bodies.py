@@ -14,7 +14,7 @@ from controlplane.wire.authzen import ID_PATTERN
 Id = Annotated[str, StringConstraints(pattern=f"^{ID_PATTERN}$")]
 Pattern = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9*][A-Za-z0-9._:/@*-]{0,255}$")]
 Principal = Annotated[str, StringConstraints(pattern=rf"^{ID_PATTERN}:{ID_PATTERN}$")]
-Token = Annotated[str, StringConstraints(max_length=64)]
+Token = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 Text = Annotated[str, StringConstraints(max_length=512)]
 Label = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 
@@ -77,7 +77,7 @@ class NewSession(_Body):
 
 
 class NewDelegation(_Body):
-    session: Annotated[str, StringConstraints(max_length=64)]
+    session: Token
     to: Id
     tools: list[Pattern] | None = Field(default=None, max_length=64)
     depth: int = Field(default=0, ge=0, le=1000)
@@ -104,6 +104,9 @@ class NewOutcome(_Body):
     executed_digest: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
 
 
+PastName = Literal["strict", "lenient"]
+
+
 class SourceText(_Body):
     name: Annotated[str, StringConstraints(min_length=1, max_length=512)]
     text: str
@@ -112,6 +115,12 @@ class SourceText(_Body):
 class NewBundle(_Body):
     sources: list[SourceText] = Field(min_length=1, max_length=1000)
     activate: bool = False
+    past: PastName = "strict"
+    shadow: bool = False
+
+
+class NewActivation(_Body):
+    past: PastName = "strict"
 
 
 def read_body(model: type[Body], value: dict[str, Any]) -> Body:

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import asdict
 from typing import Any
 
+from actors.control import SHADOW
 from actors.placement import CONTROL_STORE
 from controlplane.errors import ConflictError, InputError
 from controlplane.service.actor_calls import call_actor, call_control
@@ -50,6 +51,10 @@ class BundleDoors:
                 roles=OPERATING,
                 door=self.activate_bundle,
             ),
+            Route(
+                method="POST", path="/v1/bundles/{digest}/shadow", roles=OPERATING, door=self.shadow_bundle
+            ),
+            Route(method="DELETE", path="/v1/bundles/shadow", roles=OPERATING, door=self.end_shadow),
             Route(method="GET", path="/v1/bundles/{digest}", roles=READING, door=self.show_bundle),
         ]
 
@@ -76,13 +81,17 @@ class BundleDoors:
             "warnings": [asdict(warning) for warning in bundle.warnings],
         }
         if body.activate:
-            shown |= await self._activate(call, bundle.digest)
+            shown |= await self._activate(call, bundle.digest, body.past)
+        elif body.shadow:
+            shown |= await self._cast(call, bundle.digest)
         return json_reply(shown, 201)
 
     async def list_bundles(self, call: Call) -> Reply:
         stored = await call_control("bundles")
         shown = [bundle | {"created_at": rfc3339(bundle.pop("created_us"))} for bundle in stored]
-        return json_reply({"active": self._fleet.directory.activation.digest, "bundles": shown})
+        directory = self._fleet.directory
+        shadow = (directory.get("shadow", SHADOW) or {}).get("digest")
+        return json_reply({"active": directory.activation.digest, "shadow": shadow, "bundles": shown})
 
     async def show_bundle(self, call: Call) -> Reply:
         stored = await call_control("bundle", digest=call.path[0])
@@ -92,9 +101,23 @@ class BundleDoors:
         return json_reply(stored)
 
     async def activate_bundle(self, call: Call) -> Reply:
-        return json_reply(await self._activate(call, call.path[0]))
+        body = bodies.read_body(bodies.NewActivation, call.body)
+        return json_reply(await self._activate(call, call.path[0], body.past))
 
-    async def _activate(self, call: Call, digest: str) -> dict[str, Any]:
+    async def shadow_bundle(self, call: Call) -> Reply:
+        return json_reply(await self._cast(call, call.path[0]))
+
+    async def end_shadow(self, call: Call) -> Reply:
+        return json_reply(await self._cast(call, None))
+
+    async def _cast(self, call: Call, digest: str | None) -> dict[str, Any]:
+        answer: dict[str, Any] = await call_control(
+            "cast_shadow", digest=digest, tenant=call.caller.tenant, by=call.caller.key_id
+        )
+        await self._fleet.refresh()
+        return answer
+
+    async def _activate(self, call: Call, digest: str, past: str) -> dict[str, Any]:
         # This replica first, then the owners, then everybody's word: the old bundle decides until all can.
         await self._bundles.get(digest, timeout_s=_COMPILE_TIMEOUT_S)
         stored = await call_control("bundle", digest=digest)
@@ -109,6 +132,7 @@ class BundleDoors:
             digest,
             call.caller.tenant,
             call.caller.key_id,
+            past == "lenient",
             timeout_s=_ACTIVATE_TIMEOUT_S,
         )
         await self._fleet.refresh()

@@ -25,6 +25,7 @@ _HANGS = (
     Fault(victim=Victim.CONTROL_STORE, how=How.HANG),
 )
 _CLUSTER = (Fault(victim=Victim.RAYLET), Fault(victim=Victim.GCS))
+_EVERYTHING = Fault(victim=Victim.EVERYTHING)
 _TWO = 0.35  # how often a second fault follows shortly after the first
 
 
@@ -63,12 +64,13 @@ def long_plan(seed: int, rounds: int) -> list[Round]:
 
 
 def short_plan(seed: int) -> list[Round]:
-    """Every kind of fault in few rounds, the whole cluster once; only hanging for good is left to longer plans."""
+    """Every kind of fault in few rounds, the whole cluster by the end of one part and by that of all at once; only
+    hanging for good is left to longer plans."""
     rng = random.Random(seed)
     singles = [fault for fault in _SINGLE if fault.victim is not Victim.HOST_1]
     rng.shuffle(singles)
     pairs = [tuple(singles[at : at + 2]) for at in range(0, len(singles), 2)]
-    rounds = [*pairs, (rng.choice(_STOPS),), (rng.choice(_CLUSTER),)]
+    rounds = [*pairs, (rng.choice(_STOPS),), (rng.choice(_CLUSTER),), (_EVERYTHING,)]
     rng.shuffle(rounds)
     return [_round(number, faults, rng) for number, faults in enumerate(rounds, 1)]
 
@@ -86,6 +88,6 @@ def _round(number: int, faults: tuple[Fault, ...], rng: random.Random) -> Round:
 def _deck(rng: random.Random) -> Iterator[Fault]:
     """Like cards: every kind comes before any comes again."""
     while True:
-        cards = [*_SINGLE, *_STOPS, rng.choice(_HANGS), rng.choice(_CLUSTER)]
+        cards = [*_SINGLE, *_STOPS, rng.choice(_HANGS), rng.choice(_CLUSTER), _EVERYTHING]
         rng.shuffle(cards)
         yield from cards

@@ -11,7 +11,7 @@ from integration.faults import against_table
 from integration.faults.plan import Round
 from integration.faults.record import Reported, Told
 from integration.faults.traffic import Traffic
-from integration.faults.victims import Fault, How, Victim, found, strike, wait_found
+from integration.faults.victims import Fault, How, Victim, end_everything, found, strike, wait_found
 from integration.plane import Running, wait_until
 
 FLOWS_S = 60.0
@@ -74,6 +74,10 @@ class Rounds:
             if position:
                 self._traffic.stopping.wait(round_.gap_s)
             here = wait_found(settings, fault.victim, timeout_s=BACK_S)
+            if fault.victim is Victim.EVERYTHING:
+                before[fault.victim] |= _pids(end_everything(settings))
+                struck_s = time.monotonic()
+                continue
             victim = sorted(here, key=lambda process: process.pid)[int(round_.pick * len(here))]
             try:
                 strike(victim, fault.signal)

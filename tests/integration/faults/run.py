@@ -12,6 +12,7 @@ from integration.faults.against_table import Compared
 from integration.faults.plan import Round
 from integration.faults.rounds import Played, Rounds
 from integration.faults.traffic import Traffic, register
+from integration.faults.victims import Victim
 from integration.plane import Running
 
 
@@ -71,6 +72,8 @@ def summary(result: Result) -> list[str]:
         kind = str(done.round.faults[0]) if len(done.round.faults) == 1 else "two faults"
         if any(fault.victim.ends_the_cluster for fault in done.round.faults):
             kind = "the whole cluster"
+        if any(fault.victim is Victim.EVERYTHING for fault in done.round.faults):
+            kind = "everything at once"
         by_kind[kind].append(done.back_s)
     compared = result.compared
     return [

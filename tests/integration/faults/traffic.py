@@ -216,6 +216,8 @@ class _Client:
             )
         except httpx.HTTPError as error:
             return 0, {"error": {"code": type(error).__name__}}
+        if response.status_code in (429, 503):
+            assert int(response.headers["retry-after"]) >= 1, (response.headers, response.text)
         try:
             answer = response.json()
         except ValueError:

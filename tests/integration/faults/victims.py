@@ -14,6 +14,8 @@ import psutil
 from controlplane.lifecycle import processes
 from controlplane.settings import Settings
 
+_SUPERVISOR = "controlplane.lifecycle.supervisor"
+
 
 class Victim(StrEnum):
     """Whose process is struck."""
@@ -27,10 +29,12 @@ class Victim(StrEnum):
     EVIDENCE_WRITER = "evidence-writer"
     RAYLET = "raylet"
     GCS = "gcs"
+    EVERYTHING = "everything"
+    """All processes at once, but for the supervisor."""
 
     @property
     def ends_the_cluster(self) -> bool:
-        return self in (Victim.RAYLET, Victim.GCS)
+        return self in (Victim.RAYLET, Victim.GCS, Victim.EVERYTHING)
 
 
 class How(StrEnum):
@@ -78,11 +82,23 @@ def found(settings: Settings, victim: Victim) -> list[psutil.Process]:
             return _named(settings, "raylet")
         case Victim.GCS:
             return _named(settings, "gcs_server")
+        case Victim.EVERYTHING:
+            return _ours(settings, lambda process: _SUPERVISOR not in process.cmdline())
 
 
 def strike(process: psutil.Process, number: signal.Signals) -> None:
     """psutil refuses when the number was given to another process meanwhile."""
     process.send_signal(number)
+
+
+def end_everything(settings: Settings) -> list[psutil.Process]:
+    """First all are stopped, so that none acts on the end of another; then all are ended. Returns: those that were."""
+    stopped: list[psutil.Process] = []
+    while started := [process for process in found(settings, Victim.EVERYTHING) if process not in stopped]:
+        processes.send(started, signal.SIGSTOP)
+        stopped += started
+    processes.send(stopped, signal.SIGKILL)
+    return stopped
 
 
 def wait_found(

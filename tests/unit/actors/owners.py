@@ -146,6 +146,7 @@ class Bench:
             "tool_call_id": None,
             "group": 0,
             "stop_on": None,
+            "measures": prepared.measures,
         }
         return DecisionRequest(**(values | more))
 

@@ -140,7 +140,7 @@ def test_activation_is_numbered_durable_and_idempotent(registry: Registry) -> No
     assert registry.control.activate(OTHER, tenant="default", by="k").number == 2
     registry.reopen()
     assert registry.control.activation.digest == OTHER
-    assert registry.control.changes(0)[1] == (OTHER, 2)
+    assert registry.control.changes(0)[1] == (OTHER, 2, False)
     assert registry.events().count("bundle_activated") == 2
 
 

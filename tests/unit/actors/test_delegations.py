@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from unit.actors.owners import Bench
 
-from actors import delegations, sessions
+from actors import delegation_journal, delegations, sessions
 from actors.agent_journal import forget_what_is_over
 from actors.ids import session_ordinal
 from actors.live_agent import IDLE_LIMIT_US, SESSION_LIFETIME_US
@@ -133,7 +134,7 @@ def test_a_token_works_for_nobody_else_and_no_other_text_is_one(bench: Bench) ->
         token[:10] + ("A" if token[10] != "A" else "B") + token[11:],
         "ses_" + token[4:],
     ):
-        refused(NotFoundError, "unknown_delegation", lambda text=text: open_child(bench, text))  # type: ignore[misc]
+        refused(NotFoundError, "unknown_delegation", partial(open_child, bench, text))
     assert open_child(bench, token)["session"]
 
 
@@ -244,9 +245,7 @@ def test_an_allow_is_not_repeated_once_the_authority_is_gone(bench: Bench) -> No
 def test_a_principal_is_inherited_and_never_changes(bench: Bench) -> None:
     parent = root(bench, principal="user:ada")
     for asked in ("user:eve", "user:ad"):
-        refused(
-            ForbiddenError, "principal_mismatch", lambda asked=asked: delegate(bench, parent, principal=asked)
-        )  # type: ignore[misc]
+        refused(ForbiddenError, "principal_mismatch", partial(delegate, bench, parent, principal=asked))
     token = delegate(bench, parent, principal="user:ada", depth=1)["token"]
     refused(ForbiddenError, "principal_mismatch", lambda: open_child(bench, token, principal="user:eve"))
     session = open_child(bench, token, principal="user:ada")["session"]
@@ -293,7 +292,7 @@ def test_what_did_not_become_durable_was_not_used(bench: Bench, monkeypatch: pyt
         raise RuntimeError("the disk")
 
     with monkeypatch.context() as patched:
-        patched.setattr(delegations.delegation_journal, "save_use", fail)
+        patched.setattr(delegation_journal, "save_use", fail)
         with pytest.raises(RuntimeError):
             open_child(bench, token)
     assert open_child(bench, token)["session"]

@@ -121,10 +121,10 @@ class Server(asyncio.Protocol):
 
 
 @contextmanager
-def serving(*, stall_s: float = 0.0, answer: bytes = _ANSWER) -> Iterator[int]:
+def serving(*, stall_s: float = 0.0, answer: bytes = _ANSWER, kind: type[Server] = Server) -> Iterator[int]:
     """A server on a thread of its own; gives its port."""
 
-    class Own(Server):
+    class Own(kind):  # type: ignore[misc, valid-type]
         pass
 
     Own.stall_s, Own.answer, Own.served = stall_s, answer, 0
@@ -177,6 +177,31 @@ def test_connections_that_the_server_ends_are_replaced(monkeypatch: pytest.Monke
         opened = load.open_loop(spec(port, rate_per_s=50.0))
     assert closed.statuses["429"] > 2 and set(closed.statuses) == {"429"}
     assert opened.statuses["429"] > 20 and opened.unanswered < 5
+
+
+class Impatient(Server):
+    """Ends a connection that was silent for a while, and says so, as HAProxy does."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.asked = False
+        asyncio.get_running_loop().call_later(0.2, self.give_up)
+
+    def data_received(self, data: bytes) -> None:
+        self.asked = True
+        super().data_received(data)
+
+    def give_up(self) -> None:
+        if not self.asked:
+            self.transport.write(_ANSWER.replace(b"200 OK", b"408 Request Time-out"))  # type: ignore[attr-defined]
+            self.transport.close()
+
+
+def test_what_a_server_says_on_a_connection_that_asked_nothing_is_no_answer() -> None:
+    with serving(kind=Impatient) as port:
+        result = load.open_loop(spec(port, rate_per_s=50.0, connections=8))
+    assert set(result.statuses) == {"200"} and result.statuses["200"] > 20
+    assert result.unanswered < 5
 
 
 def test_an_open_loop_charges_a_stall_to_everybody_who_was_due_in_it() -> None:

@@ -61,6 +61,14 @@ OPENED = {"session": "ses_1", "token": "dlg_1"}
         ),
         (("agent", "register", "bot", "--label", ""), "POST", "/v1/agents", {"id": "bot", "labels": []}),
         (("bundle", "activate", DIGEST), "POST", f"/v1/bundles/{DIGEST}/activate", None),
+        (
+            ("bundle", "activate", DIGEST, "--past", "lenient"),
+            "POST",
+            f"/v1/bundles/{DIGEST}/activate",
+            {"past": "lenient"},
+        ),
+        (("bundle", "shadow", DIGEST), "POST", f"/v1/bundles/{DIGEST}/shadow", None),
+        (("bundle", "shadow", "--off"), "DELETE", "/v1/bundles/shadow", None),
         (("keys", "revoke", "k1"), "DELETE", "/v1/keys/k1", None),
         (
             ("session", "open", "bot", "--task", "pay", "--principal", "user:ada"),

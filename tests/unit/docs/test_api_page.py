@@ -33,6 +33,7 @@ BODIES: list[tuple[str, type[BaseModel]]] = [
     ("/v1/principals", bodies.NewPrincipal),
     ("/v1/keys", bodies.NewKey),
     ("/v1/bundles", bodies.NewBundle),
+    ("/v1/bundles/{digest}/activate", bodies.NewActivation),
 ]
 
 

@@ -139,6 +139,8 @@ NOT_OK = [
     ),
     (httpx.Response(403, text="<html>proxy</html>"), "http_403", "status 403"),
     (httpx.Response(401, json="unauthorized"), "http_401", "status 401"),
+    (httpx.Response(404, text="Path '/access/v1/evaluation' not found."), "http_404", "status 404"),
+    (httpx.Response(500, text="Internal Server Error"), "http_500", "status 500"),
     (httpx.Response(201, json=PERMIT), "http_201", "status 201"),
     (
         httpx.Response(302, json=PERMIT, headers={"Location": "http://cp.example/else"}),

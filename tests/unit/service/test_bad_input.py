@@ -31,7 +31,14 @@ FLAGS = ["true", "", 1, 0, None, [], {}]
 ATTRIBUTES = [1, "x", None, [], [{}], {"a": "x" * 17_000}]
 NAMES_OF_SOURCES: list[Any] = ["", "x" * 513, 1, None, []]
 TEXTS_OF_SOURCES: list[Any] = [1, None, [], {}, True]
+PRINCIPALS = ["", "ada", "user:", ":ada", "user:a b", "ä:b", "user:ada\n", "x" * 257 + ":a", 1, True, [], {}]
+TOKENS: list[Any] = ["", "x" * 65, 1, True, [], {}]
+TOOLS = [*("x", 1, True, {}), *([1], [None], [""], ["a b"], ["ä"], ["x" * 257], ["x"] * 65, ["x" * 200] * 21)]
 PRINTABLE = ["", "x" * 129, "ä", "a\nb", 1, True, [], {}]
+
+
+# A session that lasts as long as the plane, for bodies that name one.
+OPENED: dict[str, str] = {}
 
 
 class Sample(NamedTuple):
@@ -102,8 +109,35 @@ SAMPLES: dict[tuple[str, str], Sample] = {
         at("/v1/sessions"),
         201,
         lambda: {"agent": "bot", "subject_type": "agent", "task": "pay the rent"},
-        {"agent": IDS, "subject_type": IDS, "task": ["", "x" * 65_537, 1, True, [], {}]},
+        {
+            "agent": IDS,
+            "subject_type": IDS,
+            "task": ["", "x" * 65_537, 1, True, [], {}],
+            "principal": PRINCIPALS,
+            "parent": TOKENS,
+        },
         ("agent",),
+    ),
+    ("POST", "/v1/delegations"): Sample(
+        at("/v1/delegations"),
+        201,
+        lambda: {
+            "session": OPENED["session"],
+            "to": "other",
+            "tools": ["ledger.*", "mail.send"],
+            "depth": 2,
+            "expires_in_s": 1,
+            "principal": "user:ada",
+        },
+        {
+            "session": [*TOKENS, None],
+            "to": IDS,
+            "tools": TOOLS,
+            "depth": [-1, 1001, 1.5, "1", True, None, [], {}],
+            "expires_in_s": [0, -1, 366 * 86_400 + 1, 1.5, "1", True, None, [], {}],
+            "principal": PRINCIPALS,
+        },
+        ("session", "to"),
     ),
     ("POST", "/v1/sessions/{id}/task"): Sample(
         of_session("/task"),
@@ -215,12 +249,18 @@ SAMPLES: dict[tuple[str, str], Sample] = {
             + [[{"name": "a", "text": text}] for text in TEXTS_OF_SOURCES]
             + [[{"name": "a", "text": CATALOG_AND_POLICY}] * 1001],
             "activate": FLAGS,
+            "shadow": FLAGS,
+            "past": ["", "Strict", 1, None, True, [], {}],
         },
         ("sources",),
     ),
     ("GET", "/v1/bundles"): Sample(at("/v1/bundles"), 200),
     ("GET", "/v1/bundles/{digest}"): Sample(of_bundle(""), 200),
-    ("POST", "/v1/bundles/{digest}/activate"): Sample(of_bundle("/activate"), 200),
+    ("POST", "/v1/bundles/{digest}/activate"): Sample(
+        of_bundle("/activate"), 200, dict, {"past": ["", "Strict", 1, None, True, [], {}]}
+    ),
+    ("POST", "/v1/bundles/{digest}/shadow"): Sample(of_bundle("/shadow"), 200),
+    ("DELETE", "/v1/bundles/shadow"): Sample(at("/v1/bundles/shadow"), 200),
     ("GET", "/v1/status"): Sample(at("/v1/status"), 200),
 }
 POSTS = sorted(route for route in SAMPLES if route[0] == "POST")
@@ -247,6 +287,8 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessPlane]:
         plane.activate(CATALOG_AND_POLICY)
         plane.register("bot")
         plane.register("other")
+        opened = plane.send("POST", "/v1/sessions", {"agent": "bot", "principal": "user:ada"})
+        OPENED["session"] = opened.json["session"]
         yield plane
 
 
@@ -358,7 +400,7 @@ def test_a_body_that_is_no_json_object_is_refused(
     assert refused(sent(plane, route, BODIES[body]), 400)["code"] == "invalid_request"
 
 
-@pytest.mark.parametrize("route", WITH_FIELDS, ids=name_of)
+@pytest.mark.parametrize("route", [one for one in WITH_FIELDS if SAMPLES[one].required], ids=name_of)
 def test_a_body_that_says_nothing_is_refused(plane: InProcessPlane, route: tuple[str, str]) -> None:
     nothing: list[Any] = [None, {}]
     for body in nothing:
@@ -487,6 +529,9 @@ def test_another_agents_key_opens_nothing_of_an_agent(
     for tail, body in (("task", {"task": "x"}), ("end", None)):
         answer = plane.send("POST", f"/v1/sessions/{session}/{tail}", body, key=workflows)
         assert refused(answer, 404)["code"] == "unknown_session"
+    for key in (keys[role], workflows):
+        answer = plane.send("POST", "/v1/delegations", {"session": session, "to": "bot"}, key=key)
+        assert refused(answer, 404)["code"] == "unknown_session"
     batch = {"evaluations": [question("bot"), question("other")]}
     own, foreign = plane.send("POST", "/access/v1/evaluations", batch, key=keys[role]).json["evaluations"]
     assert (own["decision"], foreign["decision"]) == (True, False)
@@ -518,6 +563,7 @@ def test_a_key_that_says_more_than_its_grants_is_refused(plane: InProcessPlane, 
     session = a_session(plane)
     for path, body, code in (
         ("/v1/sessions", {"agent": "bot", "task": "pay everybody"}, "task_needs_workflows"),
+        ("/v1/sessions", {"agent": "bot", "principal": "user:eve"}, "principal_needs_workflows"),
         (f"/v1/sessions/{session}/task", {"task": "pay everybody"}, "task_needs_workflows"),
         (f"/v1/sessions/{session}/end", None, "end_needs_workflows"),
     ):
