@@ -171,7 +171,7 @@ def _monitor_note(bundle: Bundle, monitor: PastMonitor) -> str:
         parts.append(said)
     if monitor.sliced is not None:
         parts.append("values are not recorded, so that what was before counts for every value")
-    if monitor.window_us is None:
+    if monitor.reach_us is None:
         parts.append("what is older is unknown")
     return "; ".join(parts)
 

@@ -121,7 +121,7 @@ def shadow(
         if off:
             answer = client.request("DELETE", "/v1/bundles/shadow")
         elif what is not None and _is_digest(what):
-            answer = client.request("POST", f"/v1/bundles/{_resolved(client, what[0])}/shadow")
+            answer = client.request("POST", f"/v1/bundles/{resolved_digest(client, what[0])}/shadow")
         else:
             answer = client.request("POST", "/v1/bundles", {"sources": _sources(what or []), "shadow": True})
     show(as_json, answer, lambda console: _print_shadow(console, answer))
@@ -179,16 +179,12 @@ def show_bundle(
     show(as_json, answer, lambda console: _print_bundle(console, answer))
 
 
-<<<<<<< HEAD
-def _activate(client: ControlPlane, what: list[str]) -> dict[str, Any]:
-    if len(what) == 1 and PREFIX.fullmatch(what[0]) and not Path(what[0]).exists():
-        return client.request("POST", f"/v1/bundles/{resolved_digest(client, what[0])}/activate")
-    sources = [
-=======
 def _activate(client: ControlPlane, what: list[str], past: Past) -> dict[str, Any]:
     body: dict[str, Any] = {"past": past.value} if past is not Past.STRICT else {}
     if _is_digest(what):
-        return client.request("POST", f"/v1/bundles/{_resolved(client, what[0])}/activate", body or None)
+        return client.request(
+            "POST", f"/v1/bundles/{resolved_digest(client, what[0])}/activate", body or None
+        )
     return client.request("POST", "/v1/bundles", {"sources": _sources(what), "activate": True} | body)
 
 
@@ -198,7 +194,6 @@ def _is_digest(what: list[str]) -> bool:
 
 def _sources(what: list[str]) -> list[dict[str, str]]:
     return [
->>>>>>> main
         {"name": source.name, "text": source.text} for source in read_sources([Path(name) for name in what])
     ]
 

@@ -11,7 +11,7 @@ from policies.lint.reach import Reach
 from policies.lint.search import Question, Trace, Truths, deep_enough, difference, truths
 from policies.lint.simpler import simpler
 from policies.located import Located
-from policies.past.formula import Done, Formula, Historically, Never, Once, Since, names, text, walk
+from policies.past.formula import Done, Formula, Historically, Never, Once, Since, names, reach_us, text, walk
 from policies.past.parse import parse
 from policies.past.polarity import check
 from policies.past.retention import HISTORY_DAYS, HISTORY_US
@@ -148,15 +148,16 @@ def _constant(placed: PlacedRule, formula: Formula, seen: Truths) -> list[Findin
 
 
 def _windows(placed: PlacedRule, formula: Formula) -> Iterator[Finding]:
-    for one in walk(formula):
-        if isinstance(one, Once | Historically | Never | Since) and (one.window_us or 0) > HISTORY_US:
-            days = (one.window_us or 0) / 86_400_000_000
-            message = (
-                f"a window of {days:g} days looks back further than the {HISTORY_DAYS} days that are kept"
-            )
-            hint = "what is older is unknown to a rule that is activated later"
-            yield placed.finding(Level.WARNING, "past", "window_beyond_history", message, hint)
-            return
+    windows = [
+        one.window_us or 0 for one in walk(formula) if isinstance(one, Once | Historically | Never | Since)
+    ]
+    # Windows inside windows add up.
+    longest_us = max([reach_us(formula) or 0, *windows])
+    if longest_us > HISTORY_US:
+        days = longest_us / 86_400_000_000
+        message = f"`past` looks back {days:g} days, further than the {HISTORY_DAYS} that are kept"
+        hint = "what is older is unknown to a rule that is activated later"
+        yield placed.finding(Level.WARNING, "past", "window_beyond_history", message, hint)
 
 
 def _needless(placed: PlacedRule, formula: Formula) -> Iterator[Finding]:

@@ -155,7 +155,7 @@ class _Watched:
                 monitor=self.monitor,
                 keys=Keys(of=of, mask=mask),
                 restricting=question.restricting,
-                window_us=None,
+                reach_us=None,
             )
 
     def start(self) -> Slots | Slices:

@@ -75,6 +75,7 @@ FORMULAS: list[tuple[str, list[str]]] = [
     ("once (reads or (reads and leaves))", ["simpler_formula"]),
     ("once[31d] reads", ["window_beyond_history"]),
     ("once[30d] reads", []),
+    ("once[20d] (reads and once[20d] pays)", ["window_beyond_history"]),
 ]
 
 
