@@ -229,6 +229,7 @@ COMMANDS = [
     ("policy", "test"),
     ("policy", "lint"),
     ("policy", "diff"),
+    ("policy", "simulate"),
     ("policy", "schema"),
     ("agent", "register"),
     ("agent", "list"),
