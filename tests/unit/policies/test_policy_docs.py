@@ -10,6 +10,8 @@ import pytest
 from unit.policies.policy_texts import CATALOG, policy
 
 from actors.past_journal import MOST_RECALLED, MOST_RECORDED
+from controlplane.cli.bundle import app as bundle_commands
+from controlplane.cli.policy import app as policy_commands
 from policies import budgets, cel, quantities
 from policies.action import Resource, Subject
 from policies.bundle import Bundle
@@ -273,6 +275,16 @@ def test_the_numbers_in_the_text_are_those_of_the_bounds() -> None:
         f"up to {quantities.MOST_WHOLE_DIGITS} digits before the point and {quantities.PLACES} after" in text
     )
     assert f"for {HISTORY_DAYS} days, and up to {spaced(MOST_RECALLED)} actions" in text
+
+
+def test_every_command_of_the_page_is_one() -> None:
+    named = set(re.findall(r"`controlplane (bundle|policy) (\w+)", PAGE))
+    known = {
+        (group, command.name)
+        for group, app in (("bundle", bundle_commands), ("policy", policy_commands))
+        for command in app.registered_commands
+    }
+    assert len(named) > 6 and named <= known
 
 
 QUIET = """
