@@ -29,9 +29,10 @@ from controlplane.service.lanes import Lanes
 from controlplane.service.owner_calls import OwnerCalls
 from controlplane.service.problems import status_of
 from controlplane.service.rate_limits import RateLimiter
+from controlplane.service.settling import Settling
 from controlplane.service.subjects import KnownSubjects
 from controlplane.service.turns import in_turn, left_s
-from controlplane.service.vouching import Stale, Vouching, leave_out_unvouched
+from controlplane.service.vouching import Stale, Vouching
 from controlplane.wire import authzen
 from controlplane.wire.authzen import BatchRequest, EvaluationRequest, ItemError, Semantic
 from controlplane.wire.digest import arguments_digest, keyed_digest, mask
@@ -43,6 +44,7 @@ log = logging.getLogger(__name__)
 
 # An activation and a changed record can each cost one more attempt.
 _ATTEMPTS = 4
+_BETWEEN_OWNERS_S = 0.1
 # Items of a batch that are prepared at a stretch: about a millisecond.
 _PIECE = 16
 
@@ -72,6 +74,7 @@ class DecisionDoor:
         bundles: BundleCache,
         limiter: RateLimiter,
         calls: OwnerCalls,
+        settling: Settling,
         large: asyncio.Lock,
         *,
         digest_key: bytes,
@@ -80,7 +83,7 @@ class DecisionDoor:
         self._limiter = limiter
         self._bundles = bundles
         self._lanes = Lanes(calls)
-        self._vouching = Vouching(fleet, self._lanes)
+        self._vouching = Vouching(fleet, self._lanes, settling)
         self._subjects = KnownSubjects()
         self._large = large
         self._digest_key = digest_key
@@ -212,9 +215,9 @@ class DecisionDoor:
         digest = self._bundles.best(self._fleet.directory.activation.digest)
         answers: list[Answer | GovernanceError | None] = [None] * len(requests)
         skipped = False
-        for _ in range(_ATTEMPTS):
+        for attempt in range(_ATTEMPTS):
             waiting = [position for position, answer in enumerate(answers) if answer is None]
-            preparer = None
+            preparer, prepared_with = None, digest
             if digest is not None:
                 preparer = await self._preparer(digest, timeout_s=left_s(deadline_us))
 
@@ -225,14 +228,24 @@ class DecisionDoor:
             vouched = await self._vouching.vouch(owner, digest, prepared, deadline_us)
             stale = [one for one in vouched if isinstance(one, Stale)]
             for one in stale:
-                self._learn(one.request, one.answer)
+                if one.answer[0] == messages.STALE_BUNDLE:
+                    digest = one.answer[1]
+                else:
+                    self._learn(one.request, one.answer)
             if stale:
+                await self._vouching.give_up(vouched, deadline_us)
+                if digest != prepared_with:
+                    # Two owners that are about to change do not change in the same moment.
+                    await asyncio.sleep(_BETWEEN_OWNERS_S * attempt)
                 continue
-            sent, waiting = leave_out_unvouched(vouched, waiting, answers, stop_on)
+            sent, waiting = await self._vouching.leave_out_unvouched(
+                vouched, waiting, answers, stop_on, deadline_us
+            )
             if not sent:
                 return _before_short_circuit(answers)
             tag, content = await lane.send(digest, sent, timeout_s=left_s(deadline_us))
             if tag == messages.STALE_BUNDLE:
+                await self._vouching.give_up(sent, deadline_us)
                 if content == digest:
                     # The owner was started anew: its journal names the bundle, and it is not compiled yet.
                     raise UnavailableError(
@@ -241,7 +254,7 @@ class DecisionDoor:
                 digest = content
                 continue
             assert tag == messages.BATCH, tag
-            self._vouching.settle(sent, content)
+            await self._vouching.settle(sent, content, deadline_us)
             for position, request, answer in zip(waiting, sent, content, strict=True):
                 match answer[0]:
                     case messages.DECIDED:
