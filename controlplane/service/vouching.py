@@ -16,6 +16,7 @@ from controlplane.service.fleet import Fleet
 from controlplane.service.lanes import Lanes
 from controlplane.service.settling import Settling
 from controlplane.service.turns import left_s
+from controlplane.wire.authzen import EvaluationRequest
 
 # A home that is silent takes half of the time that its caller waits: who asked for others as well still gets those.
 _SHARE = 0.5
@@ -40,6 +41,12 @@ class Vouching:
         self._lanes = lanes
         self._settling = settling
 
+    def is_foreign(self, owner: str, tenant: str, request: EvaluationRequest | DecisionRequest) -> bool:
+        """Whether the agent of an action lives with another owner than the one that is to decide it."""
+        if request.subject_type != "agent" or request.session is None:
+            return False
+        return self._fleet.owner_of(tenant, request.subject_type, request.subject_id) != owner
+
     async def vouch(
         self, owner: str, digest: str | None, requests: Sequence[DecisionRequest], deadline_us: int
     ) -> list[Vouched]:
@@ -53,10 +60,8 @@ class Vouching:
         vouched: list[Vouched] = list(requests)
         foreign: dict[str, list[int]] = {}
         for position, request in enumerate(requests):
-            if request.subject_type != "agent" or request.session is None:
-                continue
-            home = self._fleet.owner_of(request.tenant, request.subject_type, request.subject_id)
-            if home != owner:
+            if self.is_foreign(owner, request.tenant, request):
+                home = self._fleet.owner_of(request.tenant, request.subject_type, request.subject_id)
                 foreign.setdefault(home, []).append(position)
 
         async def ask(home: str, positions: list[int]) -> None:
