@@ -174,8 +174,9 @@ def save_outcome(step: Transaction, history: int, *, outcome: int, witnessed: bo
 
 
 def newest(journal: Journal) -> int:
-    """The highest id of the record."""
-    return int(journal.read("SELECT coalesce(max(id), 0) FROM history")[0][0])
+    """The highest id of the record, those included that were given to reservations."""
+    recorded = int(journal.read("SELECT coalesce(max(id), 0) FROM history")[0][0])
+    return max(recorded, int(journal.meta("history_reserved", 0)))
 
 
 def recall(journal: Journal, scope: Scope, name: str, *, workflow: str) -> tuple[list[Recalled], int]:
@@ -234,7 +235,7 @@ def begin_record(journal: Journal, *, now_us: int) -> None:
     """Say where the record begins: with a new journal, at the beginning; with an older one's decisions, now."""
     if journal.meta("history_from_us", -1) != -1:
         return
-    older = journal.read("SELECT 1 FROM decisions LIMIT 1")
+    older = journal.read("SELECT 1 FROM decided LIMIT 1")
     with journal.transaction() as step:
         step.set_meta("history_from_us", now_us if older else 0)
 
@@ -261,9 +262,7 @@ def forget_history(journal: Journal, *, now_us: int, limit: int) -> bool:
     over = [
         (kept_as, one)
         for kept_as, one, used_us in part
-        if used_us < before_us
-        and not kept_as.endswith(Scope.AGENT)
-        and not one.startswith(_STANDING)
+        if used_us < before_us and not kept_as.endswith(Scope.AGENT) and not one.startswith(_STANDING)
     ]
     if old or over:
         with journal.transaction() as step:
