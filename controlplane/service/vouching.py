@@ -23,7 +23,7 @@ _SHARE = 0.5
 
 
 class Stale(NamedTuple):
-    """It was prepared with an old record or another bundle: `answer` is the home's, as one that decides would give it."""
+    """Prepared with an old record or another bundle: `answer` is the home's, as one that decides would give it."""
 
     request: DecisionRequest
     answer: tuple[Any, ...]
