@@ -43,7 +43,10 @@ def test(files: FilesArgument, as_json: JsonOption = False) -> None:
     if not documents.tests:
         raise InputError("no `kind: Test` document among the files: nothing was tested", code="no_tests")
     report = run_stories(compile_bundle(documents), documents.tests)
-    shown = {"passed": report.passed, "failures": report.failures, **asdict(report)}
+    shown = asdict(report)
+    for step in (step for case in shown["cases"] for step in case["steps"]):
+        step["verdict"] = step["verdict"]._asdict()
+    shown = {"passed": report.passed, "failures": report.failures, **shown}
     show(as_json, shown, lambda console: _print(console, report))
     if not report.passed:
         raise typer.Exit(FAILED)
