@@ -64,8 +64,8 @@ def simulate(
 
     Example: controlplane policy simulate --bundle candidate/ --since 7d
     """
-    from controlplane.simulation.period import Period, PeriodReader
-    from controlplane.simulation.simulate import simulate as replay
+    from controlplane.hindsight.period import Period, PeriodReader
+    from controlplane.hindsight.simulate import simulate as replay
 
     now_us = time.time_ns() // 1_000
     period = Period(

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from controlplane.simulation.evidence_rows import Record, read_masked
-from controlplane.simulation.period import Period, _pages
+from controlplane.hindsight.evidence_rows import Record, read_masked
+from controlplane.hindsight.period import Period, _pages
 from controlplane.wire.digest import mask
 from policies.replay.recorded import Hidden, RecordedAction, RecordedOutcome
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from controlplane.simulation.evidence_rows import Record
-from controlplane.simulation.period import Period, PeriodReader
+from controlplane.hindsight.evidence_rows import Record
+from controlplane.hindsight.period import Period, PeriodReader
 from policies.bundle import Bundle
 from policies.replay.simulation import Simulation, SimulationReport, reach_us
 
