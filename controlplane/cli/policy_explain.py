@@ -122,6 +122,12 @@ def _print(console: Console, found: DecisionExplained, at_hand: bool) -> None:
     console.print(f"bundle {action.bundle or 'none'}", soft_wrap=True)
     if detail := found.details.get("detail"):
         console.print(cell(detail), soft_wrap=True)
+    if shadow := found.details.get("shadow"):
+        rules = cell(shadow.get("rules") or "no rule")
+        answer = f"{cell(shadow.get('decision'))} ({rules})"
+        console.print(
+            f"the shadow bundle {cell(shadow.get('bundle'))} would have answered {answer}", soft_wrap=True
+        )
     if not at_hand:
         for rule in action.rules:
             console.print(f"\n{cell(rule)}: {cell(found.because.get(rule) or 'no reason given')}")

@@ -10,7 +10,7 @@ from typing import Any, Final
 from controlplane.hindsight.evidence_rows import COLUMNS
 from evidence.query import query
 
-_PAGE_ROWS: Final = 50_000
+_PAGE_ROWS: Final = 20_000
 _MOST_ROWS: Final = 5_000_000  # of one minute, which is the smallest page
 _MINUTE_US: Final = 60_000_000
 _EPOCH: Final = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
@@ -27,7 +27,7 @@ class Period:
 
 
 class PeriodReader:
-    """Reads a table. Cost: one query to count, and one for about 50 000 rows each.
+    """Reads a table. Cost: one query to count, and one for about 20 000 rows each.
 
     Args:
         path: directory of the Delta table.
