@@ -14,7 +14,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from actors import deciding, delegations, outcomes, registration, sessions, vouching
+from actors import (
+    deciding,
+    delegations,
+    outcomes,
+    reconciliation,
+    registration,
+    reservations,
+    sessions,
+    settlements,
+    vouching,
+)
 from actors.active_bundle import ActiveBundle
 from actors.agent_journal import forget_what_is_over, open_agent_journal
 from actors.bounds import EVIDENCE_BACKLOG
@@ -27,6 +37,7 @@ from actors.journal_folder import Place, refuse_another
 from actors.log_feed import LogFeed
 from actors.messages import DelegationRequest, Outcome, SessionRequest
 from actors.owner import BundleMismatchError, EvidenceBacklogError, Owner, OwnerSettings
+from actors.past_journal import forget_history, index_history
 from actors.placement import CONTROL_STORE
 from actors.shadowing import Shadow
 from actors.world import REAL, monotonic_s
@@ -36,9 +47,11 @@ log = logging.getLogger(__name__)
 
 LEASE_TIMEOUT_S = 1.0
 BUNDLE_TIMEOUT_S = 10.0
+SETTLE_TIMEOUT_S = 5.0
 HOUSEKEEPING_S = 60.0
 TIDY_ROWS = 1_000
 LISTEN_S = 5.0
+INDEX_S = 1.0
 # The active bundle, the one that is about to be, and the shadow.
 COMPILED_KEPT = 3
 
@@ -47,6 +60,8 @@ _WORK: Final[Mapping[str, Callable[..., Any]]] = {
     "decide": deciding.decide,
     "vouch": vouching.vouch,
     "vouch_for_agent": vouching.vouch_for_agent,
+    "settle": reservations.settle,
+    "fates": settlements.fates,
     "register_agent": lambda owner, tenant, agent_id, given, key_id: registration.register_agent(
         owner, tenant, agent_id, given, key_id=key_id
     ),
@@ -116,6 +131,8 @@ class AgentHost:
             loop.create_task(self._repeat(REFRESH_S, self.refresh)),
             loop.create_task(self._repeat(HOUSEKEEPING_S, self._tidy)),
             loop.create_task(self._repeat(LISTEN_S, self._listen)),
+            loop.create_task(self._repeat(INDEX_S, self._index)),
+            loop.create_task(self._repeat(reconciliation.RECONCILE_S, self._reconcile)),
         ]
 
     # -- what agents wait for ------------------------------------------------------------------------------------
@@ -144,6 +161,12 @@ class AgentHost:
 
     async def vouch_for_agent(self, tenant: str, agent_id: str) -> Any:
         return self._do("vouch_for_agent", tenant, agent_id)
+
+    async def settle(self, told: list[tuple[Any, ...]]) -> Any:
+        return self._do("settle", told)
+
+    async def fates(self, asked: list[str]) -> Any:
+        return self._do("fates", asked)
 
     async def register_agent(self, tenant: str, agent_id: str, given: dict[str, Any], key_id: str) -> Any:
         return self._do("register_agent", tenant, agent_id, given, key_id)
@@ -348,12 +371,28 @@ class AgentHost:
                 del self._compiled[next(iter(self._compiled))]
             return compiled
 
+    async def _reconcile(self) -> None:
+        """Settle with other owners what no replica did."""
+        if self._owner is not None and self._owner.journal.usable and self._feed.trouble is None:
+            await reconciliation.reconcile(
+                self._owner, lambda name, what, told: ask(name, what, told, timeout_s=SETTLE_TIMEOUT_S)
+            )
+
     async def _tidy(self) -> None:
         more = True
         while more and (owner := self._owner) is not None and owner.journal.usable:
-            more = forget_what_is_over(owner.journal, now_us=owner.event_time().us, limit=TIDY_ROWS)
+            now_us = owner.event_time().us
+            more = forget_what_is_over(owner.journal, now_us=now_us, limit=TIDY_ROWS)
+            more |= forget_history(owner.journal, now_us=now_us, limit=TIDY_ROWS)
             owner.count_sessions_anew()
             await asyncio.sleep(0.05)
+
+    async def _index(self) -> None:
+        """Bring what was recorded into the index, a little at a time, so that nobody waits long."""
+        more = True
+        while more and (owner := self._owner) is not None and owner.journal.usable:
+            more = index_history(owner.journal)
+            await asyncio.sleep(0)
 
     async def _repeat(self, interval_s: float, work: Callable[[], Any]) -> None:
         while True:

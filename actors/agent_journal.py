@@ -7,13 +7,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from actors import delegation_journal, past_journal
+from actors import delegation_journal, past_journal, reservation_journal
+from actors.ids import COUNTER_BITS, decision_key
 from actors.journal import Journal, Transaction
 from actors.live_agent import IDLE_LIMIT_US, STANDING_PREFIX, LiveAgent, Seen, SeenKey, Session
 from actors.records import AgentRecord
 
-# `decisions` has row ids: without them SQLite keeps a quarter of a page of a row at most and puts the rest on a page of
-# its own, which doubled what a decision costs (82 µs instead of 42 in batches of 64, fsync included).
+# `decided` has a row id for a key: without one SQLite keeps a quarter of a page of a row at most and puts the rest on a
+# page of its own, which doubled what a decision costs; and with its id for a key it would have a second tree.
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS agents (key TEXT PRIMARY KEY, record TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS sessions (
@@ -23,22 +24,43 @@ CREATE INDEX IF NOT EXISTS sessions_by_name ON sessions (name);
 CREATE TABLE IF NOT EXISTS seen (
     agent TEXT, action TEXT, resource_type TEXT, resource_id TEXT, first_us INTEGER, last_us INTEGER, count INTEGER,
     PRIMARY KEY (agent, action, resource_type, resource_id)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS decisions (
-    id TEXT PRIMARY KEY, agent TEXT NOT NULL, created_us INTEGER NOT NULL, digest BLOB NOT NULL,
-    answer BLOB NOT NULL, request BLOB NOT NULL, outcome TEXT);
-CREATE INDEX IF NOT EXISTS decisions_by_age ON decisions (created_us);
-CREATE TABLE IF NOT EXISTS idempotency (
-    agent TEXT, key TEXT, decision TEXT NOT NULL, created_us INTEGER NOT NULL, PRIMARY KEY (agent, key)) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS idempotency_by_age ON idempotency (created_us);
+CREATE TABLE IF NOT EXISTS decided (
+    key INTEGER PRIMARY KEY, id TEXT NOT NULL, agent TEXT NOT NULL, digest BLOB NOT NULL, answer BLOB NOT NULL,
+    request BLOB NOT NULL, outcome TEXT, idempotency_key TEXT);
+CREATE TABLE IF NOT EXISTS bound (
+    agent TEXT, key TEXT, decision INTEGER NOT NULL, PRIMARY KEY (agent, key)) WITHOUT ROWID;
 """
-SCHEMA += delegation_journal.SCHEMA + past_journal.SCHEMA
+SCHEMA += delegation_journal.SCHEMA + past_journal.SCHEMA + reservation_journal.SCHEMA
 
 # How long a decision can be asked for, get its outcome, and keep its idempotency key.
 DECISION_MEMORY_US = 24 * 3_600_000_000
 
 
 def open_agent_journal(path: Path, *, new_log_id: str) -> Journal:
-    return Journal.open(path, new_log_id=new_log_id, schema=SCHEMA)
+    journal = Journal.open(path, new_log_id=new_log_id, schema=SCHEMA)
+    _carry_over(journal)
+    return journal
+
+
+def _carry_over(journal: Journal) -> None:
+    """Take over the decisions of an earlier version's journal, which filed them under their ids."""
+    if not journal.read("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'decisions'"):
+        return
+    rows = journal.read(
+        "SELECT d.id, d.agent, d.digest, d.answer, d.request, d.outcome, i.key FROM decisions d"
+        " LEFT JOIN idempotency i ON i.decision = d.id AND i.agent = d.agent"
+    )
+    with journal.transaction() as step:
+        for identity, agent, digest, answer, request, outcome, name in rows:
+            key = decision_key(identity)
+            step.execute(
+                "INSERT OR IGNORE INTO decided VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (key, identity, agent, digest, answer, request, outcome, name),
+            )
+            if name is not None:
+                step.execute("INSERT OR IGNORE INTO bound VALUES (?, ?, ?)", (agent, name, key))
+        step.execute("DROP TABLE decisions")
+        step.execute("DROP TABLE idempotency")
 
 
 def wake(journal: Journal, key: str) -> LiveAgent:
@@ -120,35 +142,72 @@ def save_seen(step: Transaction, seen: Iterable[tuple[str, SeenKey, Seen]]) -> N
     )
 
 
-def save_decisions(step: Transaction, rows: list[tuple[Any, ...]], keys: list[tuple[Any, ...]]) -> None:
-    """`rows`: (id, agent, created_us, digest, answer, request); `keys`: (agent, key, decision, created_us)."""
-    if rows:
-        step.executemany("INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?, NULL)", rows)
-    if keys:
-        step.executemany("INSERT INTO idempotency VALUES (?, ?, ?, ?)", keys)
+def save_decisions(step: Transaction, rows: list[tuple[Any, ...]]) -> None:
+    """`rows`: (id, agent, digest, answer, request, idempotency key that is bound to it or None)."""
+    if not rows:
+        return
+    keyed = [(decision_key(row[0]), *row) for row in rows]
+    step.executemany(
+        "INSERT INTO decided (key, id, agent, digest, answer, request, idempotency_key) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        keyed,
+    )
+    bound = [(agent, name, key) for key, _, agent, _, _, _, name in keyed if name is not None]
+    if bound:
+        step.executemany("INSERT INTO bound VALUES (?, ?, ?)", bound)
+
+
+def find_decision(journal: Journal, identity: str) -> tuple[bytes, bytes, str | None] | None:
+    """(answer, request, outcome) of a decision that is remembered. Cost: a lookup."""
+    rows = journal.read(
+        "SELECT answer, request, outcome FROM decided WHERE key = ? AND id = ?",
+        (decision_key(identity), identity),
+    )
+    return rows[0] if rows else None
+
+
+def find_bound(journal: Journal, agent: str, key: str) -> tuple[bytes, bytes, str | None] | None:
+    """(digest, answer, outcome) of the decision that an idempotency key is bound to. Cost: two lookups."""
+    rows = journal.read(
+        "SELECT d.digest, d.answer, d.outcome FROM bound b JOIN decided d ON d.key = b.decision"
+        " WHERE b.agent = ? AND b.key = ?",
+        (agent, key),
+    )
+    return rows[0] if rows else None
+
+
+def save_decision_outcome(step: Transaction, identity: str, outcome: str) -> None:
+    step.execute(
+        "UPDATE decided SET outcome = ? WHERE key = ? AND id = ?", (outcome, decision_key(identity), identity)
+    )
 
 
 def forget_what_is_over(journal: Journal, *, now_us: int, limit: int) -> bool:
     """Keep the journal bounded: decisions older than `DECISION_MEMORY_US` stand in the evidence table alone, and
-    sessions that ended or ran out a day ago are unknown, and so are delegations that expired.
+    sessions that ended or ran out a day ago are unknown, and so are delegations that expired and what was reserved and
+    settled two days ago.
 
-    Returns: whether there is more than `limit` rows' worth left. Cost: one transaction of at most 5 × `limit` rows.
+    Returns: whether there is more than `limit` rows' worth left. Cost: one transaction of at most 7 × `limit` rows.
     """
     before = now_us - DECISION_MEMORY_US
-    old = journal.read("SELECT id FROM decisions WHERE created_us < ? LIMIT ?", (before, limit))
-    keys = journal.read("SELECT agent, key FROM idempotency WHERE created_us < ? LIMIT ?", (before, limit))
+    old = journal.read(
+        "SELECT key, agent, idempotency_key FROM decided WHERE key < ? ORDER BY key LIMIT ?",
+        (before // 1000 << COUNTER_BITS, limit),
+    )
     over = journal.read(
         "SELECT agent, name FROM sessions WHERE (ended_us < ? OR last_us < ?) AND name NOT LIKE ? LIMIT ?",
         (before, before - IDLE_LIMIT_US, STANDING_PREFIX + "%", limit),
     )
     expired = delegation_journal.expired(journal, now_us=now_us, limit=limit)
-    if old or keys or over or expired:
+    reserved, settled = reservation_journal.over(journal, now_us=now_us, limit=limit)
+    if old or over or expired or reserved or settled:
+        keys = [(agent, name, key) for key, agent, name in old if name is not None]
         with journal.transaction() as step:
-            step.executemany("DELETE FROM decisions WHERE id = ?", old)
-            step.executemany("DELETE FROM idempotency WHERE agent = ? AND key = ?", keys)
+            step.executemany("DELETE FROM decided WHERE key = ?", [(key,) for key, _, _ in old])
+            step.executemany("DELETE FROM bound WHERE agent = ? AND key = ? AND decision = ?", keys)
             step.executemany("DELETE FROM sessions WHERE agent = ? AND name = ?", over)
             delegation_journal.forget(step, sessions=[name for _, name in over], delegations=expired)
-    return limit in (len(old), len(keys), len(over), len(expired))
+            reservation_journal.forget(step, reserved, settled)
+    return limit in (len(old), len(over), len(expired), len(reserved), len(settled))
 
 
 def count_live_sessions(journal: Journal, key: str, *, limit: int) -> int:

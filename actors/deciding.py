@@ -12,8 +12,8 @@ from typing import Any
 
 import orjson
 
-from actors import api_keys, delegations, evidence_rows, messages, remembering, shadowing
-from actors.agent_journal import save_decisions, save_seen, save_sessions
+from actors import api_keys, delegations, evidence_rows, messages, remembering, settlements, shadowing
+from actors.agent_journal import find_bound, save_decisions, save_seen, save_sessions
 from actors.ids import agent_key, read_session_id
 from actors.journal import Transaction
 from actors.live_agent import LiveAgent, Seen, SeenKey, Session
@@ -62,6 +62,7 @@ def decide(owner: Owner, digest: str | None, raw: Sequence[tuple[Any, ...]]) -> 
     # INVARIANT (agreement): bits mean nothing under another bundle than the one they were prepared with, and the row
     # names the one that they meant.
     if digest != owner.activation.digest or digest != current:
+        settlements.give_up(owner, raw)
         return (STALE_BUNDLE, owner.activation.digest)
     owner.refuse_backlog()
     requests = [DecisionRequest._make(item) for item in raw]
@@ -72,6 +73,7 @@ def decide(owner: Owner, digest: str | None, raw: Sequence[tuple[Any, ...]]) -> 
             for position, request in enumerate(requests):
                 if answers[position] is None:
                     answers[position] = _decide_one(owner, request, step, transaction)
+            settlements.keep(transaction, requests, answers, now_us=step.time.us)
             step.save(owner, transaction)
     except BaseException:
         # INVARIANT (forgotten): what did not become durable is not remembered either, so that no later decision rests
@@ -110,7 +112,8 @@ def _decide_one(owner: Owner, request: DecisionRequest, step: _Step, transaction
     session, session_refusal = _session(owner, agent, record, request, step)
     # INVARIANT (fail closed): whether we can decide at all comes first, so that no earlier allow is repeated by an
     # owner that cannot tell the time or may have missed a stop, nor in a session that has ended.
-    refusal = _unable(owner, request, step.time) or _unknown(record, request) or session_refusal
+    refusal = settlements.refusal(owner, request, step.reservations) or unable(owner, request, step.time)
+    refusal = refusal or _unknown(record, request) or session_refusal
     replay = None if refusal or request.dry_run else _replay(owner, key, request, step)
     permitted = False
     match replay:
@@ -159,14 +162,9 @@ def _replay(owner: Owner, key: str, request: DecisionRequest, step: _Step) -> An
         return None
     bound = step.bound.get((key, request.idempotency_key))
     if bound is None:
-        rows = owner.journal.read(
-            "SELECT d.digest, d.answer, d.outcome FROM idempotency i JOIN decisions d ON d.id = i.decision"
-            " WHERE i.agent = ? AND i.key = ?",
-            (key, request.idempotency_key),
-        )
-        if not rows:
+        bound = find_bound(owner.journal, key, request.idempotency_key)
+        if bound is None:
             return None
-        bound = rows[0]
     digest, answer_json, outcome = bound
     if digest != _binding(request):
         return (
@@ -179,7 +177,7 @@ def _replay(owner: Owner, key: str, request: DecisionRequest, step: _Step) -> An
     return (DECIDED, *answer._replace(replayed=True))
 
 
-def _unable(owner: Owner, request: DecisionRequest, time: EventTime) -> str | None:
+def unable(owner: Owner, request: DecisionRequest, time: EventTime) -> str | None:
     """Why this owner cannot decide now, if it cannot. Says nothing about the action, so it binds no key."""
     if not time.certain:
         return "clock_uncertain"
@@ -198,10 +196,10 @@ def _unable(owner: Owner, request: DecisionRequest, time: EventTime) -> str | No
 
 
 def _unknown(record: AgentRecord | None, request: DecisionRequest) -> str | None:
+    if request.vouch is not None and (refusal := Vouch._make(request.vouch).refusal) is not None:
+        return refusal
     if record is not None:
         return None
-    if request.vouch is not None:
-        return Vouch._make(request.vouch).refusal
     return "unknown_agent" if request.subject_type == "agent" else "unknown_subject"
 
 
@@ -346,10 +344,10 @@ def _keep(
     # orjson takes no named tuples.
     remembered, answer_json = orjson.dumps(tuple(action)), orjson.dumps(tuple(answer))
     binding = _binding(request)
-    step.decisions.append((answer.id, key, now_us, binding, answer_json, remembered))
-    if bind and request.idempotency_key is not None:
-        step.bound[key, request.idempotency_key] = (binding, answer_json, None)
-        step.keys.append((key, request.idempotency_key, answer.id, now_us))
+    bound_to = request.idempotency_key if bind else None
+    step.decisions.append((answer.id, key, binding, answer_json, remembered, bound_to))
+    if bound_to is not None:
+        step.bound[key, bound_to] = (binding, answer_json, None)
 
 
 def _session(
@@ -384,9 +382,9 @@ class _Step:
         self.sessions: dict[tuple[str, str], Session] = {}
         self.seen: dict[tuple[str, SeenKey], Seen] = {}
         self.decisions: list[tuple[Any, ...]] = []
-        self.keys: list[tuple[Any, ...]] = []
         self.bound: dict[tuple[str, str], tuple[bytes, bytes, str | None]] = {}
         self.stopped_groups: set[int] = set()
+        self.reservations: set[str] = set()
         self.history: list[HistoryRow] = []
         self.pasts: dict[Name, None] = {}
         self.shadow_pasts: dict[Name, None] = {}
@@ -394,7 +392,7 @@ class _Step:
     def save(self, owner: Owner, transaction: Transaction) -> None:
         save_sessions(transaction, [(key, session) for (key, _), session in self.sessions.items()])
         save_seen(transaction, [(key, seen_key, seen) for (key, seen_key), seen in self.seen.items()])
-        save_decisions(transaction, self.decisions, self.keys)
+        save_decisions(transaction, self.decisions)
         if self.history:
             owner.pasts.record(transaction, self.history)
         if self.pasts:

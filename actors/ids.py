@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 MAX_ORDINAL = (1 << 20) - 1
+COUNTER_BITS = 15
 _SESSION_PREFIX = "ses_"
 _DELEGATION_PREFIX = "dlg_"
 _MAC_BYTES = 16
@@ -51,13 +52,21 @@ def decision_id(*, now_us: int, ordinal: int, random: int) -> str:
     Args:
         now_us: event time, microseconds since the epoch.
         ordinal: of the owner's log, 0 … 2**20 - 1.
-        random: at least 42 random bits.
+        random: at least 42 bits; the lowest 15 are counted by the owner, so that no two of a millisecond are alike.
     """
     milliseconds, fraction = divmod(now_us, 1000)
     high = (milliseconds & 0xFFFF_FFFF_FFFF) << 16 | 0x7000 | (fraction * 4096 // 1000)
     low = 0b10 << 62 | (ordinal & MAX_ORDINAL) << 42 | random & (1 << 42) - 1
     text = f"{high << 64 | low:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def decision_key(text: str) -> int:
+    """What an owner files a decision of its own under: its millisecond, and 15 bits in which its owner counts.
+
+    Ascends with time but for the order within a millisecond, so that new ones are written where the last ones were.
+    """
+    return int(text[:8] + text[9:13], 16) << COUNTER_BITS | int(text[-4:], 16) & (1 << COUNTER_BITS) - 1
 
 
 def ordinal_of_decision(text: str) -> int | None:
@@ -69,6 +78,11 @@ def ordinal_of_decision(text: str) -> int | None:
     if value.version != 7 or str(value) != text:
         return None
     return value.int >> 42 & MAX_ORDINAL
+
+
+def time_of_decision(text: str) -> int:
+    """When an id of ours was minted: event time of its owner, rounded down to milliseconds, in microseconds."""
+    return (UUID(text).int >> 80) * 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

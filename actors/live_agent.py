@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 
 from actors.records import AgentRecord
 from graph.capability import Capability, CapabilityGraph, Observation
@@ -18,6 +19,7 @@ SESSION_LIFETIME_US = 30 * DAY_US
 
 # The session that an agent has without opening one; its name authenticates nothing.
 STANDING_PREFIX = "ses_standing_"
+STANDING_WORKFLOW = "wfl_standing_"
 MAX_SEEN = 2000
 SESSIONS_AWAKE = 256
 """Of one agent; further ones are read from the journal each time they are used."""
@@ -132,3 +134,17 @@ class LiveAgent:
             self._graph = CapabilityGraph.build(name, declared, observed)
             self._graph_catalog = bundle
         return self._graph
+
+
+def standing_name(key: str) -> str:
+    """The session id that stands in evidence for actions without a session. It authenticates nothing."""
+    return STANDING_PREFIX + _short(key)
+
+
+def standing_workflow(key: str) -> str:
+    """The workflow that an agent has without anybody's starting one."""
+    return STANDING_WORKFLOW + _short(key)
+
+
+def _short(key: str) -> str:
+    return sha256(key.encode()).hexdigest()[:20]

@@ -7,7 +7,8 @@ from typing import Any
 
 import orjson
 
-from actors import evidence_rows, shadowing
+from actors import evidence_rows, settlements, shadowing
+from actors.agent_journal import find_decision, save_decision_outcome
 from actors.deciding import read_answer
 from actors.journal import Transaction
 from actors.messages import Decided, DecidedAction, Outcome
@@ -23,12 +24,12 @@ def remembered(owner: Owner, decision_id: str) -> tuple[Decided, DecidedAction, 
 
     Raises: NotFoundError: this owner does not hold it (any more).
     """
-    rows = owner.journal.read("SELECT answer, request, outcome FROM decisions WHERE id = ?", (decision_id,))
-    if not rows:
+    found = find_decision(owner.journal, decision_id)
+    if found is None:
         raise NotFoundError(
             f"no decision `{decision_id}` of the last 24 hours; older ones stand in the evidence table"
         )
-    answer, request, outcome = rows[0]
+    answer, request, outcome = found
     return (
         read_answer(answer),
         # A row of an earlier version has fewer fields.
@@ -41,7 +42,7 @@ def report_outcome(owner: Owner, outcome: Outcome) -> dict[str, Any]:
     """Record what a permitted action came to. Durable when it returns.
 
     Returns: ``{"decision", "outcome", "findings"}``; a finding `executed_digest_mismatch` says that what was
-        executed is not what was allowed.
+        executed is not what was allowed. Of a foreign action also ``"settlement"``: what to tell its agent's home.
     Raises: NotFoundError; ConflictError: it was never permitted, or already has an outcome; EvidenceBacklogError:
         it is to be reported again.
     """
@@ -66,15 +67,17 @@ def report_outcome(owner: Owner, outcome: Outcome) -> dict[str, Any]:
     try:
         with owner.journal.transaction() as step:
             _record(owner, outcome, answer, action, step, time_us, mismatch=mismatch)
+            told = settlements.report(owner, step, outcome)
     except BaseException:
         # As for decisions: what did not become durable is not remembered.
         owner.forget_memory()
         raise
-    return {
+    shown: dict[str, Any] = {
         "decision": answer.id,
         "outcome": outcome.status,
         "findings": ["executed_digest_mismatch"] if mismatch else [],
     }
+    return shown if told is None else shown | {"settlement": tuple(told)}
 
 
 def _record(
@@ -116,7 +119,7 @@ def _record(
             )
         )
     recorded = {"status": outcome.status, "reported_at_us": time_us}
-    step.execute("UPDATE decisions SET outcome = ? WHERE id = ?", (json.dumps(recorded), answer.id))
+    save_decision_outcome(step, answer.id, json.dumps(recorded))
     step.set_meta("event_time_us", time_us)
 
 

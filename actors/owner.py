@@ -9,20 +9,20 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from actors.active_bundle import ActiveBundle, capability_of
 from actors.agent_journal import count_registered, find_session, wake
 from actors.bounds import EVIDENCE_BACKLOG
 from actors.directory import LEASE_S, Activation, Directory
-from actors.ids import agent_key, decision_id
+from actors.ids import COUNTER_BITS, agent_key, decision_id
 from actors.journal import Journal
-from actors.live_agent import SESSIONS_AWAKE, STANDING_PREFIX, LiveAgent, Session
+from actors.live_agent import SESSIONS_AWAKE, LiveAgent, Session, standing_name, standing_workflow
 from actors.owner_clock import EventTime, OwnerClock
 from actors.past_journal import begin_record
 from actors.pasts import Pasts
 from actors.records import AgentRecord
+from actors.reservation_journal import begin_settlements
 from controlplane.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -100,10 +100,12 @@ class Owner:
             wall_us=world.wall_us(),
             monotonic_us=world.monotonic_us(),
         )
+        self._counter = int.from_bytes(world.random_bytes(2), "big")
         self._awake: OrderedDict[str, LiveAgent] = OrderedDict()
         self._crowded: list[LiveAgent] = []
         self.registered = count_registered(journal)
         begin_record(journal, now_us=self.event_time().us)
+        begin_settlements(journal, now_us=self.event_time().us)
         self.pasts = Pasts(journal)
         self.shadow: Shadow | None = None
 
@@ -160,7 +162,9 @@ class Owner:
         return self._clock.read(wall_us=self.world.wall_us(), monotonic_us=self.world.monotonic_us())
 
     def new_event_id(self, now_us: int) -> str:
-        random = int.from_bytes(self.world.random_bytes(6), "big")
+        self._counter += 1
+        random = int.from_bytes(self.world.random_bytes(6), "big") >> COUNTER_BITS << COUNTER_BITS
+        random |= self._counter & (1 << COUNTER_BITS) - 1
         return decision_id(now_us=now_us, ordinal=self.settings.ordinal, random=random)
 
     def agent(self, key: str) -> LiveAgent:
@@ -243,7 +247,7 @@ class Owner:
         name = standing_name(agent.key)
         session = self.find_session(agent, name)
         if session is None:
-            workflow = "wfl_" + name.removeprefix("ses_")
+            workflow = standing_workflow(agent.key)
             session = Session(name=name, workflow_id=workflow, opened_us=now_us, last_us=now_us)
             agent.sessions[name] = session
         elif session.state(now_us) == "expired":
@@ -255,8 +259,3 @@ class Owner:
         if self.active is None:
             return capability_of(resource_type, resource_id, None)
         return self.active.capability(resource_type, resource_id)
-
-
-def standing_name(key: str) -> str:
-    """The session id that stands in evidence for actions without a session. It authenticates nothing."""
-    return STANDING_PREFIX + sha256(key.encode()).hexdigest()[:20]

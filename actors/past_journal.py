@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
-from typing import NamedTuple
+from hashlib import sha256
+from typing import Any, NamedTuple
 
 from actors.journal import Journal, Transaction
+from actors.live_agent import STANDING_PREFIX, STANDING_WORKFLOW, standing_workflow
 from policies.past.monitor import UNREPORTED
 from policies.past.program import Scope
 from policies.past.retention import HISTORY_US
@@ -18,36 +21,35 @@ CREATE TABLE IF NOT EXISTS pasts (
     scope TEXT, name TEXT, activation INTEGER NOT NULL, recorded INTEGER NOT NULL, used_us INTEGER NOT NULL,
     state BLOB NOT NULL,
     PRIMARY KEY (scope, name)) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS pasts_by_age ON pasts (used_us);
 CREATE TABLE IF NOT EXISTS kinds (
     id INTEGER PRIMARY KEY, action TEXT, resource_type TEXT, resource_id TEXT,
     UNIQUE (action, resource_type, resource_id));
 CREATE TABLE IF NOT EXISTS history (
     id INTEGER PRIMARY KEY, workflow TEXT NOT NULL, session TEXT NOT NULL, agent TEXT NOT NULL, at_us INTEGER NOT NULL,
     kind INTEGER NOT NULL, outcome INTEGER NOT NULL);
-CREATE INDEX IF NOT EXISTS history_by_workflow ON history (workflow);
-CREATE INDEX IF NOT EXISTS history_by_agent ON history (agent);
+CREATE TABLE IF NOT EXISTS history_index (place INTEGER, id INTEGER, PRIMARY KEY (place, id)) WITHOUT ROWID;
 """
+# An index of SQLite's own over workflows and agents writes pages of its own for each decision: a third of an owner's
+# time at 32 connections. `history_index` is brought up to date many actions at a time; what it lacks is at the end.
 
 MOST_RECALLED = 10_000
 """Actions of one scope that a new rule is told; what was before is unknown to it."""
 MOST_RECORDED = 2_000_000
 """Actions of one journal, about 250 MB."""
 _KINDS_KEPT = 10_000
+_STANDING = (STANDING_PREFIX, STANDING_WORKFLOW)
 WITNESSED = 4
 """Added to an outcome that a key with the grant `witness` reported."""
 
 
 _SELECT = (
-    "SELECT h.id, h.agent, h.at_us, k.action, k.resource_type, k.resource_id, h.outcome FROM history h"
-    " JOIN kinds k ON k.id = h.kind WHERE "
+    "SELECT h.id, h.workflow, h.session, h.agent, h.at_us, k.action, k.resource_type, k.resource_id, h.outcome"
+    " FROM history h JOIN kinds k ON k.id = h.kind "
 )
-_NEWEST = " ORDER BY h.id DESC LIMIT ?"
-_RECALL = {
-    Scope.SESSION: _SELECT + "h.workflow = ? AND h.session = ?" + _NEWEST,
-    Scope.WORKFLOW: _SELECT + "h.workflow = ?" + _NEWEST,
-    Scope.AGENT: _SELECT + "h.agent = ?" + _NEWEST,
-}
+_INDEXED = _SELECT + "JOIN history_index i ON i.id = h.id WHERE i.place = ? ORDER BY h.id DESC LIMIT ?"
+_UNINDEXED = _SELECT + "WHERE h.id > ? ORDER BY h.id"
+INDEX_AT_ONCE = 2_000
+"""Actions that one step brings into the index: about 10 ms."""
 
 
 class HistoryRow(NamedTuple):
@@ -172,30 +174,68 @@ def save_outcome(step: Transaction, history: int, *, outcome: int, witnessed: bo
 
 
 def newest(journal: Journal) -> int:
-    """The highest id of the record."""
-    return int(journal.read("SELECT coalesce(max(id), 0) FROM history")[0][0])
+    """The highest id of the record, those included that were given to reservations."""
+    recorded = int(journal.read("SELECT coalesce(max(id), 0) FROM history")[0][0])
+    return max(recorded, int(journal.meta("history_reserved", 0)))
 
 
 def recall(journal: Journal, scope: Scope, name: str, *, workflow: str) -> tuple[list[Recalled], int]:
-    """(what is recorded of a scope, oldest first; until when the past before it is unknown, 0 = it is complete)."""
-    values = (workflow, name) if scope is Scope.SESSION else (name,)
-    rows = journal.read(_RECALL[scope], (*values, MOST_RECALLED))
-    rows.reverse()
+    """(what is recorded of a scope, oldest first; until when the past before it is unknown, 0 = it is complete).
+
+    Cost: a lookup for each recorded action of the scope's workflow or agent; and what is not indexed yet is read.
+    """
+    places = {_place(name if scope is Scope.AGENT else workflow)}
+    if scope is Scope.AGENT:
+        places.add(_place(standing_workflow(name)))
+    rows = []
+    for place in places:
+        rows += journal.read(_INDEXED, (place, MOST_RECALLED))
+    rows += journal.read(_UNINDEXED, (_indexed(journal),))
+    column = {Scope.SESSION: 2, Scope.WORKFLOW: 1, Scope.AGENT: 3}[scope]
     found = [
-        Recalled(id_, agent, at_us, (action, type_, resource), outcome & 3, outcome >= WITNESSED)
-        for id_, agent, at_us, action, type_, resource, outcome in rows
-    ]
+        Recalled(row[0], row[3], row[4], (row[5], row[6], row[7]), row[8] & 3, row[8] >= WITNESSED)
+        for row in sorted(rows)
+        if row[column] == name
+    ][-MOST_RECALLED:]
     unknown_until_us = int(journal.meta("history_from_us", 0))
     if len(found) == MOST_RECALLED:
         unknown_until_us = max(unknown_until_us, found[0].at_us)
     return found, unknown_until_us
 
 
+def index_history(journal: Journal) -> bool:
+    """Bring the next recorded actions into the index. Returns: whether there are more."""
+    after = _indexed(journal)
+    rows = journal.read(
+        "SELECT id, workflow, agent FROM history WHERE id > ? ORDER BY id LIMIT ?", (after, INDEX_AT_ONCE)
+    )
+    if not rows:
+        return False
+    entries = [(_place(workflow), number) for number, workflow, _ in rows]
+    # What an agent does in its standing workflow is found by that.
+    entries += [
+        (_place(agent), number) for number, workflow, agent in rows if workflow != standing_workflow(agent)
+    ]
+    with journal.transaction() as step:
+        step.executemany("INSERT OR IGNORE INTO history_index VALUES (?, ?)", sorted(entries))
+        step.set_meta("history_indexed", rows[-1][0])
+    return len(rows) == INDEX_AT_ONCE
+
+
+def _indexed(journal: Journal) -> int:
+    return int(journal.meta("history_indexed", 0))
+
+
+def _place(name: str) -> int:
+    # Two names may share a place: what is found is compared with the name.
+    return int.from_bytes(sha256(name.encode()).digest()[:8], "big", signed=True)
+
+
 def begin_record(journal: Journal, *, now_us: int) -> None:
     """Say where the record begins: with a new journal, at the beginning; with an older one's decisions, now."""
     if journal.meta("history_from_us", -1) != -1:
         return
-    older = journal.read("SELECT 1 FROM decisions LIMIT 1")
+    older = journal.read("SELECT 1 FROM decided LIMIT 1")
     with journal.transaction() as step:
         step.set_meta("history_from_us", now_us if older else 0)
 
@@ -203,26 +243,34 @@ def begin_record(journal: Journal, *, now_us: int) -> None:
 def forget_history(journal: Journal, *, now_us: int, limit: int) -> bool:
     """Keep the record bounded in time and size, and forget the pasts of sessions and workflows that are long over.
 
-    Returns: whether there is more than `limit` rows' worth left.
+    Returns: whether there is more than `limit` rows' worth left of the record. Pasts are looked through in parts.
     """
     before_us, floor = now_us - HISTORY_US, newest(journal) - MOST_RECORDED
     first = journal.read("SELECT id, at_us FROM history ORDER BY id LIMIT 1")
-    old: list[tuple[int, int]] = []
+    old: list[tuple[Any, ...]] = []
     if first and (first[0][1] < before_us or first[0][0] <= floor):
         # They are in the order of time, so that the ends of the range say everything.
         old = journal.read(
-            "SELECT id, at_us FROM history WHERE at_us < ? OR id <= ? ORDER BY id LIMIT ?",
+            "SELECT id, at_us, workflow, agent FROM history WHERE at_us < ? OR id <= ? ORDER BY id LIMIT ?",
             (before_us, floor, limit),
         )
-    over = journal.read(
-        "SELECT scope, name FROM pasts"
-        " WHERE used_us < ? AND scope NOT LIKE '%agent' AND substr(name, 5, 9) != 'standing_' LIMIT ?",
-        (before_us, limit),
+    scope, name = json.loads(journal.meta("pasts_looked_at", '["", ""]'))
+    part = journal.read(
+        "SELECT scope, name, used_us FROM pasts WHERE (scope, name) > (?, ?) ORDER BY scope, name LIMIT ?",
+        (scope, name, limit),
     )
+    over = [
+        (kept_as, one)
+        for kept_as, one, used_us in part
+        if used_us < before_us and not kept_as.endswith(Scope.AGENT) and not one.startswith(_STANDING)
+    ]
     if old or over:
         with journal.transaction() as step:
             if old:
                 step.execute("DELETE FROM history WHERE id <= ?", (old[-1][0],))
+                places = [(_place(one), row[0]) for row in old for one in (row[2], row[3])]
+                step.executemany("DELETE FROM history_index WHERE place = ? AND id = ?", places)
                 step.set_meta("history_from_us", old[-1][1])
             step.executemany("DELETE FROM pasts WHERE scope = ? AND name = ?", over)
-    return limit in (len(old), len(over))
+            step.set_meta("pasts_looked_at", json.dumps(part[-1][:2] if len(part) == limit else ["", ""]))
+    return len(old) == limit

@@ -150,7 +150,7 @@ class _Watched:
         self._sliced: Sliced | None = None
         if keys:
             mask = sum(1 << number for number in keys.values())
-            of = tuple((1 << number, number) for number in keys.values())
+            of = tuple((1 << number, 1 << number, number) for number in keys.values())
             self._sliced = Sliced(
                 monitor=self.monitor,
                 keys=Keys(of=of, mask=mask),

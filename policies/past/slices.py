@@ -36,16 +36,19 @@ class Event(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keys:
-    """Which atoms of a formula have a key: (bit, number of the measure)."""
+    """Which atoms of a formula have a key: (bit in events, bit in the monitor, number of the measure).
 
-    of: tuple[tuple[int, int], ...]
+    The two bits differ where names with different keys stand for the same atom: "paid to" and "paid from" are one tool.
+    """
+
+    of: tuple[tuple[int, int, int], ...]
     mask: int
 
     def bound(self, event: Event) -> tuple[frozenset[bytes], bool]:
         """(the values that an event binds, whether a key is missing)."""
         values: list[bytes] = []
         missing = False
-        for bit, measure in self.of:
+        for bit, _, measure in self.of:
             if event.possibly & bit:
                 value = event.measures.get(measure)
                 if isinstance(value, bytes):
@@ -57,14 +60,16 @@ class Keys:
     def seen_by(self, event: Event, value: bytes | None) -> tuple[int, int]:
         """(possibly, certainly) in the slice of one value; None = of a value that the event does not name."""
         possibly, certainly = event.possibly, event.certainly
-        for bit, measure in self.of:
-            if possibly & bit:
+        for bit, own, measure in self.of:
+            holds, surely = event.possibly & bit, event.certainly & bit
+            if holds:
                 key = event.measures.get(measure)
                 if not isinstance(key, bytes):
-                    certainly &= ~bit
+                    surely = 0
                 elif key != value:
-                    possibly &= ~bit
-                    certainly &= ~bit
+                    holds = surely = 0
+            possibly = possibly | own if holds else possibly & ~own
+            certainly = certainly | own if surely else certainly & ~own
         return possibly, certainly
 
 

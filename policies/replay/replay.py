@@ -74,7 +74,7 @@ class Replay:
             for number, one in enumerate(program.monitors)
             if one.sliced is not None
             and (
-                any(knowledge.hides_measure(measure) for _, measure in one.sliced.keys.of)
+                any(knowledge.hides_measure(measure) for *_, measure in one.sliced.keys.of)
                 or knowledge.hides_atoms(one.monitor.relevant)
             )
         )

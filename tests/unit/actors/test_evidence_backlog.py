@@ -64,7 +64,7 @@ def report(decision_id: str) -> Outcome:
 
 def everything(bench: Bench) -> tuple[object, ...]:
     """All that an owner keeps, row by row."""
-    tables = ("meta", "evidence", "agents", "sessions", "seen", "decisions", "idempotency")
+    tables = ("meta", "evidence", "agents", "sessions", "seen", "decided", "bound")
     return tuple(tuple(bench.owner.journal.read(f"SELECT * FROM {table}")) for table in tables)
 
 
@@ -154,7 +154,7 @@ def test_what_leaves_no_evidence_goes_on_at_the_bound(bench: Bench) -> None:
     assert bench.owner.activation.number == 7
     bench.world.pass_s(2 * 86_400)
     assert not forget_what_is_over(bench.owner.journal, now_us=bench.world.wall_us, limit=100)
-    assert bench.owner.journal.read("SELECT count(*) FROM decisions") == [(0,)]
+    assert bench.owner.journal.read("SELECT count(*) FROM decided") == [(0,)]
 
 
 def test_what_waits_is_counted_right_through_landing_failures_and_restarts(bench: Bench) -> None:

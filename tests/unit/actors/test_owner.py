@@ -334,7 +334,7 @@ def test_what_is_over_is_forgotten_after_its_time_and_not_before(bench: Bench) -
 
     def tidy() -> tuple[int, int, int]:
         forget_what_is_over(bench.owner.journal, now_us=bench.world.wall_us, limit=100)
-        tables = ("decisions", "idempotency", "sessions")
+        tables = ("decided", "bound", "sessions")
         (counts,) = bench.owner.journal.read(
             "SELECT " + ", ".join(f"(SELECT count(*) FROM {table})" for table in tables)
         )
@@ -441,7 +441,7 @@ def test_the_graph_shows_declared_and_observed_capabilities(bench: Bench) -> Non
 
 def test_a_journal_that_fails_denies_everybody_and_forgets_what_did_not_become_durable(bench: Bench) -> None:
     bench.decided(bench.request())
-    bench.owner.journal._live().execute("DROP TABLE decisions")
+    bench.owner.journal._live().execute("DROP TABLE decided")
     with pytest.raises(JournalError):
         bench.decided(bench.request())
     with pytest.raises(JournalError):
@@ -470,3 +470,27 @@ def test_event_time_and_the_active_bundle_survive_a_restart(bench: Bench) -> Non
     times = [row["event_time"] for row in bench.rows()]
     assert times == sorted(times)
     assert bench.owner.activation.digest == bench.bundle.digest
+
+
+def test_an_earlier_versions_journal_is_taken_over_with_its_decisions_and_keys(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "host-000.db")
+    bench.register("bot")
+    request = bench.request(idempotency_key="once")
+    (first,) = bench.decided(request)
+    connection = bench.owner.journal._live()
+    connection.executescript(
+        "CREATE TABLE decisions (id TEXT PRIMARY KEY, agent TEXT, created_us INTEGER, digest BLOB, answer BLOB,"
+        " request BLOB, outcome TEXT);"
+        "CREATE TABLE idempotency (agent TEXT, key TEXT, decision TEXT, created_us INTEGER);"
+        "INSERT INTO decisions SELECT id, agent, 0, digest, answer, request, outcome FROM decided;"
+        "INSERT INTO idempotency SELECT agent, idempotency_key, id, 0 FROM decided;"
+        "DELETE FROM decided; DELETE FROM bound;"
+    )
+    bench.owner.journal.close()
+    bench.reopen()
+    (again,) = bench.decided(request)
+    assert (again.id, again.replayed) == (first.id, True)
+    assert outcomes.report_outcome(bench.owner, outcome(first.id))["outcome"] == "succeeded"
+    assert not bench.owner.journal.read(
+        "SELECT 1 FROM sqlite_master WHERE name IN ('decisions', 'idempotency')"
+    )

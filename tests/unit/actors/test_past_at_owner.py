@@ -14,7 +14,7 @@ from actors.active_bundle import ActiveBundle
 from actors.directory import Activation
 from actors.journal import JournalError
 from actors.messages import Decided, Outcome, SessionRequest
-from actors.past_journal import forget_history
+from actors.past_journal import forget_history, index_history
 from policies.past.retention import HISTORY_US
 
 CATALOG = """
@@ -341,3 +341,20 @@ def test_an_outcome_that_comes_under_a_bundle_that_looks_at_no_past_counts_later
     story.report(scan)
     story.activate(wired)
     assert story.do("mail.send", to="a@b.example").effect == "deny"
+
+
+def test_the_record_is_found_whether_it_is_indexed_already_or_not(journal: Path) -> None:
+    story = Story(journal)
+    session = story.open_session()
+    story.do("crm.read", session, id="7")
+    while index_history(story.bench.owner.journal):
+        pass
+    agent_scope = NO_PII_OUT.replace("then: deny", "scope: agent, then: deny")
+    story.activate(agent_scope)
+    assert story.do("mail.send", to="a@b.example").effect == "deny"  # in another session of the agent
+    story.activate()
+    story.do("crm.read", id="8")
+    story.activate(NO_PII_OUT)
+    assert story.do("mail.send", session, to="a@b.example").effect == "deny"
+    assert story.do("mail.send", to="a@b.example").effect == "deny"
+    assert story.do("mail.send", story.open_session(), to="a@b.example").effect == "allow"
