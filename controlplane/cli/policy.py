@@ -11,6 +11,7 @@ import typer
 
 from controlplane.cli.output import FAILED, JsonOption, cell, reported, show
 from controlplane.cli.policy_diff import diff
+from controlplane.cli.policy_explain import explain
 from controlplane.cli.policy_files import FilesArgument, read_sources
 from controlplane.cli.policy_lint import lint
 from controlplane.cli.policy_simulate import simulate
@@ -26,6 +27,7 @@ app = typer.Typer(no_args_is_help=True, help="Check, test, compare and explain p
 app.command("lint")(lint)
 app.command("diff")(diff)
 app.command("simulate")(simulate)
+app.command("explain")(explain)
 
 
 @app.command("test")

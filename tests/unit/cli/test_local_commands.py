@@ -231,6 +231,7 @@ COMMANDS = [
     ("policy", "lint"),
     ("policy", "diff"),
     ("policy", "simulate"),
+    ("policy", "explain"),
     ("policy", "schema"),
     ("agent", "register"),
     ("agent", "list"),
