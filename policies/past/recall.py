@@ -17,7 +17,7 @@ from policies.catalog import ResourceFacts
 from policies.index import OnIndex
 from policies.past.monitor import FAILED, SUCCEEDED, UNREPORTED
 from policies.past.slices import Event
-from policies.past.state import Open, Past, Remembered
+from policies.past.state import Past, Remembered
 from policies.prepare import resource_masks, subject_bits
 
 _UNKNOWN = ResourceFacts()
@@ -114,11 +114,7 @@ class Recall:
         told.position += 1
         told.last_us = event.time_us
         assert outcome in (FAILED, SUCCEEDED, UNREPORTED)
-        told.settled.take(
-            told.program,
-            told.scope,
-            Open(event=event, position=told.position, outcome=outcome, witnessed=witnessed),
-        )
+        told.settled.take(told.program, told.scope, event, told.position, outcome, witnessed=witnessed)
         for number in accounts & frozenset(told.program.limited(told.scope, event.possibly)):
             limit = told.program.limits[number]
             ledger = told.ledgers.get(number, ledgers.EMPTY)

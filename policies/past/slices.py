@@ -7,7 +7,7 @@ every slice, so it counts in each slice of a restricting rule and in none of an 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeAlias
 
@@ -41,7 +41,7 @@ class Keys:
     of: tuple[tuple[int, int], ...]
     mask: int
 
-    def bound(self, event: Event) -> tuple[frozenset[bytes], bool]:
+    def bound(self, event: Event) -> tuple[Collection[bytes], bool]:
         """(the values that an event binds, whether a key is missing)."""
         values: list[bytes] = []
         missing = False
@@ -49,17 +49,18 @@ class Keys:
             if event.possibly & bit:
                 value = event.measures.get(measure)
                 if isinstance(value, bytes):
-                    values.append(value)
+                    if value not in values:
+                        values.append(value)
                 else:
                     missing = True
-        return frozenset(values), missing
+        return values, missing
 
     def seen_by(self, event: Event, value: bytes | None) -> tuple[int, int]:
         """(possibly, certainly) in the slice of one value; None = of a value that the event does not name."""
-        possibly, certainly = event.possibly, event.certainly
+        _, possibly, certainly, measures = event
         for bit, measure in self.of:
             if possibly & bit:
-                key = event.measures.get(measure)
+                key = measures.get(measure)
                 if not isinstance(key, bytes):
                     certainly &= ~bit
                 elif key != value:
@@ -123,12 +124,15 @@ class Sliced:
         """
         values, missing = self.keys.bound(event)
         step = self.monitor.step
+        _, p, c, _ = event
+        alone = len(values) == 1 and not missing  # the slice sees all that the event has
         for value in values:
             if self._no_room(slices, value, event.time_us):
                 if self.restricting:
                     return True
                 continue
-            p, c = self.keys.seen_by(event, value)
+            if not alone:
+                p, c = self.keys.seen_by(event, value)
             if step(slices.of.get(value, slices.base), p, c, event.time_us, position, FAILED)[0]:
                 return True
         if not missing or not self.restricting:
@@ -159,11 +163,15 @@ class Sliced:
             for value, slots in before.items():
                 self._put(slices, value, advanced(slots, *self.keys.seen_by(event, value)), now_us)
             return
+        _, p, c, _ = event
+        alone = len(values) == 1  # its slice sees all that the event has
         for value in values:
             if value not in slices.of and slices.unknown(value, now_us, self.reach_us):
                 slices.doubts[value] = slices.overflowed_us
             slots = slices.of.get(value, slices.base)
-            self._put(slices, value, advanced(slots, *self.keys.seen_by(event, value)), now_us)
+            if not alone:
+                p, c = self.keys.seen_by(event, value)
+            self._put(slices, value, advanced(slots, p, c), now_us)
 
     def _no_room(self, slices: Slices, value: bytes, now_us: int) -> bool:
         if slices.unknown(value, now_us, self.reach_us):
