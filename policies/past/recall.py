@@ -17,7 +17,7 @@ from policies.catalog import ResourceFacts
 from policies.index import OnIndex
 from policies.past.monitor import FAILED, SUCCEEDED, UNREPORTED
 from policies.past.slices import Event
-from policies.past.state import Open, Past, Remembered, amount_of, key_of
+from policies.past.state import Past, Remembered, amount_of, key_of
 from policies.prepare import resource_masks, subject_bits, unlabelled_masks
 
 _UNKNOWN = ResourceFacts()
@@ -122,11 +122,7 @@ class Recall:
         told.position += 1
         told.last_us = event.time_us
         assert outcome in (FAILED, SUCCEEDED, UNREPORTED)
-        told.settled.take(
-            told.program,
-            told.scope,
-            Open(event=event, position=told.position, outcome=outcome, witnessed=witnessed),
-        )
+        told.settled.take(told.program, told.scope, event, told.position, outcome, witnessed=witnessed)
         self._count(told, event, accounts)
 
     def _count(self, past: Past, event: Event, accounts: frozenset[int]) -> None:
