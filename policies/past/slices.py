@@ -38,7 +38,7 @@ class Event(NamedTuple):
 class Keys:
     """Which atoms of a formula have a key: (bit in events, bit in the monitor, number of the measure).
 
-    The two bits differ where names with different keys stand for the same atom ("paid to" and "paid from" are one tool):
+    The two bits differ where names with different keys stand for the same atom: "paid to" and "paid from" are one tool.
     `renamed` says that some do.
     """
 
