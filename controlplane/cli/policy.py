@@ -61,6 +61,9 @@ def test(
     report = run_stories(compile_bundle(documents), documents.tests)
     reached = {"rules": _reached(report.coverage), "atoms": _reached(report.atoms)}
     enough = min_coverage is None or all(_percent(*part) >= min_coverage for part in reached.values())
+    told = asdict(report)
+    for step in (step for case in told["cases"] for step in case["steps"]):
+        step["verdict"] = step["verdict"]._asdict()
     shown = {
         "passed": report.passed,
         "failures": report.failures,
@@ -71,7 +74,7 @@ def test(
             for what, (count, of) in reached.items()
         },
         "enough": enough,
-        **asdict(report),
+        **told,
     }
     show(as_json, shown, lambda console: _print(console, report, reached))
     if not enough and not as_json:
