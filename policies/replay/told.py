@@ -52,7 +52,8 @@ class Telling:
                 there = monitors.get(old.program.monitors[rule.past].identity)
                 if there is not None:
                     self._monitor_of[rule.name] = there
-            if rule.limit is not None:
+            # Denials are what a bundle itself gave: another one counts its own.
+            if rule.limit is not None and old.program.limits[rule.limit].counted != "denials":
                 own = old.program.limits[rule.limit]
                 self._limits_of[rule.name] = (own.counted == "sum", limits.get(own.identity, []))
 
