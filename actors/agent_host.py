@@ -14,7 +14,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from actors import deciding, delegations, outcomes, registration, sessions, vouching
+from actors import (
+    deciding,
+    delegations,
+    outcomes,
+    reconciliation,
+    registration,
+    reservations,
+    sessions,
+    settlements,
+    vouching,
+)
 from actors.active_bundle import ActiveBundle
 from actors.agent_journal import forget_what_is_over, open_agent_journal
 from actors.bounds import EVIDENCE_BACKLOG
@@ -37,6 +47,7 @@ log = logging.getLogger(__name__)
 
 LEASE_TIMEOUT_S = 1.0
 BUNDLE_TIMEOUT_S = 10.0
+SETTLE_TIMEOUT_S = 5.0
 HOUSEKEEPING_S = 60.0
 TIDY_ROWS = 1_000
 LISTEN_S = 5.0
@@ -49,6 +60,8 @@ _WORK: Final[Mapping[str, Callable[..., Any]]] = {
     "decide": deciding.decide,
     "vouch": vouching.vouch,
     "vouch_for_agent": vouching.vouch_for_agent,
+    "settle": reservations.settle,
+    "fates": settlements.fates,
     "register_agent": lambda owner, tenant, agent_id, given, key_id: registration.register_agent(
         owner, tenant, agent_id, given, key_id=key_id
     ),
@@ -119,6 +132,7 @@ class AgentHost:
             loop.create_task(self._repeat(HOUSEKEEPING_S, self._tidy)),
             loop.create_task(self._repeat(LISTEN_S, self._listen)),
             loop.create_task(self._repeat(INDEX_S, self._index)),
+            loop.create_task(self._repeat(reconciliation.RECONCILE_S, self._reconcile)),
         ]
 
     # -- what agents wait for ------------------------------------------------------------------------------------
@@ -147,6 +161,12 @@ class AgentHost:
 
     async def vouch_for_agent(self, tenant: str, agent_id: str) -> Any:
         return self._do("vouch_for_agent", tenant, agent_id)
+
+    async def settle(self, told: list[tuple[Any, ...]]) -> Any:
+        return self._do("settle", told)
+
+    async def fates(self, asked: list[str]) -> Any:
+        return self._do("fates", asked)
 
     async def register_agent(self, tenant: str, agent_id: str, given: dict[str, Any], key_id: str) -> Any:
         return self._do("register_agent", tenant, agent_id, given, key_id)
@@ -350,6 +370,13 @@ class AgentHost:
             while len(self._compiled) > COMPILED_KEPT:
                 del self._compiled[next(iter(self._compiled))]
             return compiled
+
+    async def _reconcile(self) -> None:
+        """Settle with other owners what no replica did."""
+        if self._owner is not None and self._owner.journal.usable and self._feed.trouble is None:
+            await reconciliation.reconcile(
+                self._owner, lambda name, what, told: ask(name, what, told, timeout_s=SETTLE_TIMEOUT_S)
+            )
 
     async def _tidy(self) -> None:
         more = True

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from actors import delegation_journal, past_journal
+from actors import delegation_journal, past_journal, reservation_journal
 from actors.ids import COUNTER_BITS, decision_key
 from actors.journal import Journal, Transaction
 from actors.live_agent import IDLE_LIMIT_US, STANDING_PREFIX, LiveAgent, Seen, SeenKey, Session
@@ -30,7 +30,7 @@ CREATE TABLE IF NOT EXISTS decided (
 CREATE TABLE IF NOT EXISTS bound (
     agent TEXT, key TEXT, decision INTEGER NOT NULL, PRIMARY KEY (agent, key)) WITHOUT ROWID;
 """
-SCHEMA += delegation_journal.SCHEMA + past_journal.SCHEMA
+SCHEMA += delegation_journal.SCHEMA + past_journal.SCHEMA + reservation_journal.SCHEMA
 
 # How long a decision can be asked for, get its outcome, and keep its idempotency key.
 DECISION_MEMORY_US = 24 * 3_600_000_000
@@ -183,9 +183,10 @@ def save_decision_outcome(step: Transaction, identity: str, outcome: str) -> Non
 
 def forget_what_is_over(journal: Journal, *, now_us: int, limit: int) -> bool:
     """Keep the journal bounded: decisions older than `DECISION_MEMORY_US` stand in the evidence table alone, and
-    sessions that ended or ran out a day ago are unknown, and so are delegations that expired.
+    sessions that ended or ran out a day ago are unknown, and so are delegations that expired and what was reserved and
+    settled two days ago.
 
-    Returns: whether there is more than `limit` rows' worth left. Cost: one transaction of at most 5 × `limit` rows.
+    Returns: whether there is more than `limit` rows' worth left. Cost: one transaction of at most 7 × `limit` rows.
     """
     before = now_us - DECISION_MEMORY_US
     old = journal.read(
@@ -197,14 +198,16 @@ def forget_what_is_over(journal: Journal, *, now_us: int, limit: int) -> bool:
         (before, before - IDLE_LIMIT_US, STANDING_PREFIX + "%", limit),
     )
     expired = delegation_journal.expired(journal, now_us=now_us, limit=limit)
-    if old or over or expired:
+    reserved, settled = reservation_journal.over(journal, now_us=now_us, limit=limit)
+    if old or over or expired or reserved or settled:
         keys = [(agent, name, key) for key, agent, name in old if name is not None]
         with journal.transaction() as step:
             step.executemany("DELETE FROM decided WHERE key = ?", [(key,) for key, _, _ in old])
             step.executemany("DELETE FROM bound WHERE agent = ? AND key = ? AND decision = ?", keys)
             step.executemany("DELETE FROM sessions WHERE agent = ? AND name = ?", over)
             delegation_journal.forget(step, sessions=[name for _, name in over], delegations=expired)
-    return limit in (len(old), len(over), len(expired))
+            reservation_journal.forget(step, reserved, settled)
+    return limit in (len(old), len(over), len(expired), len(reserved), len(settled))
 
 
 def count_live_sessions(journal: Journal, key: str, *, limit: int) -> int:

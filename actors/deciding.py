@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from actors import api_keys, delegations, evidence_rows, messages, remembering, shadowing
+from actors import api_keys, delegations, evidence_rows, messages, remembering, settlements, shadowing
 from actors.agent_journal import find_bound, save_decisions, save_seen, save_sessions
 from actors.ids import agent_key, read_session_id
 from actors.journal import Transaction
@@ -62,6 +62,7 @@ def decide(owner: Owner, digest: str | None, raw: Sequence[tuple[Any, ...]]) -> 
     # INVARIANT (agreement): bits mean nothing under another bundle than the one they were prepared with, and the row
     # names the one that they meant.
     if digest != owner.activation.digest or digest != current:
+        settlements.give_up(owner, raw)
         return (STALE_BUNDLE, owner.activation.digest)
     owner.refuse_backlog()
     requests = [DecisionRequest._make(item) for item in raw]
@@ -72,6 +73,7 @@ def decide(owner: Owner, digest: str | None, raw: Sequence[tuple[Any, ...]]) -> 
             for position, request in enumerate(requests):
                 if answers[position] is None:
                     answers[position] = _decide_one(owner, request, step, transaction)
+            settlements.keep(transaction, requests, answers, now_us=step.time.us)
             step.save(owner, transaction)
     except BaseException:
         # INVARIANT (forgotten): what did not become durable is not remembered either, so that no later decision rests
@@ -110,7 +112,8 @@ def _decide_one(owner: Owner, request: DecisionRequest, step: _Step, transaction
     session, session_refusal = _session(owner, agent, record, request, step)
     # INVARIANT (fail closed): whether we can decide at all comes first, so that no earlier allow is repeated by an
     # owner that cannot tell the time or may have missed a stop, nor in a session that has ended.
-    refusal = _unable(owner, request, step.time) or _unknown(record, request) or session_refusal
+    refusal = settlements.refusal(owner, request, step.reservations) or unable(owner, request, step.time)
+    refusal = refusal or _unknown(record, request) or session_refusal
     replay = None if refusal or request.dry_run else _replay(owner, key, request, step)
     permitted = False
     match replay:
@@ -174,7 +177,7 @@ def _replay(owner: Owner, key: str, request: DecisionRequest, step: _Step) -> An
     return (DECIDED, *answer._replace(replayed=True))
 
 
-def _unable(owner: Owner, request: DecisionRequest, time: EventTime) -> str | None:
+def unable(owner: Owner, request: DecisionRequest, time: EventTime) -> str | None:
     """Why this owner cannot decide now, if it cannot. Says nothing about the action, so it binds no key."""
     if not time.certain:
         return "clock_uncertain"
@@ -193,10 +196,10 @@ def _unable(owner: Owner, request: DecisionRequest, time: EventTime) -> str | No
 
 
 def _unknown(record: AgentRecord | None, request: DecisionRequest) -> str | None:
+    if request.vouch is not None and (refusal := Vouch._make(request.vouch).refusal) is not None:
+        return refusal
     if record is not None:
         return None
-    if request.vouch is not None:
-        return Vouch._make(request.vouch).refusal
     return "unknown_agent" if request.subject_type == "agent" else "unknown_subject"
 
 
@@ -381,6 +384,7 @@ class _Step:
         self.decisions: list[tuple[Any, ...]] = []
         self.bound: dict[tuple[str, str], tuple[bytes, bytes, str | None]] = {}
         self.stopped_groups: set[int] = set()
+        self.reservations: set[str] = set()
         self.history: list[HistoryRow] = []
         self.pasts: dict[Name, None] = {}
         self.shadow_pasts: dict[Name, None] = {}

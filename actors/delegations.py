@@ -144,7 +144,7 @@ def record_of(owner: Owner, request: DecisionRequest | SessionRequest) -> AgentR
     if record is not None or request.vouch is None:
         return record
     vouch = Vouch._make(request.vouch)
-    if vouch.refusal is not None:
+    if vouch.refusal == "unknown_agent":
         return None
     return AgentRecord(
         tenant=request.tenant,

@@ -80,6 +80,11 @@ def ordinal_of_decision(text: str) -> int | None:
     return value.int >> 42 & MAX_ORDINAL
 
 
+def time_of_decision(text: str) -> int:
+    """When an id of ours was minted: event time of its owner, rounded down to milliseconds, in microseconds."""
+    return (UUID(text).int >> 80) * 1000
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionId:
     """What a genuine session id says."""

@@ -62,7 +62,31 @@ class Vouch(NamedTuple):
     record_version: int  # the one that the action was prepared with, and the current one
     agent_version: str
     refusal: str | None  # a reason code that denies whatever the session's owner thinks
-    reservation: tuple[Any, ...] | None  # what is held until the replica confirms or cancels; None = nothing
+    reservation: tuple[Any, ...] | None  # `Reserved`: what is held until it is settled; None = nothing
+
+
+class Reserved(NamedTuple):
+    """An action counts as permitted at its agent's home until it is settled, and this is what the home's past says."""
+
+    id: str  # of the reservation, carries the home's ordinal; "" = nothing is held: a dry run
+    digest: str  # of the bundle whose numbers these are
+    truths: tuple[
+        tuple[str, int, bool], ...
+    ]  # ("past" | "limit", number, truth) of clauses with scope `agent`
+
+
+class Settlement(NamedTuple):
+    """What became of a reservation, told to the agent's home: by the replica at once, and in the background."""
+
+    reservation: str
+    verdict: str  # PERMITTED | DENIED | VOID
+    outcome: str | None = None  # as reported of the permitted action
+    witness: bool = False
+
+
+PERMITTED = "permitted"
+DENIED = "denied"  # by the rules: it did not happen, and limits on denials count it
+VOID = "void"  # it did not happen
 
 
 class DecidedAction(NamedTuple):

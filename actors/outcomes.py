@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from actors import evidence_rows, shadowing
+from actors import evidence_rows, settlements, shadowing
 from actors.agent_journal import find_decision, save_decision_outcome
 from actors.deciding import read_answer
 from actors.journal import Transaction
@@ -42,7 +42,7 @@ def report_outcome(owner: Owner, outcome: Outcome) -> dict[str, Any]:
     """Record what a permitted action came to. Durable when it returns.
 
     Returns: ``{"decision", "outcome", "findings"}``; a finding `executed_digest_mismatch` says that what was
-        executed is not what was allowed.
+        executed is not what was allowed. Of a foreign action also ``"settlement"``: what to tell its agent's home.
     Raises: NotFoundError; ConflictError: it was never permitted, or already has an outcome; EvidenceBacklogError:
         it is to be reported again.
     """
@@ -67,15 +67,17 @@ def report_outcome(owner: Owner, outcome: Outcome) -> dict[str, Any]:
     try:
         with owner.journal.transaction() as step:
             _record(owner, outcome, answer, action, step, time_us, mismatch=mismatch)
+            told = settlements.report(owner, step, outcome)
     except BaseException:
         # As for decisions: what did not become durable is not remembered.
         owner.forget_memory()
         raise
-    return {
+    shown: dict[str, Any] = {
         "decision": answer.id,
         "outcome": outcome.status,
         "findings": ["executed_digest_mismatch"] if mismatch else [],
     }
+    return shown if told is None else shown | {"settlement": tuple(told)}
 
 
 def _record(

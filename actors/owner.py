@@ -22,6 +22,7 @@ from actors.owner_clock import EventTime, OwnerClock
 from actors.past_journal import begin_record
 from actors.pasts import Pasts
 from actors.records import AgentRecord
+from actors.reservation_journal import begin_settlements
 from controlplane.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ class Owner:
         self._crowded: list[LiveAgent] = []
         self.registered = count_registered(journal)
         begin_record(journal, now_us=self.event_time().us)
+        begin_settlements(journal, now_us=self.event_time().us)
         self.pasts = Pasts(journal)
         self.shadow: Shadow | None = None
 

@@ -174,8 +174,9 @@ def save_outcome(step: Transaction, history: int, *, outcome: int, witnessed: bo
 
 
 def newest(journal: Journal) -> int:
-    """The highest id of the record."""
-    return int(journal.read("SELECT coalesce(max(id), 0) FROM history")[0][0])
+    """The highest id of the record, those included that were given to reservations."""
+    recorded = int(journal.read("SELECT coalesce(max(id), 0) FROM history")[0][0])
+    return max(recorded, int(journal.meta("history_reserved", 0)))
 
 
 def recall(journal: Journal, scope: Scope, name: str, *, workflow: str) -> tuple[list[Recalled], int]:

@@ -15,6 +15,7 @@ from actors.ids import subject_of_key
 from actors.journal import Journal, Transaction
 from actors.past_journal import HistoryRow, PastRow
 from actors.records import AgentRecord
+from actors.reservation_journal import open_of_agent
 from policies.action import Subject
 from policies.past import state_bytes
 from policies.past.monitor import UNREPORTED
@@ -216,7 +217,22 @@ class Pasts:
             past = translation.past(stored, program, scope, [recall.event(one) for one in still_open])
             new_monitors, new_accounts = translation.new_monitors, translation.new_accounts
         recall.tell(past, new_monitors, new_accounts, recorded, unknown_until_us=unknown_until_us)
+        if scope is Scope.AGENT and not self._shadow:
+            self._reserve_again(past, name, records)
         return past
+
+    def _reserve_again(self, past: Past, agent: str, records: dict[str, AgentRecord | None]) -> None:
+        """Let what is reserved count, also where a bundle in between did not look at agents' pasts."""
+        known = past.reserved()
+        for row in open_of_agent(self._journal, agent):
+            if row.id in known:
+                continue
+            event = self.translated(
+                row.program, state_bytes.decode_event(row.event), agent, row.kind, records
+            )
+            if event is None:
+                event = Event(row.created_us, past.program.relevant, 0)
+            past.permit(event._replace(time_us=max(event.time_us, past.last_us)), reservation=row.id)
 
     def _described(self, program: int) -> Described:
         described = past_journal.described(self._journal, program)

@@ -7,16 +7,16 @@ from typing import Any
 
 from actors.ids import agent_key
 from actors.live_agent import STANDING_WORKFLOW, Session
-from actors.messages import DecidedAction, DecisionRequest, Outcome, Vouch
+from actors.messages import DecidedAction, DecisionRequest, Outcome
 from actors.owner import Owner
 from actors.past_journal import HistoryRow
 from actors.pasts import Name
+from actors.settlements import reserved
 from policies.past import state_bytes
 from policies.past.look import Look
 from policies.past.monitor import FAILED, SUCCEEDED
 from policies.past.program import Scope
 from policies.past.slices import Event
-from policies.past.state import MOST_OPEN
 from policies.quantities import text_of
 
 _BARE = "t"  # an action of which a bundle remembered nothing: only its time follows
@@ -73,7 +73,7 @@ def meet(owner: Owner, request: DecisionRequest, session: Session | None, now_us
         request.certainly & program.relevant,
         dict(request.measures),
     )
-    crowded = any(len(past.open) > MOST_OPEN for past in pasts.values())
+    crowded = any(past.crowded() for past in pasts.values())
     return Met(
         look=Look(program, pasts, event, _elsewhere(request)),
         names=tuple(names),
@@ -95,12 +95,16 @@ def permitted(
         at_us=now_us,
         kind=(request.action, request.resource_type, request.resource_id),
     )
+    # A foreign agent's own past is told by a settlement.
+    foreign = request.vouch is not None
     if met.look is None or met.event is None:
         # Nobody looks now; rules to come are told by the record.
-        return row, f"{owner.pasts.number}:{row.id}:0:0:0:{_BARE}{now_us}"
+        return row, f"{owner.pasts.number}:{row.id}:0:0:{'' if foreign else 0}:{_BARE}{now_us}"
     positions = met.look.permitted()
-    places = ":".join([str(positions.get(scope, 0)) for scope in Scope])
-    return row, f"{owner.pasts.number}:{row.id}:{places}:{state_bytes.encode_event(met.event).hex()}"
+    places = [str(positions.get(scope, 0)) for scope in (Scope.SESSION, Scope.WORKFLOW)]
+    places.append("" if foreign else str(positions.get(Scope.AGENT, 0)))
+    event = state_bytes.encode_event(met.event).hex()
+    return row, f"{owner.pasts.number}:{row.id}:{':'.join(places)}:{event}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +144,8 @@ def reported(owner: Owner, outcome: Outcome, action: DecidedAction, session: str
     stale: list[Name] = []
     for scope, position in zip(Scope, positions, strict=True):
         name = (scope, names[scope])
+        if not position:
+            continue
         if scope not in active.program.used or translated is None:
             stale.append(name)
             continue
@@ -173,10 +179,5 @@ def findings(owner: Owner, met: Met) -> dict[str, Any]:
 
 def _elsewhere(request: DecisionRequest) -> dict[tuple[str, int], bool]:
     """The truths that the agent's home owner found over its own past."""
-    if request.vouch is None:
-        return {}
-    reservation = Vouch._make(request.vouch).reservation
-    if reservation is None:
-        return {}
-    _, truths = reservation
-    return {(kind, number): truth for kind, number, truth in truths}
+    held = reserved(request)
+    return {} if held is None else {(kind, number): truth for kind, number, truth in held.truths}

@@ -4,7 +4,8 @@ Values that the tool would treat alike get the same bytes; different ones never 
 refuses: what is not of its type is taken as the text it is. The first byte says what the value was taken for, so that
 the text "7" and the number 7 differ, except where the catalog says that the argument is a text, or is a number.
 
-Two arguments are comparable when their types are: give both sides of a `by` the same type in the catalog.
+The type says how a text is folded, not what it is: `DE89…` is one value whether the catalog says `iban`, `string` or
+nothing of the argument. Only an argument that is typed is folded, so give both sides of a `by` the same type.
 """
 
 from __future__ import annotations
@@ -114,7 +115,7 @@ def _iban(text: str) -> bytes:
     folded = _SPACE.sub("", unicodedata.normalize("NFKC", text)).upper()
     # Hyphens are left out where an IBAN remains: in other account numbers they may tell two accounts apart.
     bare = folded.replace("-", "")
-    return _tagged(b"i", bare if _IBAN.fullmatch(bare) else folded)
+    return _tagged(bare if _IBAN.fullmatch(bare) else folded)
 
 
 def _email(text: str) -> bytes:
@@ -123,8 +124,8 @@ def _email(text: str) -> bytes:
         folded = folded[folded.rindex("<") + 1 : -1].strip()  # `Ann Lee <ann@example.com>`
     local, at, domain = folded.rpartition("@")
     if not at:
-        return _tagged(b"e", folded.casefold())
-    return _tagged(b"e", f"{local.casefold()}@{_host(domain)}")
+        return _tagged(folded.casefold())
+    return _tagged(f"{local.casefold()}@{_host(domain)}")
 
 
 def _host(name: str) -> str:
@@ -145,13 +146,13 @@ def _url(text: str) -> bytes:
         parts = urlsplit(text.strip())
         host, port = parts.hostname, parts.port
     except ValueError:
-        return _tagged(b"u", text.strip())
+        return _tagged(text.strip())
     scheme = parts.scheme
     before_query = _QUERY.split(text, maxsplit=1)[0]
     if "\\" in before_query and scheme in _DEFAULT_PORTS:  # there browsers take it for a slash
         return _url(before_query.replace("\\", "/") + text[len(before_query) :])
     if host is None:
-        return _tagged(b"u", urlunsplit(parts))
+        return _tagged(urlunsplit(parts))
     user, at, _ = parts.netloc.rpartition("@")
     shown = f"[{host}]" if ":" in host else _host(host)
     place = f"{user}{at}{shown}"
@@ -159,7 +160,6 @@ def _url(text: str) -> bytes:
         place += f":{port}"
     path = _path(_escaped(parts.path))
     return _tagged(
-        b"u",
         urlunsplit(SplitResult(scheme, place, path, _escaped(parts.query), _escaped(parts.fragment))),
     )
 
@@ -195,7 +195,7 @@ def _path(path: str) -> str:
 def _date(text: str) -> bytes:
     folded = unicodedata.normalize("NFKC", text).strip().upper()
     try:
-        return _tagged(b"d", date.fromisoformat(folded).isoformat())
+        return _tagged(date.fromisoformat(folded).isoformat())
     except ValueError:
         return _datetime(text)
 
@@ -208,13 +208,13 @@ def _datetime(text: str) -> bytes:
         return _text(text)
     try:
         found = datetime.fromisoformat(folded)
-        return _tagged(b"t", (found if found.tzinfo is None else found.astimezone(UTC)).isoformat())
+        return _tagged((found if found.tzinfo is None else found.astimezone(UTC)).isoformat())
     except (ValueError, OverflowError):
         return _text(text)
 
 
-def _tagged(tag: bytes, text: str) -> bytes:
-    return tag + text.encode("utf-8", "surrogatepass")
+def _tagged(text: str) -> bytes:
+    return b"s" + text.encode("utf-8", "surrogatepass")
 
 
 _NUMBERS = frozenset(("decimal", "integer", "number"))

@@ -151,9 +151,11 @@ def _check_by(
                 types[name] = kind
     if len(set(types.values())) > 1:
         listed = ", ".join(f"`{name}` {kind}" for name, kind in types.items())
-        message = f"the keys in `by` are catalogued as different types, so none ever equals another: {listed}"
+        message = (
+            f"the keys in `by` are catalogued as different types, so one value may be taken for two: {listed}"
+        )
         hint = "give the arguments one type in the catalog"
-        found.errors.append(
+        found.warnings.append(
             ClauseError(path=("by",), code="different_key_types", message=message, hint=hint, at_key=True)
         )
 

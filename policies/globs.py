@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 
 MAX_WILDCARDS = 4  # a backtracking match costs O(length ** wildcards) in the worst case
@@ -42,3 +43,18 @@ class Glob:
 def wildcards(pattern: str) -> int:
     """How many wildcards the pattern holds; a run of stars is one."""
     return len(WILDCARD.findall(pattern))
+
+
+def may_overlap(one: str, other: str) -> bool:
+    """Whether a name could match both; two globs overlap when the text before their first stars agrees."""
+    if is_glob(one) and is_glob(other):
+        left, right = one.partition("*")[0], other.partition("*")[0]
+        return left.startswith(right) or right.startswith(left)
+    if is_glob(one):
+        return _glob(one).matches(other)
+    return _glob(other).matches(one) if is_glob(other) else one == other
+
+
+@functools.lru_cache(maxsize=10_000)
+def _glob(pattern: str) -> Glob:
+    return Glob(pattern)

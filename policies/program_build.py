@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import cast
 
 import rfc8785
@@ -38,16 +40,21 @@ class ProgramBuilder:
             f"{rule.scope} {restricting} {rule.witness}",
         )
         if known_as not in self._monitors:
-            monitor = monitor_of(formula, number_of=number_of, restricting=restricting)
+            own = self._own_numbers(names(formula), keys, number_of)
+            monitor = monitor_of(formula, number_of=own, restricting=restricting)
+            relevant = 0
+            for name in names(formula):
+                relevant |= 1 << number_of[name]
+            monitor = replace(monitor, relevant=relevant)
             reach = reach_us(formula)
             sliced = None
             if keys:
                 of = tuple(
-                    (1 << number_of[name], self._measure(number_of[name], "key", expression))
+                    (1 << number_of[name], 1 << own[name], self._measure(number_of[name], "key", expression))
                     for name, expression in sorted(keys.items())
                 )
                 mask = 0
-                for bit, _ in of:
+                for bit, _, _ in of:
                     mask |= bit
                 sliced = Sliced(
                     monitor=monitor,
@@ -65,6 +72,17 @@ class ProgramBuilder:
                 reach_us=reach,
             )
         return list(self._monitors).index(known_as)
+
+    def _own_numbers(
+        self, used: Collection[str], keys: Mapping[str, str], number_of: Mapping[str, int]
+    ) -> Mapping[str, int]:
+        """The bit of each name in its monitor: the atom's, or one past all atoms where another name has the same."""
+        shared = Counter(number_of[name] for name in used)
+        own = dict(number_of)
+        for place, name in enumerate(sorted(keys)):
+            if shared[number_of[name]] > 1:
+                own[name] = len(self._described) + place
+        return own
 
     def limit(self, document: LimitDocument, atom: int, *, restricting: bool) -> int:
         """The number of a rule's `limit`. `atom`: number of the rule's own atom."""

@@ -61,7 +61,9 @@ class LimitDocument(Strict):
 class ApproveDocument(Strict):
     """Who may lift an escalation. Read now; approvals themselves come later."""
 
-    by: Annotated[list[Id], Field(min_length=1), BeforeValidator(listed), one_or_many({"type": "string"})]
+    by: Annotated[
+        list[Id], Field(min_length=1), BeforeValidator(listed), one_or_many({"type": "string"}, at_least=1)
+    ]
     quorum: int = Field(default=1, ge=1, le=100)
     expires: Duration | None = None
 

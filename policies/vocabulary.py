@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator, Mapping
 
 from policies.bundle import Atom
 from policies.catalog import BOUNDARIES, EFFECTS, TOOL, TRUST, Catalog, ResourceFacts
 from policies.cel_types import UNLISTED, Arguments
 from policies.error import did_you_mean
-from policies.globs import Glob, is_glob
+from policies.globs import Glob, is_glob, may_overlap
 
 _CLOSED_SETS = frozenset(("effect", "boundary", "trust"))
 _CATALOGUED = frozenset(("tool", "resource", "resource_type", "system"))
@@ -51,7 +50,7 @@ class Vocabulary:
         if known is None:
             return None
         if is_glob(pattern):
-            if any(_may_overlap(pattern, name) for name in known):
+            if any(may_overlap(pattern, name) for name in known):
                 return None
             return False, f"`{pattern}` matches no {_words(key)} of the catalog", ""
         if pattern in known or any(glob.matches(pattern) for glob in self._globs[key]):
@@ -126,22 +125,7 @@ def _known_facts(resource_type: str, id_: str, facts: ResourceFacts) -> Iterator
 
 
 def _any_overlap(patterns: tuple[str, ...], names: tuple[str, ...]) -> bool:
-    return any(_may_overlap(pattern, name) for pattern in patterns for name in names)
-
-
-def _may_overlap(one: str, other: str) -> bool:
-    """Whether a name could match both; two globs overlap when the text before their first stars agrees."""
-    if is_glob(one) and is_glob(other):
-        left, right = one.partition("*")[0], other.partition("*")[0]
-        return left.startswith(right) or right.startswith(left)
-    if is_glob(one):
-        return _glob(one).matches(other)
-    return _glob(other).matches(one) if is_glob(other) else one == other
-
-
-@functools.lru_cache(maxsize=10_000)
-def _glob(pattern: str) -> Glob:
-    return Glob(pattern)
+    return any(may_overlap(pattern, name) for pattern in patterns for name in names)
 
 
 def _words(key: str) -> str:

@@ -121,7 +121,7 @@ def shadow(
         if off:
             answer = client.request("DELETE", "/v1/bundles/shadow")
         elif what is not None and _is_digest(what):
-            answer = client.request("POST", f"/v1/bundles/{_resolved(client, what[0])}/shadow")
+            answer = client.request("POST", f"/v1/bundles/{resolved_digest(client, what[0])}/shadow")
         else:
             answer = client.request("POST", "/v1/bundles", {"sources": _sources(what or []), "shadow": True})
     show(as_json, answer, lambda console: _print_shadow(console, answer))
@@ -167,7 +167,9 @@ def show_bundle(
 ) -> None:
     """Show a bundle with the documents it was compiled from."""
     with connect(data, url, key) as client:
-        wanted = _resolved(client, digest) if digest else client.request("GET", "/v1/bundles").get("active")
+        wanted = (
+            resolved_digest(client, digest) if digest else client.request("GET", "/v1/bundles").get("active")
+        )
         if not wanted:
             raise InputError(
                 "no bundle is active: everything is denied; activate one with `controlplane bundle activate FILES…`",
@@ -180,7 +182,9 @@ def show_bundle(
 def _activate(client: ControlPlane, what: list[str], past: Past) -> dict[str, Any]:
     body: dict[str, Any] = {"past": past.value} if past is not Past.STRICT else {}
     if _is_digest(what):
-        return client.request("POST", f"/v1/bundles/{_resolved(client, what[0])}/activate", body or None)
+        return client.request(
+            "POST", f"/v1/bundles/{resolved_digest(client, what[0])}/activate", body or None
+        )
     return client.request("POST", "/v1/bundles", {"sources": _sources(what), "activate": True} | body)
 
 
@@ -200,7 +204,7 @@ def _standing(digest: str, answer: dict[str, Any]) -> str:
     return "shadow" if digest == answer.get("shadow") else ""
 
 
-def _resolved(client: ControlPlane, prefix: str) -> str:
+def resolved_digest(client: ControlPlane, prefix: str) -> str:
     """The digest that begins so. Raises: InputError: none of the stored ones does, or several do."""
     if DIGEST.fullmatch(prefix):
         return prefix

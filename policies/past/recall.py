@@ -17,7 +17,7 @@ from policies.catalog import ResourceFacts
 from policies.index import OnIndex
 from policies.past.monitor import FAILED, SUCCEEDED, UNREPORTED
 from policies.past.slices import Event
-from policies.past.state import Past, Remembered
+from policies.past.state import Past, Remembered, amount_of, key_of
 from policies.prepare import resource_masks, subject_bits
 
 _UNKNOWN = ResourceFacts()
@@ -107,6 +107,9 @@ class Recall:
         for number in accounts:
             if number in told.ledgers:
                 past.ledgers[number] = told.ledgers[number]
+        for opened in past.open:
+            # Not taken in yet, and counted all the same: whoever cancels it gives back what it added.
+            self._count(past, opened.event, accounts)
 
     def _tell_one(
         self, told: Past, event: Event, outcome: int, witnessed: bool, accounts: frozenset[int]
@@ -115,12 +118,16 @@ class Recall:
         told.last_us = event.time_us
         assert outcome in (FAILED, SUCCEEDED, UNREPORTED)
         told.settled.take(told.program, told.scope, event, told.position, outcome, witnessed=witnessed)
-        for number in accounts & frozenset(told.program.limited(told.scope, event.possibly)):
-            limit = told.program.limits[number]
-            ledger = told.ledgers.get(number, ledgers.EMPTY)
-            if limit.counted == "sum":
+        self._count(told, event, accounts)
+
+    def _count(self, past: Past, event: Event, accounts: frozenset[int]) -> None:
+        for number in accounts & frozenset(past.program.limited(past.scope, event.possibly)):
+            limit = past.program.limits[number]
+            ledger = past.ledgers.get(number, ledgers.EMPTY)
+            amount = amount_of(limit, event)
+            if limit.counted == "sum" and amount is None:
                 # How much it was is not known any more: until it has passed out of the window, nor is the sum.
-                told.ledgers[number] = ledger._replace(overflowed_us=event.time_us)
-            elif limit.counted == "actions" and (limit.window.restricting or limit.atom & event.certainly):
-                key = b"" if limit.key is None else None
-                told.ledgers[number] = ledgers.add(ledger, event.time_us, key, 1, limit.window)
+                past.ledgers[number] = ledger._replace(overflowed_us=event.time_us)
+            elif limit.counted != "denials" and (limit.window.restricting or limit.atom & event.certainly):
+                key = key_of(limit, event)
+                past.ledgers[number] = ledgers.add(ledger, event.time_us, key, amount, limit.window)

@@ -7,7 +7,7 @@ every slice, so it counts in each slice of a restricting rule and in none of an 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeAlias
 
@@ -36,36 +36,40 @@ class Event(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keys:
-    """Which atoms of a formula have a key: (bit, number of the measure)."""
+    """Which atoms of a formula have a key: (bit in events, bit in the monitor, number of the measure).
 
-    of: tuple[tuple[int, int], ...]
+    The two bits differ where names with different keys stand for the same atom: "paid to" and "paid from" are one tool.
+    """
+
+    of: tuple[tuple[int, int, int], ...]
     mask: int
 
-    def bound(self, event: Event) -> tuple[Collection[bytes], bool]:
+    def bound(self, event: Event) -> tuple[frozenset[bytes], bool]:
         """(the values that an event binds, whether a key is missing)."""
         values: list[bytes] = []
         missing = False
-        for bit, measure in self.of:
+        for bit, _, measure in self.of:
             if event.possibly & bit:
                 value = event.measures.get(measure)
                 if isinstance(value, bytes):
-                    if value not in values:
-                        values.append(value)
+                    values.append(value)
                 else:
                     missing = True
-        return values, missing
+        return frozenset(values), missing
 
     def seen_by(self, event: Event, value: bytes | None) -> tuple[int, int]:
         """(possibly, certainly) in the slice of one value; None = of a value that the event does not name."""
-        _, possibly, certainly, measures = event
-        for bit, measure in self.of:
-            if possibly & bit:
-                key = measures.get(measure)
+        possibly, certainly = event.possibly, event.certainly
+        for bit, own, measure in self.of:
+            holds, surely = event.possibly & bit, event.certainly & bit
+            if holds:
+                key = event.measures.get(measure)
                 if not isinstance(key, bytes):
-                    certainly &= ~bit
+                    surely = 0
                 elif key != value:
-                    possibly &= ~bit
-                    certainly &= ~bit
+                    holds = surely = 0
+            possibly = possibly | own if holds else possibly & ~own
+            certainly = certainly | own if surely else certainly & ~own
         return possibly, certainly
 
 
@@ -124,15 +128,12 @@ class Sliced:
         """
         values, missing = self.keys.bound(event)
         step = self.monitor.step
-        _, p, c, _ = event
-        alone = len(values) == 1 and not missing  # the slice sees all that the event has
         for value in values:
             if self._no_room(slices, value, event.time_us):
                 if self.restricting:
                     return True
                 continue
-            if not alone:
-                p, c = self.keys.seen_by(event, value)
+            p, c = self.keys.seen_by(event, value)
             if step(slices.of.get(value, slices.base), p, c, event.time_us, position, FAILED)[0]:
                 return True
         if not missing or not self.restricting:
@@ -163,15 +164,11 @@ class Sliced:
             for value, slots in before.items():
                 self._put(slices, value, advanced(slots, *self.keys.seen_by(event, value)), now_us)
             return
-        _, p, c, _ = event
-        alone = len(values) == 1  # its slice sees all that the event has
         for value in values:
             if value not in slices.of and slices.unknown(value, now_us, self.reach_us):
                 slices.doubts[value] = slices.overflowed_us
             slots = slices.of.get(value, slices.base)
-            if not alone:
-                p, c = self.keys.seen_by(event, value)
-            self._put(slices, value, advanced(slots, p, c), now_us)
+            self._put(slices, value, advanced(slots, *self.keys.seen_by(event, value)), now_us)
 
     def _no_room(self, slices: Slices, value: bytes, now_us: int) -> bool:
         if slices.unknown(value, now_us, self.reach_us):

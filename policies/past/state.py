@@ -19,7 +19,7 @@ from policies.past.program import Limit, PastMonitor, Program, Scope
 from policies.past.slices import Event, Slices
 
 MOST_OPEN: Final = 32
-"""Reservations that one past may have open; with more, its actions are denied."""
+"""Actions that one past may have open, those behind a reservation included; with as many, further ones are denied."""
 
 _NOT_STEPPED: Final[Mapping[int, Slots]] = MappingProxyType({})
 
@@ -210,9 +210,13 @@ class Past:
         self.open = [one for one in self.open if one.reservation != reservation]
         self._settle()
 
-    def reserved(self) -> int:
-        """How many reservations are open."""
-        return sum(1 for one in self.open if one.reservation)
+    def reserved(self) -> frozenset[str]:
+        """The reservations that are open."""
+        return frozenset(one.reservation for one in self.open if one.reservation)
+
+    def crowded(self) -> bool:
+        """Whether no further action may be open here."""
+        return len(self.open) >= MOST_OPEN
 
     def outcome(self, event: Event, position: int, *, succeeded: bool, witnessed: bool) -> None:
         """What an earlier action came to.

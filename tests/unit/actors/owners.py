@@ -14,6 +14,7 @@ from actors.deciding import decide
 from actors.directory import Activation, Directory
 from actors.messages import BATCH, DECIDED, Decided, DecisionRequest
 from actors.owner import Owner, OwnerSettings, Surroundings
+from actors.placement import host_name
 from actors.registration import register_agent
 from policies.action import Action, Resource, Subject
 from policies.prepare import Preparer
@@ -66,6 +67,7 @@ class Bench:
     directory: Directory = field(default_factory=Directory)
     awake_limit: int = 100
     evidence_backlog: int = 10_000
+    ordinal: int = 0
     bundle: ActiveBundle = field(default_factory=lambda: ActiveBundle.compile([("p.yaml", POLICY)]))
     owner: Owner = field(init=False)
 
@@ -76,10 +78,11 @@ class Bench:
 
     def reopen(self) -> None:
         """What a restart does: a new owner over the same journal."""
-        journal = open_agent_journal(self.path, new_log_id="host-000.test")
+        name = host_name(self.ordinal)
+        journal = open_agent_journal(self.path, new_log_id=f"{name}.test")
         settings = OwnerSettings(
-            name="host-000",
-            ordinal=0,
+            name=name,
+            ordinal=self.ordinal,
             session_key=SESSION_KEY,
             awake_limit=self.awake_limit,
             evidence_backlog=self.evidence_backlog,

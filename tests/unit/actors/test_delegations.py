@@ -319,9 +319,7 @@ def test_a_foreign_agent_acts_on_the_word_of_its_home_owner(bench: Bench) -> Non
     assert answer.effect == "allow"
     row = bench.rows()[-1]
     assert (row["agent_version"], row["parent_agent_id"]) == ("2.1", "bot")
-    (answer,) = bench.decided(
-        bench.request("stranger", vouch=vouched("lease_expired"), session=session, record_version=0)
-    )
+    (answer,) = bench.decided(bench.request("stranger", vouch=vouched("lease_expired"), **more))
     assert (answer.effect, answer.reason_code) == ("deny", "lease_expired")
     # Without that word there is no such agent here.
     (answer,) = bench.decided(bench.request("stranger", session=session, record_version=0))

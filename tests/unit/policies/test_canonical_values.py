@@ -104,3 +104,19 @@ def test_a_digest_depends_on_value_and_key() -> None:
     assert len(first) == 16
     assert first == digest(b"sx", b"k" * 32) != digest(b"sy", b"k" * 32)
     assert first != digest(b"sx", b"l" * 32)
+
+
+@pytest.mark.parametrize(
+    ("type_", "value"),
+    [
+        ("iban", "DE89370400440532013000"),
+        ("email", "ann@example.com"),
+        ("url", "https://example.com/a"),
+        ("date", "2026-03-01"),
+        ("datetime", "2026-03-01T10:00:00+00:00"),
+    ],
+)
+def test_a_text_that_is_written_in_full_is_one_value_whatever_the_catalog_says_it_is(
+    type_: str, value: str
+) -> None:
+    assert canonical(value, type_) == canonical(value, "string") == canonical(value, "any")

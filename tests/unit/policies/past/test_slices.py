@@ -20,7 +20,7 @@ NOW_US = 1_750_000_000_000_000
 def sliced(text: str, *, restricting: bool = True, reach_us: int | None = HOUR_US) -> Sliced:
     return Sliced(
         monitor=monitor_of(parse(text), number_of=NUMBERS, restricting=restricting),
-        keys=Keys(of=((CREATED, 0), (PAYS, 1)), mask=CREATED | PAYS),
+        keys=Keys(of=((CREATED, CREATED, 0), (PAYS, PAYS, 1)), mask=CREATED | PAYS),
         restricting=restricting,
         reach_us=reach_us,
     )

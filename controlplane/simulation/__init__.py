@@ -1,0 +1,1 @@
+"""Recorded evidence, replayed under other policies."""
