@@ -1,12 +1,14 @@
 """Latency and throughput against the size of a fleet: n agents, each at work in sessions shaped like the demo's.
 
-    python -m benchmarks.fleet                        # 10, 100, 1 000 and 10 000 agents, about six minutes
+    python -m benchmarks.fleet                        # 10, 100, 1 000 and 10 000 agents, about seven minutes
     python -m benchmarks.fleet --agents 10 100 --seconds 10
 
 An agent opens a session, reads three times, pays once (every fourth payment is too large and denied), reports an
 outcome for whatever was permitted, and the session is ended: nine or ten requests. Sessions begin on a schedule that
 waits for nobody (an open loop), and each latency counts from the moment at which its step was due. The offered rate is
 the same for every n, so what changes is the fleet alone: how many agents are awake, resting, in how many journal pages.
+Then as many sessions as a few clients can do, each step as soon as the one before is answered (a closed loop): what
+the same machine can do for a fleet of this size.
 
 Writes `benchmarks/out/fleet.json`, `fleet.png` and `fleet.svg`.
 """
@@ -15,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import json
 import os
 import time
@@ -39,7 +42,12 @@ STEP_S = 0.05
 """How long an agent thinks between two steps of a session."""
 READS, DENIED_EVERY = 3, 4
 DECISIONS = READS + 1
+BURST_S = 6.0
+"""How long the closed loop lasts."""
 _CONNECTIONS = 128
+_BURST_CLIENTS = 32
+# Prime to every size of fleet: agents take turns, neighbours do not share pages.
+_STRIDE = 7_919
 _TOO_MUCH = 2_000_000.0
 
 console = Console(stderr=True)
@@ -57,6 +65,15 @@ class Figures:
         self.latency_us.setdefault(step, HdrHistogram(1, 60_000_000, 3)).record_value(took_us)
         self.answers[f"{step} {status}"] += 1
 
+    @property
+    def answered(self) -> int:
+        return self.answers.total()
+
+    @property
+    def refused(self) -> int:
+        """Answers that are neither 200 nor 201."""
+        return sum(n for answer, n in self.answers.items() if answer.split()[1] not in ("200", "201"))
+
 
 def main() -> None:
     options = _options()
@@ -67,7 +84,8 @@ def main() -> None:
             uvloop.run(_register(plane, agents))
             idle_mib = _memory_mib(plane)
             figures, seconds = uvloop.run(_run(plane, agents, rate=options.rate, seconds=options.seconds))
-            measured["fleets"].append(_row(agents, figures, seconds, idle_mib, _memory_mib(plane)))
+            row = _row(agents, figures, seconds, idle_mib, _memory_mib(plane))
+            measured["fleets"].append(row | _capacity(*uvloop.run(_burst(plane, agents))))
             console.print(f"    {_line(measured['fleets'][-1])}")
     OUT.mkdir(exist_ok=True)
     (OUT / "fleet.json").write_text(json.dumps(measured, indent=2) + "\n")
@@ -123,15 +141,34 @@ async def _run(plane: Plane, agents: int, *, rate: float, seconds: float) -> tup
     for number in range(int(rate * seconds)):
         due_s = began_s + number / rate
         await asyncio.sleep(max(0.0, due_s - time.perf_counter()))
-        # A stride that is prime to every fleet size: agents take turns, neighbours do not share pages.
-        sessions.append(asyncio.create_task(_session(pool, figures, number * 7_919 % agents, number, due_s)))
+        agent = number * _STRIDE % agents
+        sessions.append(asyncio.create_task(_session(pool, figures, agent, number, due_s)))
     await asyncio.gather(*sessions)
     seconds = time.perf_counter() - began_s
     pool.close()
     return figures, seconds
 
 
-async def _session(pool: HttpPool, figures: Figures, agent: int, number: int, due_s: float) -> None:
+async def _burst(plane: Plane, agents: int) -> tuple[Figures, float]:
+    """As many sessions as a few clients can do one after the other. Returns: figures, and seconds it took."""
+    pool = HttpPool(plane.port, plane.key, size=_BURST_CLIENTS)
+    figures, numbers = Figures(), itertools.count()
+    began_s = time.perf_counter()
+
+    async def client() -> None:
+        while (now_s := time.perf_counter()) < began_s + BURST_S:
+            number = next(numbers)
+            await _session(pool, figures, number * _STRIDE % agents, number, now_s, think_s=0.0)
+
+    await asyncio.gather(*(client() for _ in range(_BURST_CLIENTS)))
+    seconds = time.perf_counter() - began_s
+    pool.close()
+    return figures, seconds
+
+
+async def _session(
+    pool: HttpPool, figures: Figures, agent: int, number: int, due_s: float, *, think_s: float = STEP_S
+) -> None:
     """One session, one step after the other, each at its time or as soon as the one before is answered."""
 
     async def step(kind: str, path: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
@@ -139,7 +176,7 @@ async def _session(pool: HttpPool, figures: Figures, agent: int, number: int, du
         await asyncio.sleep(max(0.0, due_s - time.perf_counter()))
         status, answer = await pool.post(path, json.dumps(body).encode())
         figures.count(kind, due_s, status)
-        due_s = max(due_s + STEP_S, time.perf_counter())
+        due_s = max(due_s + think_s, time.perf_counter())
         return status, json.loads(answer)
 
     name, tools = _name(agent), bundles.tools_of(RULES)
@@ -160,16 +197,22 @@ async def _session(pool: HttpPool, figures: Figures, agent: int, number: int, du
     await step("session", f"/v1/sessions/{opened['session']}/end", {})
 
 
+def _capacity(figures: Figures, seconds: float) -> dict[str, Any]:
+    return {
+        "capacity_per_s": round(figures.answers["decision 200"] / seconds, 1),
+        "capacity_requests_per_s": round(figures.answered / seconds, 1),
+        "capacity_not_answered_200": figures.refused,
+    }
+
+
 def _row(
     agents: int, figures: Figures, seconds: float, idle_mib: dict[str, float], loaded_mib: dict[str, float]
 ) -> dict[str, Any]:
-    decided = sum(n for answer, n in figures.answers.items() if answer == "decision 200")
-    good = sum(n for answer, n in figures.answers.items() if answer.split()[1] in ("200", "201"))
     return {
         "agents": agents,
-        "decisions_per_s": round(decided / seconds, 1),
-        "requests_per_s": round(sum(figures.answers.values()) / seconds, 1),
-        "not_answered_200": sum(figures.answers.values()) - good,
+        "decisions_per_s": round(figures.answers["decision 200"] / seconds, 1),
+        "requests_per_s": round(figures.answered / seconds, 1),
+        "not_answered_200": figures.refused,
         "latency_ms": {
             step: {f"p{p:g}": histogram.get_value_at_percentile(p) / 1000 for p in (50, 90, 99)}
             | {"max": histogram.get_max_value() / 1000}
@@ -202,13 +245,15 @@ def _line(fleet: dict[str, Any]) -> str:
     return (
         f"{fleet['decisions_per_s']:.0f} decisions/s among {fleet['requests_per_s']:.0f} requests/s, "
         f"decision p50 {latency['p50']:.2f} ms, p99 {latency['p99']:.2f} ms, "
-        f"{fleet['not_answered_200']} not answered with 200"
+        f"{fleet['not_answered_200']} not answered with 200; at most {fleet['capacity_per_s']:.0f} decisions/s among "
+        f"{fleet['capacity_requests_per_s']:.0f} requests/s"
     )
 
 
 def _show(measured: dict[str, Any]) -> None:
     table = Table(
         "agents", "decisions/s", "requests/s", "decision p50 ms", "p99 ms", "outcome p50 ms", "hosts MiB", "not 200",
+        "at most: decisions/s", "requests/s", "not 200",
         title=f"{measured['sessions_per_s']:g} sessions/s begin, open loop",
     )  # fmt: skip
     for fleet in measured["fleets"]:
@@ -222,6 +267,9 @@ def _show(measured: dict[str, Any]) -> None:
             f"{latency['outcome']['p50']:.2f}",
             f"{fleet['memory_mib']['hosts']}",
             str(fleet["not_answered_200"]),
+            f"{fleet['capacity_per_s']:.0f}",
+            f"{fleet['capacity_requests_per_s']:.0f}",
+            str(fleet["capacity_not_answered_200"]),
         )
     Console().print(table)
 
@@ -230,6 +278,7 @@ def _plot(measured: dict[str, Any]) -> None:
     import matplotlib
 
     matplotlib.use("Agg")  # no screen is needed
+    matplotlib.rcParams["svg.fonttype"] = "none"  # text stays text
     from matplotlib import pyplot
 
     fleets = measured["fleets"]
@@ -241,9 +290,16 @@ def _plot(measured: dict[str, Any]) -> None:
     latency.set(
         ylabel="decision latency, ms", xscale="log", yscale="log", title="One control plane, n agents"
     )
+    for show in (latency.yaxis.set_major_formatter, latency.yaxis.set_minor_formatter):
+        show("{x:g}")
     latency.legend()
-    throughput.plot(sizes, [fleet["decisions_per_s"] for fleet in fleets], marker="o", label="decisions/s")
-    throughput.plot(sizes, [fleet["requests_per_s"] for fleet in fleets], marker="s", label="all requests/s")
+    for key, label, style in (
+        ("capacity_requests_per_s", "all requests, closed loop", "s-"),
+        ("capacity_per_s", "decisions, closed loop", "o-"),
+        ("requests_per_s", "all requests, as offered above", "s:"),
+        ("decisions_per_s", "decisions, as offered above", "o:"),
+    ):
+        throughput.plot(sizes, [fleet[key] for fleet in fleets], style, label=label)
     throughput.set(xlabel="agents", ylabel="answered per second", ylim=(0, None))
     throughput.legend()
     for axes in (latency, throughput):
