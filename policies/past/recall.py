@@ -103,6 +103,8 @@ class Recall:
         for recorded in record:
             event = self.event(recorded)
             self._tell_one(told, event, recorded.outcome, recorded.witnessed, accounts)
+        # What it remembers is not later than its last action: it may be written before another is permitted.
+        past.last_us = max(past.last_us, told.last_us)
         found: Remembered = told.settled
         for number in monitors:
             if number in found.slots:

@@ -2,15 +2,17 @@
 
 Numbers in it are those of one bundle's program; `policies.past.translation` carries a past over to another's.
 
-    position (6) | last time (8) | monitors | monitors with keys | accounts | what is open
+    position (6) | last time (8) | widths (1) | monitors | monitors with keys | accounts | what is open
 
-each a count (2) and its entries. A slot takes 6 bytes: a time is written as its distance from the last action's.
+each a count (2) and its entries. The widths say how many bytes the number of a monitor takes and how many a slot, the
+least that the largest needs: a slot's time is written as its distance from the last action's, 5 bytes for 6 days.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from itertools import chain
 from typing import Final
 
 from controlplane.errors import GovernanceError
@@ -18,11 +20,9 @@ from policies import budget_bytes
 from policies.past.monitor import Slots
 from policies.past.program import Program, Scope
 from policies.past.slices import Event, Measured, Slices
-from policies.past.state import Open, Past
+from policies.past.state import Open, Past, Remembered
 
-_NONE: Final = (1 << 48) - 1
-_TIME: Final = 1 << 47  # a distance from the last action stands above it, a number of any other kind below
-_SMALL: Final = 1 << 46
+_SMALL: Final = 1 << 46  # what a slot holds is a time from here on, below it a number of any other kind
 _KEY_BYTES: Final = 16
 
 
@@ -36,19 +36,21 @@ def encode(past: Past) -> bytes:
     """The bytes of a past. Cost: 0.2 µs a slot, and what accounts take (`policies.budget_bytes`)."""
     last_us = past.last_us
     settled = past.settled
-    parts = [past.position.to_bytes(6, "little"), last_us.to_bytes(8, "little")]
+    wide = 1 if max((*settled.slots, *settled.slices), default=0) < 1 << 8 else 2
+    width = _width(settled, last_us)
+    parts = [past.position.to_bytes(6, "little"), last_us.to_bytes(8, "little"), bytes((wide << 4 | width,))]
     parts.append(_count(len(settled.slots)))
     for number, slots in settled.slots.items():
-        parts.append(_count(number))
-        parts += _slots(slots, last_us)
+        parts.append(number.to_bytes(wide, "little"))
+        parts += _slots(slots, last_us, width)
     parts.append(_count(len(settled.slices)))
     for number, slices in settled.slices.items():
-        parts.append(_count(number))
-        parts += _slots((slices.overflowed_us, *slices.base), last_us)
+        parts.append(number.to_bytes(wide, "little"))
+        parts += _slots((slices.overflowed_us, *slices.base), last_us, width)
         parts.append(_count(len(slices.of)))
         for key, slots in slices.of.items():
             parts.append(key)
-            parts += _slots((slices.doubts.get(key, -1), *slots), last_us)
+            parts += _slots((slices.doubts.get(key, -1), *slots), last_us, width)
     accounts = [(number, budget_bytes.encode_ledger(ledger)) for number, ledger in past.ledgers.items()]
     accounts = [(number, data) for number, data in accounts if data]
     parts.append(_count(len(accounts)))
@@ -75,11 +77,12 @@ def decode(program: Program, scope: Scope, data: bytes, widths: Sequence[int] | 
     try:
         past.position = reader.number(6)
         past.last_us = last_us = reader.number(8)
+        wide, reader.slot_bytes = divmod(reader.number(1), 16)
         for _ in range(reader.number(2)):
-            number = reader.number(2)
+            number = reader.number(wide)
             past.settled.slots[number] = reader.slots(widths[number], last_us)
         for _ in range(reader.number(2)):
-            number = reader.number(2)
+            number = reader.number(wide)
             width = widths[number]
             overflowed_us, *base = reader.slots(width + 1, last_us)
             of: dict[bytes, Slots] = {}
@@ -131,16 +134,29 @@ def _opened(opened: Open) -> list[bytes]:
     ]
 
 
-def _slots(slots: Slots, last_us: int) -> list[bytes]:
-    return [_slot(value, last_us).to_bytes(6, "little") for value in slots]
+def _width(settled: Remembered, last_us: int) -> int:
+    """How many bytes the largest slot takes."""
+    oldest_us, largest = last_us, 0
+    groups = [*settled.slots.values()]
+    for slices in settled.slices.values():
+        groups += [(slices.overflowed_us,), slices.base, tuple(slices.doubts.values()), *slices.of.values()]
+    for value in chain.from_iterable(groups):
+        if value >= _SMALL:
+            oldest_us = min(oldest_us, value)
+        elif value > largest:
+            largest = value
+    return (max(_slot(oldest_us, last_us), _slot(largest, last_us)).bit_length() + 7) // 8
+
+
+def _slots(slots: Slots, last_us: int, width: int) -> list[bytes]:
+    return [_slot(value, last_us).to_bytes(width, "little") for value in slots]
 
 
 def _slot(value: int, last_us: int) -> int:
-    if value < 0:
-        return _NONE
-    if value < _SMALL:
-        return value
-    return _TIME + min(last_us - value, _TIME - 2)
+    """0 = none; a time is odd, another number even."""
+    if value >= _SMALL:
+        return (last_us - value) << 1 | 1
+    return value + 1 << 1
 
 
 def _bits(bits: int) -> bytes:
@@ -167,6 +183,7 @@ class _Reader:
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._at = 0
+        self.slot_bytes = 0
 
     def take(self, size: int) -> bytes:
         found = self._data[self._at : self._at + size]
@@ -182,10 +199,8 @@ class _Reader:
         return tuple(self._slot(last_us) for _ in range(count))
 
     def _slot(self, last_us: int) -> int:
-        value = self.number(6)
-        if value == _NONE:
-            return -1
-        return value if value < _TIME else last_us - (value - _TIME)
+        value = self.number(self.slot_bytes)
+        return last_us - (value >> 1) if value & 1 else (value >> 1) - 1
 
     def event(self) -> Event:
         time_us = self.number(8)

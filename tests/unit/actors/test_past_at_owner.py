@@ -265,6 +265,25 @@ def test_a_new_rule_knows_outcomes_that_were_reported_before_it_existed(journal:
     assert unscanned.do("mail.send", to="a@b.example").effect == "deny"
 
 
+def test_what_a_new_rule_was_told_is_kept_though_nothing_is_permitted_after(journal: Path) -> None:
+    locked = (
+        "  - {id: no-pay, on: {tool: bank.pay}, then: deny}\n"
+        "  - {id: lockout, on: {tool: 'bank.*'}, limit: {count: denials, per: 1h, above: 2}, then: deny}\n"
+    )
+    story = Story(journal)
+    story.do("crm.read", id="7")
+    story.activate(NO_PII_OUT, locked)
+    assert story.do("bank.pay", to="DE89", amount=1).effect == "deny"
+    story.restart()
+    assert story.do("mail.send", to="a@b.example").effect == "deny"
+    told = Story(journal.with_name("other.db"))
+    scan = told.do("dlp.scan")
+    told.activate(SCAN_FIRST)
+    told.report(scan)
+    told.restart()
+    assert told.do("mail.send", to="a@b.example").effect == "allow"
+
+
 @pytest.mark.parametrize(("lenient", "effect"), [(False, "deny"), (True, "allow")])
 def test_conditions_over_arguments_that_nobody_kept_are_possible_or_leniently_untrue(
     journal: Path, lenient: bool, effect: str
