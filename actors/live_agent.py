@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from hashlib import sha256
 
 from actors.records import AgentRecord
@@ -146,5 +147,6 @@ def standing_workflow(key: str) -> str:
     return STANDING_WORKFLOW + _short(key)
 
 
+@lru_cache(maxsize=4096)
 def _short(key: str) -> str:
     return sha256(key.encode()).hexdigest()[:20]
