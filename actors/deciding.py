@@ -128,9 +128,9 @@ def _decide_one(owner: Owner, request: DecisionRequest, step: _Step, transaction
             bind = refusal is None and replay is None
             refusal = refusal or ("idempotency_key_spent" if replay else None)
             met = remembering.NOTHING
-            if refusal is None:
+            if refusal is None or refusal in delegations.COUNTED:
                 met = remembering.meet(owner, request, session, step.time.us)
-                refusal = met.refusal
+                refusal = refusal or met.refusal
             decided, found = _verdict(owner, request, refusal, session, met, step)
             if not request.dry_run:
                 # An escalation is not final: what it waits for may lift it, under the same key.

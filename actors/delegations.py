@@ -23,8 +23,18 @@ from controlplane.errors import (
     OverloadedError,
     UnavailableError,
 )
-from policies.delegation import DELEGATION_EXPIRED, PARENT_ENDED, Grant, Refusal, covers, narrow
+from policies.delegation import (
+    DELEGATION_EXPIRED,
+    OUTSIDE_DELEGATION,
+    PARENT_ENDED,
+    Grant,
+    Refusal,
+    covers,
+    narrow,
+)
 
+COUNTED = frozenset((OUTSIDE_DELEGATION, DELEGATION_EXPIRED, PARENT_ENDED))
+"""Refusals of a live session's actions, which limits on denials count."""
 MAX_UNUSED = 1_000
 """Tokens of one session that wait to be used."""
 

@@ -15,7 +15,7 @@ from actors.active_bundle import ActiveBundle, capability_of
 from actors.agent_journal import count_registered, find_session, wake
 from actors.bounds import EVIDENCE_BACKLOG
 from actors.directory import LEASE_S, Activation, Directory
-from actors.ids import COUNTER_BITS, agent_key, decision_id
+from actors.ids import COUNTER_BITS, agent_key, decision_id, subject_of_key
 from actors.journal import Journal
 from actors.live_agent import SESSIONS_AWAKE, LiveAgent, Session, standing_name, standing_workflow
 from actors.owner_clock import EventTime, OwnerClock
@@ -106,7 +106,7 @@ class Owner:
         self.registered = count_registered(journal)
         begin_record(journal, now_us=self.event_time().us)
         begin_settlements(journal, now_us=self.event_time().us)
-        self.pasts = Pasts(journal)
+        self.pasts = Pasts(journal, self.record_by_key)
         self.shadow: Shadow | None = None
 
     def adopt(self, active: ActiveBundle, activation: Activation) -> None:
@@ -223,6 +223,10 @@ class Owner:
         if subject_type != "agent":
             return self.record_of(None, tenant, subject_type, subject_id)
         return self.agent(agent_key(tenant, subject_type, subject_id)).record
+
+    def record_by_key(self, key: str) -> AgentRecord | None:
+        """`record`, by agent key."""
+        return self.record(*subject_of_key(key))
 
     def record_of(
         self, agent: LiveAgent | None, tenant: str, subject_type: str, subject_id: str

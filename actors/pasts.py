@@ -7,13 +7,13 @@ is to letting it rest; one that meets another bundle than its last one is carrie
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from actors import past_journal
 from actors.active_bundle import ActiveBundle
 from actors.ids import subject_of_key
 from actors.journal import Journal, Transaction
-from actors.past_journal import HistoryRow, PastRow
+from actors.past_journal import HistoryRow, PastRow, Recalled
 from actors.records import AgentRecord
 from actors.reservation_journal import open_of_agent
 from policies.action import Subject
@@ -35,13 +35,17 @@ class Pasts:
     """Pasts by scope and name, as the active bundle remembers them. Not thread-safe.
 
     Args:
+        record_of: what is registered of an agent key here; None = its home is elsewhere, or it is not registered.
         shadow: whether they are those of a shadow bundle, which may miss what happened: it reads the record then.
     Attributes:
         number: of the active bundle's program in this journal.
     """
 
-    def __init__(self, journal: Journal, *, shadow: bool = False) -> None:
+    def __init__(
+        self, journal: Journal, record_of: Callable[[str], AgentRecord | None], *, shadow: bool = False
+    ) -> None:
         self._journal = journal
+        self._record_of = record_of
         self._shadow = shadow
         self._active: ActiveBundle | None = None
         self._lenient = False
@@ -173,7 +177,7 @@ class Pasts:
         found = self._translations.get(number)
         if found is None:
             found = self._translations[number] = Translation(self._described(number), active.described)
-        recorded = Recorded(event.time_us, *_subject(agent, records), *kind, UNREPORTED, False)
+        recorded = self._recorded(Recalled(0, agent, event.time_us, kind, UNREPORTED, False), records)
         return found.event(event, active.recall(lenient=self._lenient).event(recorded))
 
     def _wake(
@@ -191,10 +195,7 @@ class Pasts:
             resting = None
         if unknown_until_us <= since_us:
             unknown_until_us = 0
-        recorded = [
-            Recorded(one.at_us, *_subject(one.agent, records), *one.kind, one.outcome, one.witnessed)
-            for one in recalled
-        ]
+        recorded = [self._recorded(one, records) for one in recalled]
         recall = self._active.recall(lenient=self._lenient)
         new_monitors = frozenset(range(len(program.monitors)))
         new_accounts = frozenset(range(len(program.limits)))
@@ -239,10 +240,16 @@ class Pasts:
         assert described is not None, program
         return Described.from_json(described)
 
-
-def _subject(key: str, records: dict[str, AgentRecord | None]) -> tuple[str, Subject]:
-    """(tenant, subject) of a recorded action; labels are those that the agent has today, where they are known."""
-    tenant, subject_type, subject_id = subject_of_key(key)
-    record = records.get(key)
-    labels = record.labels if record is not None else ()
-    return tenant, Subject(type=subject_type, id=subject_id, labels=labels)
+    def _recorded(self, one: Recalled, records: Mapping[str, AgentRecord | None]) -> Recorded:
+        """A recorded action; labels are those that its agent has today, where its record is here."""
+        tenant, subject_type, subject_id = subject_of_key(one.agent)
+        record = records[one.agent] if one.agent in records else self._record_of(one.agent)
+        return Recorded(
+            one.at_us,
+            tenant,
+            Subject(type=subject_type, id=subject_id, labels=record.labels if record is not None else ()),
+            *one.kind,
+            one.outcome,
+            one.witnessed,
+            labels_known=record is not None,
+        )

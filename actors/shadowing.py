@@ -40,7 +40,7 @@ class Shadow:
     @classmethod
     def cast(cls, owner: Owner, active: ActiveBundle) -> Shadow:
         """Watch with this bundle from now on. Its rules are told what the record knows, as if it were activated."""
-        pasts = Pasts(owner.journal, shadow=True)
+        pasts = Pasts(owner.journal, owner.record_by_key, shadow=True)
         if owner.journal.meta("shadow_digest", "") != active.digest:
             with owner.journal.transaction() as step:
                 forget_shadow(step)

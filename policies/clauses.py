@@ -71,7 +71,7 @@ def check_clauses(
         _check_past(rule, rule.past, known, found)
         _check_by(rule.by or {}, known, arguments_of, found)
     if rule.limit is not None:
-        _check_limit(rule.limit, own_arguments, found)
+        _check_limit(rule.limit, own_arguments, found, then=rule.then)
     if rule.approve is not None and rule.then != "escalate":
         message = f"`approve` says who lifts an escalation; this rule says `then: {rule.then}`"
         found.errors.append(
@@ -160,7 +160,9 @@ def _check_by(
         )
 
 
-def _check_limit(limit: LimitDocument, own: Callable[[], Arguments], found: CheckedClauses) -> None:
+def _check_limit(
+    limit: LimitDocument, own: Callable[[], Arguments], found: CheckedClauses, *, then: str
+) -> None:
     if (limit.sum is None) == (limit.count is None):
         message = "a limit needs either `sum` or `count`"
         found.errors.append(ClauseError(path=("limit",), code="invalid_limit", message=message, at_key=True))
@@ -179,6 +181,12 @@ def _check_limit(limit: LimitDocument, own: Callable[[], Arguments], found: Chec
             )
         else:
             found.errors += _check_expression(limit.sum, ("limit", "sum"), own(), amount=True)
+    if then == "allow":
+        message = "a limit in an `allow` rule grants what lies above it: the more was permitted, the more is allowed"
+        hint = "to keep a budget, let the rule deny or escalate"
+        found.warnings.append(
+            ClauseError(path=("limit",), code="limit_grants", message=message, hint=hint, at_key=True)
+        )
     above = amount_of(limit.above)
     if above is None or isinstance(limit.above, bool):
         message = f"`{limit.above}` is not a number"

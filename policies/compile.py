@@ -279,16 +279,31 @@ def _line_and_column(text: str, offset: int) -> tuple[int, int]:
 
 
 def _offset_in_file(placed: _Placed, path: Path, line: int, column: int) -> tuple[int, int]:
-    """How far the place in a condition's text lies from where its YAML value begins, where that is certain."""
+    """How far the place in a condition's text lies from where its YAML value begins, where that is certain.
+
+    Whatever YAML makes of line breaks and indents, the other characters are the same in the file and in the text.
+    """
     node = placed.policy.root.find(path)
-    if node.style == "|":
-        lines = placed.policy.source.text.splitlines()
-        at = node.line + line - 1
-        indent = len(lines[at]) - len(lines[at].lstrip(" ")) if at < len(lines) else 0
-        return line, indent + column - 1
-    if node.style == ">" or line > 1:
-        return 0, 0
-    return 0, column - 1 + (1 if node.style else 0)
+    lines = placed.policy.source.text.splitlines()
+    row, start = node.line - 1, node.column - 1
+    quoted = node.style in ("'", '"')
+    if quoted and {"'": "''", '"': "\\"}[node.style] in lines[row][start + 1 :]:
+        return 0, column if line == 1 else 0  # what is escaped takes more room in the file
+    text = str(node.value)
+    at = sum(len(one) + 1 for one in text.split("\n")[: line - 1]) + column - 1
+    end = at >= len(text.rstrip())
+    skipped = len("".join(text[:at].split())) - end
+    row, start = (row, start + quoted) if node.style not in ("|", ">") else (row + 1, 0)
+    for number, written in enumerate(lines[row:], row):
+        for place in range(start, len(written)):
+            if written[place].isspace():
+                continue
+            if skipped <= 0:
+                rows = number - node.line + 1
+                return rows, place + end - (0 if rows else node.column - 1)
+            skipped -= 1
+        start = 0
+    return 0, 0
 
 
 def _check_controls(

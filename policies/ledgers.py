@@ -26,7 +26,7 @@ _AT_ONCE = 2  # how many expired accounts one booking sweeps out: more than it b
 
 
 class Ledger(NamedTuple):
-    """Immutable: nothing here writes to a mapping that a ledger holds.
+    """Immutable, unless it is given away: see `add`.
 
     Args:
         accounts: by key, the one that was added to least recently first.
@@ -76,10 +76,21 @@ def exceeds(level: int | None, above: int, window: Window) -> bool:
     return window.restricting if level is None else level > above
 
 
-def add(ledger: Ledger, now_us: int, key: bytes | None, amount: int | None, window: Window) -> Ledger:
+def add(
+    ledger: Ledger,
+    now_us: int,
+    key: bytes | None,
+    amount: int | None,
+    window: Window,
+    *,
+    given_away: bool = False,
+) -> Ledger:
     """The ledger after the action was permitted; the amounts that `budgets.add` does not take change nothing.
 
-    Cost: 1.4 µs with few keys; 3.7 µs with a thousand (their mapping is copied); 1 µs to turn one away.
+    Args:
+        given_away: nobody looks at the ledger again, so that its accounts need not be copied.
+    Cost: 1.2 µs, whatever the number of keys, for one that is given away; a copy of a thousand keys takes 3 to 10 µs
+        more. 1 µs to turn one away.
     """
     if amount is None or amount <= 0:
         return ledger
@@ -90,7 +101,10 @@ def add(ledger: Ledger, now_us: int, key: bytes | None, amount: int | None, wind
     account = ledger.accounts.get(key)
     if account is None and not _has_room(ledger.accounts, now_us, window):
         return ledger._replace(overflowed_us=max(now_us, ledger.overflowed_us or now_us))
-    accounts = dict(ledger.accounts)
+    accounts = ledger.accounts
+    # Those of `EMPTY` are everybody's.
+    if not (given_away and accounts and isinstance(accounts, dict)):
+        accounts = dict(accounts)
     doubts = ledger.doubts
     if account is None:
         account = budgets.EMPTY
@@ -100,7 +114,7 @@ def add(ledger: Ledger, now_us: int, key: bytes | None, amount: int | None, wind
         del accounts[key]  # to come back at the end
     doubts = _swept(accounts, doubts, now_us, window)
     accounts[key] = budgets.add(account, now_us, amount, window)
-    return ledger._replace(accounts=accounts, doubts=doubts)
+    return Ledger(accounts, ledger.keyless, ledger.overflowed_us, doubts)
 
 
 def give_back(ledger: Ledger, at_us: int, key: bytes | None, amount: int | None, window: Window) -> Ledger:

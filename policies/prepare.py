@@ -226,11 +226,20 @@ class Preparer:
 
 def subject_bits(index: OnIndex, tenant: str, subject: Subject) -> int:
     """Bit set of the atoms whose keys about the subject match; nothing about it is unknown."""
+    return _named_bits(index, tenant, subject) & index.keys["agent_label"].of_any(subject.labels)
+
+
+def unlabelled_masks(index: OnIndex, tenant: str, subject: Subject) -> Masks:
+    """(possibly, certainly) over the same keys, where nobody knows which labels the subject has."""
+    named = _named_bits(index, tenant, subject)
+    return named, named & index.keys["agent_label"].open
+
+
+def _named_bits(index: OnIndex, tenant: str, subject: Subject) -> int:
     keys = index.keys
     # A user may bear an agent's name: `agent` speaks of agents alone.
     agents = (subject.id,) if subject.type == _AGENT else ()
-    bits = keys["tenant"].of(tenant) & keys["agent"].of_any(agents)
-    return bits & keys["subject_type"].of(subject.type) & keys["agent_label"].of_any(subject.labels)
+    return keys["tenant"].of(tenant) & keys["agent"].of_any(agents) & keys["subject_type"].of(subject.type)
 
 
 def resource_masks(index: OnIndex, resource_type: str, resource_id: str, facts: ResourceFacts) -> Masks:

@@ -58,7 +58,7 @@ class ProgramBuilder:
                     mask |= bit
                 sliced = Sliced(
                     monitor=monitor,
-                    keys=Keys(of=of, mask=mask),
+                    keys=Keys(of=of, mask=mask, renamed=any(bit != other for bit, other, _ in of)),
                     restricting=restricting,
                     reach_us=reach,
                 )

@@ -7,6 +7,7 @@ whatever is unknown or failed can only restrict.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import chain
 from typing import NamedTuple
 
 from policies.bundle import Bundle, Reason, Rule
@@ -66,7 +67,7 @@ def decide(
     """
     if refusal is not None:
         return Verdict(effect=Effect.DENY, reason_code=refusal, reasons=())
-    asked: list[int] = []
+    asked: dict[Effect, list[int]] = {}
     would: tuple[Reason, ...] = ()
     if possibly & bundle.asked:
         asked, watched = _asked(bundle, possibly, certainly, clauses)
@@ -79,8 +80,8 @@ def decide(
         first: list[int] = []
         for effect in _RESTRICTING:
             found = _numbers(bundle, possibly & plain[effect], effect)
-            found += [number for number in asked if bundle.rules[number].effect is effect]
-            found.sort()
+            if effect in asked:
+                found = sorted(found + asked[effect])
             if found and deciding is None:
                 deciding, first = effect, found
             numbers += found
@@ -99,8 +100,8 @@ def decide(
                 would=would,
             )
     granted = _numbers(bundle, certainly & plain[Effect.ALLOW], Effect.ALLOW)
-    if asked:
-        granted = sorted((*granted, *asked))
+    if Effect.ALLOW in asked:
+        granted = sorted(granted + asked[Effect.ALLOW])
     if granted:
         return Verdict(
             effect=Effect.ALLOW,
@@ -129,13 +130,15 @@ def matched_rules(
         numbers += _numbers(bundle, possibly & bundle.plain[effect], effect)
     if possibly & bundle.asked:
         asked, watched = _asked(bundle, possibly, certainly, clauses)
-        numbers += asked + watched
+        numbers += chain(watched, *asked.values())
     return tuple(bundle.rules[number] for number in sorted(numbers))
 
 
-def _asked(bundle: Bundle, possibly: int, certainly: int, clauses: Clauses) -> tuple[list[int], list[int]]:
-    """The rules with more than an atom that match: (enforced, monitored)."""
-    enforced: list[int] = []
+def _asked(
+    bundle: Bundle, possibly: int, certainly: int, clauses: Clauses
+) -> tuple[dict[Effect, list[int]], list[int]]:
+    """The rules with more than an atom that match: (enforced, by effect; monitored)."""
+    enforced: dict[Effect, list[int]] = {}
     monitored: list[int] = []
     for atom in set_bits(possibly & bundle.asked):
         for number in bundle.asked_of_atom[atom]:
@@ -143,7 +146,10 @@ def _asked(bundle: Bundle, possibly: int, certainly: int, clauses: Clauses) -> t
             if rule.effect is Effect.ALLOW and not certainly >> atom & 1:
                 continue
             if (rule.past is None and rule.limit is None) or clauses(rule):
-                (monitored if rule.monitored else enforced).append(number)
+                if rule.monitored:
+                    monitored.append(number)
+                else:
+                    enforced.setdefault(rule.effect, []).append(number)
     return enforced, sorted(monitored)
 
 

@@ -38,6 +38,7 @@ _TRUE = frozenset(("true", "True", "TRUE"))
 _FALSE = frozenset(("false", "False", "FALSE"))
 _INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", re.ASCII)
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", re.ASCII)
+_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 _NOT_A_NUMBER = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 
 
@@ -140,6 +141,7 @@ def _read(source: Source, events: Events, event: Any, key: tuple[int, int] | Non
         style = event.style or ""
         value = _scalar(source, event) if not style else event.value
         if isinstance(value, str):
+            value = _paired(value)
             _check_text(source, mark, value)
         return Node(value, line, column, key, style)
     if isinstance(event, SequenceStartEvent):
@@ -154,7 +156,7 @@ def _read(source: Source, events: Events, event: Any, key: tuple[int, int] | Non
             raise _refusal(source, event.start_mark, "invalid_key", "a key must be plain text")
         if event.anchor is not None or event.ctag is not None:
             raise _refusal(source, event.start_mark, "invalid_key", "a key takes no anchor and no tag")
-        name = event.value
+        name = _paired(event.value)
         _check_text(source, event.start_mark, name)
         if name in children:
             raise _refusal(source, event.start_mark, "duplicate_key", f"duplicate key `{_shown(name)}`")
@@ -185,6 +187,13 @@ def _scalar(source: Source, event: Any) -> bool | int | float | str | None:
     if _NOT_A_NUMBER.fullmatch(text):
         raise _refusal(source, event.start_mark, "number", f"`{text}` is not a JSON number; quote it")
     return text
+
+
+def _paired(text: str) -> str:
+    r"""JSON writes what lies beyond U+FFFF as two surrogates, `"\ud83d\ude00"`; and JSON is YAML."""
+    if text.isascii() or not _PAIR.search(text):
+        return text
+    return _PAIR.sub(lambda pair: pair[0].encode("utf-16", "surrogatepass").decode("utf-16"), text)
 
 
 def _check_text(source: Source, mark: Any, text: str) -> None:

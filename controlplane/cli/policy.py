@@ -11,6 +11,7 @@ import typer
 
 from controlplane.cli.output import FAILED, JsonOption, cell, reported, show
 from controlplane.cli.policy_diff import diff
+from controlplane.cli.policy_explain import explain
 from controlplane.cli.policy_files import FilesArgument, read_sources
 from controlplane.cli.policy_lint import lint
 from controlplane.cli.policy_simulate import simulate
@@ -26,6 +27,7 @@ app = typer.Typer(no_args_is_help=True, help="Check, test, compare and explain p
 app.command("lint")(lint)
 app.command("diff")(diff)
 app.command("simulate")(simulate)
+app.command("explain")(explain)
 
 
 @app.command("test")
@@ -59,6 +61,9 @@ def test(
     report = run_stories(compile_bundle(documents), documents.tests)
     reached = {"rules": _reached(report.coverage), "atoms": _reached(report.atoms)}
     enough = min_coverage is None or all(_percent(*part) >= min_coverage for part in reached.values())
+    told = asdict(report)
+    for step in (step for case in told["cases"] for step in case["steps"]):
+        step["verdict"] = step["verdict"]._asdict()
     shown = {
         "passed": report.passed,
         "failures": report.failures,
@@ -69,7 +74,7 @@ def test(
             for what, (count, of) in reached.items()
         },
         "enough": enough,
-        **asdict(report),
+        **told,
     }
     show(as_json, shown, lambda console: _print(console, report, reached))
     if not enough and not as_json:

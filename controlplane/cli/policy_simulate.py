@@ -64,8 +64,8 @@ def simulate(
 
     Example: controlplane policy simulate --bundle candidate/ --since 7d
     """
-    from controlplane.simulation.period import Period, PeriodReader
-    from controlplane.simulation.simulate import simulate as replay
+    from controlplane.hindsight.period import Period, PeriodReader
+    from controlplane.hindsight.simulate import simulate as replay
 
     now_us = time.time_ns() // 1_000
     period = Period(
@@ -113,8 +113,10 @@ def _recorded(
             continue
         try:
             _, found[digest] = compiled(stored_sources(digest, data, url, key))
-        except GovernanceError:
-            break  # it does not run, or has forgotten: the simulation does without, and says so
+        except GovernanceError as error:
+            # Without them the simulation knows less, and says so.
+            if not error.fields.get("status"):
+                break  # nobody answers: nor would they for the others
     return found, [digest for digest in digests if digest not in found]
 
 

@@ -31,6 +31,7 @@ from controlplane.service.owner_calls import OwnerCalls
 from controlplane.service.owners import Owners
 from controlplane.service.rate_limits import RateLimiter
 from controlplane.service.routing import DECIDING, Call, Reply, Route, Router
+from controlplane.service.settling import Settling
 from controlplane.service.turns import in_turn
 from controlplane.wire import authzen
 from controlplane.wire.authzen import EvaluationRequest
@@ -59,8 +60,9 @@ class Application:
         self._bundles = BundleCache(digest_key)
         self._large = asyncio.Lock()
         calls = OwnerCalls(Path(owners.channels) if owners.channels else None)
+        settling = Settling(self._fleet, calls)
         self._door = DecisionDoor(
-            self._fleet, self._bundles, self._limiter, calls, self._large, digest_key=digest_key
+            self._fleet, self._bundles, self._limiter, calls, settling, self._large, digest_key=digest_key
         )
         self._base_url = base_url
         self._background: list[asyncio.Task[Any]] = []
@@ -71,7 +73,7 @@ class Application:
             *KeyDoors(self._fleet).routes(),
             *AgentDoors(self._fleet, calls, owners).routes(),
             *SessionDoors(self._fleet, calls, self._limiter, digest_key=digest_key).routes(),
-            *OutcomeDoors(self._fleet, calls, self._limiter, digest_key=digest_key).routes(),
+            *OutcomeDoors(self._fleet, calls, settling, self._limiter, digest_key=digest_key).routes(),
             *BundleDoors(self._fleet, self._bundles).routes(),
             *StatusDoor(self._fleet).routes(),
         ]

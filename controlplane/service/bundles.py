@@ -42,6 +42,10 @@ class BundleCache:
         self._load(digest)
         return next(reversed(self._preparers), digest)
 
+    def ready(self, digest: str | None) -> Preparer | None:
+        """The preparer of this bundle, if nobody has to wait for it."""
+        return None if digest is None else self._preparers.get(digest)
+
     def shadow(self, digest: str) -> Preparer | None:
         """The preparer of the shadow bundle; None while it is loaded in the background, for which nobody waits."""
         if self._shadow is None or self._shadow[0] != digest:

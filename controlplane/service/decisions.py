@@ -29,9 +29,10 @@ from controlplane.service.lanes import Lanes
 from controlplane.service.owner_calls import OwnerCalls
 from controlplane.service.problems import status_of
 from controlplane.service.rate_limits import RateLimiter
+from controlplane.service.settling import Settling
 from controlplane.service.subjects import KnownSubjects
 from controlplane.service.turns import in_turn, left_s
-from controlplane.service.vouching import Stale, Vouching, leave_out_unvouched
+from controlplane.service.vouching import Stale, Vouching
 from controlplane.wire import authzen
 from controlplane.wire.authzen import BatchRequest, EvaluationRequest, ItemError, Semantic
 from controlplane.wire.digest import arguments_digest, keyed_digest, mask
@@ -43,6 +44,7 @@ log = logging.getLogger(__name__)
 
 # An activation and a changed record can each cost one more attempt.
 _ATTEMPTS = 4
+_BETWEEN_OWNERS_S = 0.1
 # Items of a batch that are prepared at a stretch: about a millisecond.
 _PIECE = 16
 
@@ -72,6 +74,7 @@ class DecisionDoor:
         bundles: BundleCache,
         limiter: RateLimiter,
         calls: OwnerCalls,
+        settling: Settling,
         large: asyncio.Lock,
         *,
         digest_key: bytes,
@@ -80,7 +83,7 @@ class DecisionDoor:
         self._limiter = limiter
         self._bundles = bundles
         self._lanes = Lanes(calls)
-        self._vouching = Vouching(fleet, self._lanes)
+        self._vouching = Vouching(fleet, self._lanes, settling)
         self._subjects = KnownSubjects()
         self._large = large
         self._digest_key = digest_key
@@ -95,7 +98,9 @@ class DecisionDoor:
         """
         refuse_foreign(caller, request.subject_type, request.subject_id)
         self._limiter.count(caller, request.subject_type, request.subject_id)
-        (answer,) = await self._decide(caller, [request], None, deadline_us)
+        answer, digest, asked = await self._decide_at_once(caller, request, deadline_us)
+        if answer is None:
+            (answer,) = await self._decide(caller, [request], None, deadline_us, digest, asked=asked)
         if isinstance(answer, GovernanceError):
             raise answer
         return answer.body
@@ -191,17 +196,57 @@ class DecisionDoor:
     ) -> list[Answer]:
         """Like `_decide`, but what fails becomes items that are denied and say why."""
         try:
-            answers = await self._decide(caller, requests, stop_on, deadline_us)
+            answers = await self._decide(caller, requests, stop_on, deadline_us, self._best())
         except GovernanceError as error:
             denied = _denied(error)
             return [denied] if stop_on == "deny" else [denied] * len(requests)
         return [_denied(answer) if isinstance(answer, GovernanceError) else answer for answer in answers]
 
+    async def _decide_at_once(
+        self, caller: Caller, request: EvaluationRequest, deadline_us: int
+    ) -> tuple[Answer | GovernanceError | None, str | None, int]:
+        """What `_decide` comes to for nearly every single request, without what only the others need: policies that
+        are loaded, an agent at home, an owner that agrees on both. A quarter less work for a replica.
+
+        Returns: the answer, or None; with which bundle `_decide` is to ask, and how often was asked. With None,
+            nothing was decided.
+        Raises: as `_decide`.
+        """
+        digest = self._best()
+        preparer = self._bundles.ready(digest)
+        owner = self._owner(caller, request)
+        if preparer is None or self._vouching.is_foreign(owner, caller.tenant, request):
+            return None, digest, 0
+        prepared = self._prepare(caller, preparer, time.time_ns() // 1000, deadline_us, 0, None, request)
+        tag, content = await self._lanes.to(owner).send(digest, (prepared,), timeout_s=left_s(deadline_us))
+        if tag != messages.BATCH:
+            return None, content, 1
+        (answer,) = content
+        if answer[0] == messages.DECIDED:
+            return _answer(Decided._make(answer[1:]), prepared), digest, 1
+        if answer[0] == messages.STALE_RECORD:
+            self._learn(prepared, answer)
+        return None, digest, 1
+
+    def _best(self) -> str | None:
+        """The bundle to prepare with."""
+        return self._bundles.best(self._fleet.directory.activation.digest)
+
     async def _decide(
-        self, caller: Caller, requests: list[EvaluationRequest], stop_on: str | None, deadline_us: int
+        self,
+        caller: Caller,
+        requests: list[EvaluationRequest],
+        stop_on: str | None,
+        deadline_us: int,
+        digest: str | None,
+        *,
+        asked: int = 0,
     ) -> list[Answer | GovernanceError]:
         """Have requests of one owner decided, in order.
 
+        Args:
+            digest: of the bundle to prepare with first.
+            asked: how often the owner was asked already.
         Returns: an answer a request; fewer when `stop_on` cut the rest.
         Raises: UnavailableError, OverloadedError: nobody was permitted anything.
         """
@@ -209,12 +254,11 @@ class DecisionDoor:
         lane = self._lanes.to(owner)
         group = next(self._groups) if len(requests) > 1 else 0
         received_us = time.time_ns() // 1000
-        digest = self._bundles.best(self._fleet.directory.activation.digest)
         answers: list[Answer | GovernanceError | None] = [None] * len(requests)
         skipped = False
-        for _ in range(_ATTEMPTS):
+        for attempt in range(asked, _ATTEMPTS):
             waiting = [position for position, answer in enumerate(answers) if answer is None]
-            preparer = None
+            preparer, prepared_with = None, digest
             if digest is not None:
                 preparer = await self._preparer(digest, timeout_s=left_s(deadline_us))
 
@@ -225,14 +269,24 @@ class DecisionDoor:
             vouched = await self._vouching.vouch(owner, digest, prepared, deadline_us)
             stale = [one for one in vouched if isinstance(one, Stale)]
             for one in stale:
-                self._learn(one.request, one.answer)
+                if one.answer[0] == messages.STALE_BUNDLE:
+                    digest = one.answer[1]
+                else:
+                    self._learn(one.request, one.answer)
             if stale:
+                await self._vouching.give_up(vouched, deadline_us)
+                if digest != prepared_with:
+                    # Two owners that are about to change do not change in the same moment.
+                    await asyncio.sleep(_BETWEEN_OWNERS_S * attempt)
                 continue
-            sent, waiting = leave_out_unvouched(vouched, waiting, answers, stop_on)
+            sent, waiting = await self._vouching.leave_out_unvouched(
+                vouched, waiting, answers, stop_on, deadline_us
+            )
             if not sent:
                 return _before_short_circuit(answers)
             tag, content = await lane.send(digest, sent, timeout_s=left_s(deadline_us))
             if tag == messages.STALE_BUNDLE:
+                await self._vouching.give_up(sent, deadline_us)
                 if content == digest:
                     # The owner was started anew: its journal names the bundle, and it is not compiled yet.
                     raise UnavailableError(
@@ -241,7 +295,7 @@ class DecisionDoor:
                 digest = content
                 continue
             assert tag == messages.BATCH, tag
-            self._vouching.settle(sent, content)
+            await self._vouching.settle(sent, content, deadline_us)
             for position, request, answer in zip(waiting, sent, content, strict=True):
                 match answer[0]:
                     case messages.DECIDED:

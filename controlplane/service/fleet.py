@@ -87,22 +87,23 @@ class Fleet:
         A session id that points nowhere is refused by the subject's own.
         """
         ordinal = None if session is None or subject_type != "agent" else session_ordinal(session)
-        owner = None if ordinal is None else self._named(ordinal)
+        owner = None if ordinal is None else self.named(ordinal)
         return owner or self.owner_of(tenant, subject_type, subject_id)
 
     def owner_names(self) -> list[str]:
         return self._names + [entry["name"] for entry in self.directory.all("dedicated").values()]
 
-    def _owner_of_ordinal(self, ordinal: int | None, text: str, *, code: str | None = None) -> str:
-        owner = None if ordinal is None else self._named(ordinal)
-        if owner is None:
-            raise NotFoundError(text, code=code)
-        return owner
-
-    def _named(self, ordinal: int) -> str | None:
+    def named(self, ordinal: int) -> str | None:
+        """The actor whose log has this ordinal, if there is one."""
         if ordinal < self.hosts:
             return self._names[ordinal]
         for entry in self.directory.all("dedicated").values():
             if entry["ordinal"] == ordinal:
                 return str(entry["name"])
         return None
+
+    def _owner_of_ordinal(self, ordinal: int | None, text: str, *, code: str | None = None) -> str:
+        owner = None if ordinal is None else self.named(ordinal)
+        if owner is None:
+            raise NotFoundError(text, code=code)
+        return owner

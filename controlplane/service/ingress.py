@@ -13,13 +13,12 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import parse_qsl
 
-from actors.api_keys import Caller
 from controlplane.errors import GovernanceError, InputError, TooLargeError, UnavailableError
 from controlplane.service.authentication import Authenticator
 from controlplane.service.authorization import refuse_role
 from controlplane.service.problems import problem, status_of
 from controlplane.service.rate_limits import SMALL_BODY_BYTES, RateLimiter
-from controlplane.service.routing import Call, Reply, Route, Router
+from controlplane.service.routing import Call, Reply, Router
 from controlplane.service.slow_bodies import SlowBodies
 from controlplane.service.turns import in_turn
 from controlplane.wire import json_input
@@ -110,6 +109,7 @@ class Ingress:
         await send({"type": "http.response.body", "body": reply.body})
 
     async def _answer(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> Reply:
+        # One coroutine for all stations of a request: each further one is paid for on the way in and on the way out.
         method, path = scope["method"], scope["path"]
         public = self._public.get(path)
         if public is not None and method in ("GET", "HEAD"):
@@ -118,55 +118,36 @@ class Ingress:
         authorization = headers.get(b"authorization")
         key = authorization.decode("latin-1") if authorization else None
         caller = await self._authenticator.caller(key)
-        self._limiter.enter(caller)
+        entered, held_bytes = caller, 0
+        self._limiter.enter(entered)
         try:
-            return await self._authenticated(caller, key, scope, headers, receive)
-        finally:
-            self._limiter.leave(caller)
-
-    async def _authenticated(
-        self, caller: Caller, key: str | None, scope: Scope, headers: dict[bytes, bytes], receive: Receive
-    ) -> Reply:
-        method = scope["method"]
-        route, matched = self._router.find(method, scope["path"])
-        refuse_role(route, caller)
-        announced_bytes = _announced_bytes(headers, route.limit_bytes) if method in _WITH_BODY else 0
-        if announced_bytes <= SMALL_BODY_BYTES:
-            return await self._routed(caller, key, scope, headers, receive, route, matched)
-        self._limiter.hold(caller, announced_bytes)
-        try:
-            return await self._routed(caller, key, scope, headers, receive, route, matched)
-        finally:
-            self._limiter.let_go(caller, announced_bytes)
-
-    async def _routed(
-        self,
-        caller: Caller,
-        key: str | None,
-        scope: Scope,
-        headers: dict[bytes, bytes],
-        receive: Receive,
-        route: Route,
-        matched: tuple[str, ...],
-    ) -> Reply:
-        deadline_us = _deadline_us(headers)
-        body: dict[str, Any] = {}
-        if scope["method"] in _WITH_BODY:
-            began_s = time.monotonic()
-            raw = await self._slow_bodies.bounded(_read(receive, route.limit_bytes))
-            if time.monotonic() - began_s > _SLOW_BODY_S:
-                # The key may have been revoked while the body trickled in.
-                caller = await self._authenticator.caller(key)
-            if len(raw) > SMALL_BODY_BYTES:
-                async with in_turn(self._large, deadline_us):
+            route, matched = self._router.find(method, path)
+            refuse_role(route, caller)
+            body: dict[str, Any] = {}
+            if method in _WITH_BODY:
+                announced_bytes = _announced_bytes(headers, route.limit_bytes)
+                if announced_bytes > SMALL_BODY_BYTES:
+                    self._limiter.hold(entered, announced_bytes)
+                    held_bytes = announced_bytes
+            deadline_us = _deadline_us(headers)
+            if method in _WITH_BODY:
+                began_s = time.monotonic()
+                raw = await self._slow_bodies.bounded(_read(receive, route.limit_bytes))
+                if time.monotonic() - began_s > _SLOW_BODY_S:
+                    # The key may have been revoked while the body trickled in.
+                    caller = await self._authenticator.caller(key)
+                if len(raw) > SMALL_BODY_BYTES:
+                    async with in_turn(self._large, deadline_us):
+                        body = json_input.parse(raw, limit_bytes=route.limit_bytes)
+                elif raw or "{" not in route.path:
                     body = json_input.parse(raw, limit_bytes=route.limit_bytes)
-            elif raw or "{" not in route.path:
-                body = json_input.parse(raw, limit_bytes=route.limit_bytes)
-        sent = scope["query_string"]
-        query = _query(sent) if sent else {}
-        return await route.door(
-            Call(caller=caller, path=matched, body=body, query=query, deadline_us=deadline_us)
-        )
+            sent = scope["query_string"]
+            query = _query(sent) if sent else {}
+            return await route.door(Call(caller, matched, body, query, deadline_us))
+        finally:
+            if held_bytes:
+                self._limiter.let_go(entered, held_bytes)
+            self._limiter.leave(entered)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:

@@ -73,6 +73,7 @@ class Lane:
         self._waiting: tuple[deque[_Parcel], deque[_Parcel]] = (deque(), deque())
         self._large_turn = False
         self._size = 0
+        self._answered = 0
         self._sender: asyncio.Task[None] | None = None
         self._open: set[_Parcel] = set() if waiting is None else waiting
         self._sweeping = False
@@ -131,6 +132,7 @@ class Lane:
                 batch = [parcel for parcel in self._take() if not parcel.answered.done()]
                 if batch:
                     await self._deliver(batch)
+                    self._answered = sum(len(parcel.requests) for parcel in batch)
         finally:
             # Whatever happened, the next request starts a sender anew.
             self._sender = None
@@ -139,12 +141,17 @@ class Lane:
         """Let those who are at the door already come along: a batch costs its owner about the same whatever its size.
 
         Gone on with as soon as the event loop turns once without bringing anybody, so that one alone waits for
-        microseconds.
+        microseconds; or half of those are here who can be expected, which are the ones who wait and those who were
+        answered last: the owner decides one half while the replica answers, reads and prepares the other. Without this
+        all who ask again and again end up in one batch now and then, and replica and owner then wait for each other.
         """
+        enough = min(MAX_BATCH, (self._size + self._answered + 1) // 2)
         for _ in range(_MOST_TURNS):
+            if self._size >= enough:
+                return
             before = self._size
             await asyncio.sleep(0)
-            if self._size <= before or self._size >= MAX_BATCH:
+            if self._size <= before:
                 return
 
     def _take(self) -> list[_Parcel]:

@@ -127,11 +127,16 @@ def _masked(value: object, room_bytes: int) -> tuple[Json, int]:
                 name = f"{name}{position}"
             # The name as JSON text, its colon and the comma; an ASCII name may still need escapes.
             name_bytes = len(name) if name.isidentifier() and name.isascii() else len(orjson.dumps(name)) - 2
-            room_left = room_bytes - name_bytes - 4 - _own_bytes(child)
+            kind = type(child)
+            own_bytes = _STRING_BYTES if kind is str else _own_bytes(child)
+            room_left = room_bytes - name_bytes - 4 - own_bytes
             if room_left < 0:
                 members["…"] = f"{len(value) - position} more"
                 break
-            members[name], room_bytes = _masked(child, room_left)
+            if kind is str:
+                members[name], room_bytes = f"string({len(child)})", room_left
+            else:
+                members[name], room_bytes = _masked(child, room_left)
         return members, room_bytes
     if isinstance(value, list | tuple):
         items: list[Json] = []

@@ -30,6 +30,7 @@ MAX_INTEGER = 2**53 - 1
 """The largest integer that no other integer shares its double with (RFC 7493, RFC 8785)."""
 
 _SUSPECT_ESCAPE = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
+_SPACE = " \t\r\n"
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -60,13 +61,13 @@ def parse_value(body: bytes, *, limit_bytes: int = LIMIT_BYTES, max_depth: int =
         text = body.decode()
     except UnicodeDecodeError as error:
         raise InputError(f"the body is not utf-8 (byte {error.start})") from None
-    if not text.strip(" \t\r\n"):
-        raise InputError("the body is empty; send a json object")
     try:
-        value = cast(Json, _DECODER.decode(text))
+        value = _decoded(text)
     except _Refused as refused:
         raise _located(text, refused) from None
     except JSONDecodeError as error:
+        if not text.strip(_SPACE):
+            raise InputError("the body is empty; send a json object") from None
         problem = f"{error.msg[:1].lower()}{error.msg[1:]}"
         raise InputError(f"malformed json: {problem} at line {error.lineno} column {error.colno}") from None
     except RecursionError:
@@ -78,6 +79,15 @@ def parse_value(body: bytes, *, limit_bytes: int = LIMIT_BYTES, max_depth: int =
     if "\\u" in text and _SUSPECT_ESCAPE.search(text):
         _refuse_suspect_strings(value)
     return value
+
+
+def _decoded(text: str) -> Json:
+    if text[:1] == "{":
+        # What nearly every body is: nobody has to look where it begins.
+        value, end = _DECODER.raw_decode(text)
+        if end == len(text) or not text[end:].strip(_SPACE):
+            return cast(Json, value)
+    return cast(Json, _DECODER.decode(text))
 
 
 def kind_of(value: object) -> str:

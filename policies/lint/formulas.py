@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from policies.bundle import Atom, Bundle, Rule
-from policies.lint.finding import Finding, Level, finding
+from policies.lint.finding import CODES, Finding, Level, finding
 from policies.lint.reach import Reach
 from policies.lint.search import Question, Trace, Truths, deep_enough, difference, truths
 from policies.lint.simpler import simpler
@@ -50,6 +50,7 @@ class PlacedRule:
         self, level: Level, key: str | None, code: str, message: str, hint: str = "", *, at_key: bool = False
     ) -> Finding:
         """At one key of the rule, or at its id."""
+        assert code in CODES, code
         path = ("rules", self.number, *((key,) if key else ("id",)))
         message = f"{message} in rule `{self.rule.name}`"
         return finding(level, self.policy.error(path, code, message, hint, at_key=at_key))

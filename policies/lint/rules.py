@@ -9,7 +9,7 @@ from policies.bundle import Atom, Bundle, Rule
 from policies.effect import Effect
 from policies.glob_sets import glob_set
 from policies.index import SUBJECT_KEYS
-from policies.lint.finding import Finding, Level, finding
+from policies.lint.finding import CODES, Finding, Level, finding
 from policies.lint.formulas import PlacedRule
 from policies.lint.reach import Fit, Reach
 from policies.located import Located
@@ -156,6 +156,7 @@ def lint_defines(
     for name, document in policy.document.define.items():
 
         def told(level: Level, code: str, message: str, hint: str = "", *, name: str = name) -> Finding:
+            assert code in CODES, code
             shown = f"{message} in define `{name_of}/{name}`"
             return finding(level, policy.error(("define", name), code, shown, hint, at_key=True))
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from policies import ledgers
 from policies.bundle import Rule
-from policies.past.monitor import Slots
+from policies.past.monitor import FAILED, Slots
 from policies.past.program import Program, Scope
 from policies.past.slices import Event
 from policies.past.state import Past, amount_of, key_of
@@ -43,7 +43,7 @@ class Look:
         self._pasts = pasts
         self._event = event
         self._elsewhere = elsewhere or {}
-        self._stepped: dict[Scope, dict[int, Slots]] = {}
+        self._stepped: dict[int, Slots] = {}
         self.asked: list[Rule] = []
         self.truths: dict[int, bool] = {}
         self.levels: dict[int, Level] = {}
@@ -60,14 +60,19 @@ class Look:
         known = self.truths.get(number)
         if known is not None:
             return known
-        monitor = self._program.monitors[number]
-        past = self._pasts.get(monitor.scope)
+        one = self._program.monitors[number]
+        past = self._pasts.get(one.scope)
         if past is None:
-            truth = self._elsewhere.get(("past", number), monitor.restricting)
+            truth = self._elsewhere.get(("past", number), one.restricting)
+        elif past.open or one.sliced is not None:
+            truth, _ = past.view().truth(self._program, number, self._event, past.position + 1)
         else:
-            truth, slots = past.view().truth(self._program, number, self._event, past.position + 1)
-            if slots is not None and not past.open:
-                self._stepped.setdefault(monitor.scope, {})[number] = slots
+            # Nearly always so. What it is stepped to is kept: it is what it remembers if the action is permitted.
+            time_us, possibly, certainly, _ = self._event
+            slots = past.settled.slots.get(number, one.monitor.initial)
+            truth, self._stepped[number] = one.monitor.step(
+                slots, possibly, certainly, time_us, past.position + 1, FAILED
+            )
         self.truths[number] = truth
         return truth
 
@@ -93,10 +98,7 @@ class Look:
 
     def permitted(self) -> dict[Scope, int]:
         """The action was permitted: it is past to what comes. Returns: its position in each past."""
-        return {
-            scope: past.permit(self._event, stepped=self._stepped.get(scope))
-            for scope, past in self._pasts.items()
-        }
+        return {scope: past.permit(self._event, stepped=self._stepped) for scope, past in self._pasts.items()}
 
     def denied(self) -> list[Scope]:
         """The action was denied. Returns: the pasts that count it."""

@@ -17,8 +17,8 @@ from policies.catalog import ResourceFacts
 from policies.index import OnIndex
 from policies.past.monitor import FAILED, SUCCEEDED, UNREPORTED
 from policies.past.slices import Event
-from policies.past.state import Open, Past, Remembered, amount_of, key_of
-from policies.prepare import resource_masks, subject_bits
+from policies.past.state import Past, Remembered, amount_of, key_of
+from policies.prepare import resource_masks, subject_bits, unlabelled_masks
 
 _UNKNOWN = ResourceFacts()
 
@@ -27,6 +27,7 @@ class Recorded(NamedTuple):
     """One permitted action, as it is kept for rules to come.
 
     Args:
+        labels_known: whether the subject's labels are those that it has; without them any may be.
         outcome: FAILED, SUCCEEDED or UNREPORTED. witnessed: by a key with the grant `witness`.
     """
 
@@ -38,6 +39,7 @@ class Recorded(NamedTuple):
     resource_id: str
     outcome: int
     witnessed: bool
+    labels_known: bool = True
 
 
 class Recall:
@@ -60,9 +62,12 @@ class Recall:
         """A recorded action with this bundle's atoms; it has no keys and no amounts."""
         facts = self._bundle.catalog.facts(recorded.resource_type, recorded.resource_id) or _UNKNOWN
         possibly, certainly = resource_masks(self._index, recorded.resource_type, recorded.resource_id, facts)
-        bits = subject_bits(self._index, recorded.tenant, recorded.subject)
-        bits &= self._index.keys["action"].of(recorded.action)
-        possibly, certainly = possibly & bits, certainly & bits & ~self._conditioned
+        if recorded.labels_known:
+            may = must = subject_bits(self._index, recorded.tenant, recorded.subject)
+        else:
+            may, must = unlabelled_masks(self._index, recorded.tenant, recorded.subject)
+        named = self._index.keys["action"].of(recorded.action)
+        possibly, certainly = possibly & may & named, certainly & must & named & ~self._conditioned
         if self._lenient:
             possibly &= ~self._conditioned
         return Event(recorded.time_us, possibly, certainly)
@@ -117,11 +122,7 @@ class Recall:
         told.position += 1
         told.last_us = event.time_us
         assert outcome in (FAILED, SUCCEEDED, UNREPORTED)
-        told.settled.take(
-            told.program,
-            told.scope,
-            Open(event=event, position=told.position, outcome=outcome, witnessed=witnessed),
-        )
+        told.settled.take(told.program, told.scope, event, told.position, outcome, witnessed=witnessed)
         self._count(told, event, accounts)
 
     def _count(self, past: Past, event: Event, accounts: frozenset[int]) -> None:

@@ -7,7 +7,7 @@ every slice, so it counts in each slice of a restricting rule and in none of an 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeAlias
 
@@ -39,12 +39,14 @@ class Keys:
     """Which atoms of a formula have a key: (bit in events, bit in the monitor, number of the measure).
 
     The two bits differ where names with different keys stand for the same atom: "paid to" and "paid from" are one tool.
+    `renamed` says that some do.
     """
 
     of: tuple[tuple[int, int, int], ...]
     mask: int
+    renamed: bool = False
 
-    def bound(self, event: Event) -> tuple[frozenset[bytes], bool]:
+    def bound(self, event: Event) -> tuple[Collection[bytes], bool]:
         """(the values that an event binds, whether a key is missing)."""
         values: list[bytes] = []
         missing = False
@@ -52,18 +54,20 @@ class Keys:
             if event.possibly & bit:
                 value = event.measures.get(measure)
                 if isinstance(value, bytes):
-                    values.append(value)
+                    if value not in values:
+                        values.append(value)
                 else:
                     missing = True
-        return frozenset(values), missing
+        return values, missing
 
     def seen_by(self, event: Event, value: bytes | None) -> tuple[int, int]:
         """(possibly, certainly) in the slice of one value; None = of a value that the event does not name."""
-        possibly, certainly = event.possibly, event.certainly
+        _, possible, certain, measures = event
+        possibly, certainly = possible, certain
         for bit, own, measure in self.of:
-            holds, surely = event.possibly & bit, event.certainly & bit
+            holds, surely = possible & bit, certain & bit
             if holds:
-                key = event.measures.get(measure)
+                key = measures.get(measure)
                 if not isinstance(key, bytes):
                     surely = 0
                 elif key != value:
@@ -128,12 +132,17 @@ class Sliced:
         """
         values, missing = self.keys.bound(event)
         step = self.monitor.step
+        _, p, c, _ = event
+        alone = (
+            len(values) == 1 and not missing and not self.keys.renamed
+        )  # the slice sees all that the event has
         for value in values:
             if self._no_room(slices, value, event.time_us):
                 if self.restricting:
                     return True
                 continue
-            p, c = self.keys.seen_by(event, value)
+            if not alone:
+                p, c = self.keys.seen_by(event, value)
             if step(slices.of.get(value, slices.base), p, c, event.time_us, position, FAILED)[0]:
                 return True
         if not missing or not self.restricting:
@@ -164,11 +173,15 @@ class Sliced:
             for value, slots in before.items():
                 self._put(slices, value, advanced(slots, *self.keys.seen_by(event, value)), now_us)
             return
+        _, p, c, _ = event
+        alone = len(values) == 1 and not self.keys.renamed  # its slice sees all that the event has
         for value in values:
             if value not in slices.of and slices.unknown(value, now_us, self.reach_us):
                 slices.doubts[value] = slices.overflowed_us
             slots = slices.of.get(value, slices.base)
-            self._put(slices, value, advanced(slots, *self.keys.seen_by(event, value)), now_us)
+            if not alone:
+                p, c = self.keys.seen_by(event, value)
+            self._put(slices, value, advanced(slots, p, c), now_us)
 
     def _no_room(self, slices: Slices, value: bytes, now_us: int) -> bool:
         if slices.unknown(value, now_us, self.reach_us):

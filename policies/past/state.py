@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 from policies import ledgers
@@ -19,6 +20,8 @@ from policies.past.slices import Event, Slices
 
 MOST_OPEN: Final = 32
 """Actions that one past may have open, those behind a reservation included; with as many, further ones are denied."""
+
+_NOT_STEPPED: Final[Mapping[int, Slots]] = MappingProxyType({})
 
 
 @dataclass(slots=True, kw_only=True)
@@ -70,32 +73,41 @@ class Remembered:
         self,
         program: Program,
         scope: Scope,
-        opened: Open,
-        stepped: Mapping[int, Slots] | None = None,
+        event: Event,
+        position: int,
+        outcome: int = UNREPORTED,
+        *,
+        witnessed: bool = False,
+        stepped: Mapping[int, Slots] = _NOT_STEPPED,
     ) -> None:
         """Take a permitted action in.
 
         Args:
-            stepped: slots that are known already, by monitor.
-        Cost: one step for each monitor that the action's atoms touch.
+            outcome, witnessed: as in `Open`.
+            stepped: slots after it that are known already, by monitor.
+        Cost: one step for each monitor that the action's atoms touch and that is not stepped already.
         """
-        event, position = opened.event, opened.position
-        for number in program.touched(scope, event.possibly):
+        time_us, possibly, certainly, _ = event
+        kept = self.slots
+        for number in program.touched(scope, possibly):
             one = program.monitors[number]
-            if stepped is not None and number in stepped:
-                self._keep(number, stepped[number], one.monitor.initial)
-                continue
-            outcome = opened.outcome
-            if outcome == SUCCEEDED and one.witnessed and not opened.witnessed:
-                outcome = UNREPORTED
-            if one.sliced is not None:
-                slices = self._slices(number, one)
-                one.sliced.take(slices, event, position, outcome)
-                self._tidy(number, slices, one.monitor.initial)
-                continue
-            slots = self.slots.get(number, one.monitor.initial)
-            p, c, t = event.possibly, event.certainly, event.time_us
-            self._keep(number, one.monitor.step(slots, p, c, t, position, outcome)[1], one.monitor.initial)
+            initial = one.monitor.initial
+            after = stepped.get(number)
+            if after is None:
+                known = outcome
+                if outcome == SUCCEEDED and one.witnessed and not witnessed:
+                    known = UNREPORTED
+                if one.sliced is not None:
+                    slices = self._slices(number, one)
+                    one.sliced.take(slices, event, position, known)
+                    self._tidy(number, slices, initial)
+                    continue
+                before = kept.get(number, initial)
+                after = one.monitor.step(before, possibly, certainly, time_us, position, known)[1]
+            if after == initial:
+                kept.pop(number, None)
+            else:
+                kept[number] = after
 
     def late(self, program: Program, scope: Scope, event: Event, position: int, *, witnessed: bool) -> None:
         """An action that was taken in turns out to have succeeded."""
@@ -108,9 +120,13 @@ class Remembered:
                 one.sliced.late(slices, event, position)
                 self._tidy(number, slices, one.monitor.initial)
                 continue
-            slots = self.slots.get(number, one.monitor.initial)
-            p, c, t = event.possibly, event.certainly, event.time_us
-            self._keep(number, one.monitor.late(slots, p, c, t, position), one.monitor.initial)
+            initial = one.monitor.initial
+            before = self.slots.get(number, initial)
+            after = one.monitor.late(before, event.possibly, event.certainly, event.time_us, position)
+            if after == initial:
+                self.slots.pop(number, None)
+            else:
+                self.slots[number] = after
 
     def _slices(self, number: int, one: PastMonitor) -> Slices:
         slices = self.slices.get(number)
@@ -121,12 +137,6 @@ class Remembered:
     def _tidy(self, number: int, slices: Slices, initial: Slots) -> None:
         if not slices.of and slices.overflowed_us < 0 and slices.base == initial:
             del self.slices[number]
-
-    def _keep(self, number: int, slots: Slots, initial: Slots) -> None:
-        if slots == initial:
-            self.slots.pop(number, None)
-        else:
-            self.slots[number] = slots
 
 
 class Past:
@@ -157,11 +167,18 @@ class Past:
         if self._view is None:
             self._view = self.settled.copy()
             for opened in self.open:
-                self._view.take(self.program, self.scope, opened)
+                self._view.take(
+                    self.program,
+                    self.scope,
+                    opened.event,
+                    opened.position,
+                    opened.outcome,
+                    witnessed=opened.witnessed,
+                )
         return self._view
 
     def permit(
-        self, event: Event, *, stepped: Mapping[int, Slots] | None = None, reservation: str = ""
+        self, event: Event, *, stepped: Mapping[int, Slots] = _NOT_STEPPED, reservation: str = ""
     ) -> int:
         """An action was permitted, or may be by an owner elsewhere (`reservation`). Returns: its position.
 
@@ -171,11 +188,10 @@ class Past:
         self.position += 1
         self.last_us = event.time_us
         self._count(event, denied=False)
-        opened = Open(event=event, position=self.position, reservation=reservation)
         if not self.open and not reservation and self.scope not in self.program.defers:
-            self.settled.take(self.program, self.scope, opened, stepped)
+            self.settled.take(self.program, self.scope, event, self.position, stepped=stepped)
         else:
-            self.open.append(opened)
+            self.open.append(Open(event=event, position=self.position, reservation=reservation))
             self._settle()
         return self.position
 
@@ -235,18 +251,15 @@ class Past:
         counted = False
         for number in self.program.limited(self.scope, event.possibly):
             limit = self.program.limits[number]
+            window = limit.window
             if denied is not (limit.counted == "denials"):
                 continue
-            if not limit.window.restricting and not limit.atom & event.certainly:
+            if not window.restricting and not limit.atom & event.certainly:
                 continue
             counted = True
-            self.ledgers[number] = ledgers.add(
-                self.ledgers.get(number, ledgers.EMPTY),
-                event.time_us,
-                key_of(limit, event),
-                amount_of(limit, event),
-                limit.window,
-            )
+            before = self.ledgers.get(number, ledgers.EMPTY)
+            key, amount = key_of(limit, event), amount_of(limit, event)
+            self.ledgers[number] = ledgers.add(before, event.time_us, key, amount, window, given_away=True)
         return counted
 
     def _settle(self) -> None:
@@ -258,7 +271,14 @@ class Past:
             waits = len(self.open) - taken <= kept and opened.outcome == UNREPORTED
             if opened.reservation or waits:
                 break
-            self.settled.take(self.program, self.scope, opened)
+            self.settled.take(
+                self.program,
+                self.scope,
+                opened.event,
+                opened.position,
+                opened.outcome,
+                witnessed=opened.witnessed,
+            )
             taken += 1
         del self.open[:taken]
 

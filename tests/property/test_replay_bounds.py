@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controlplane.simulation.evidence_rows import read_masked
+from controlplane.hindsight.evidence_rows import read_masked
 from controlplane.wire.digest import mask
 from policies.action import Action, Resource, Subject
 from policies.bundle import Bundle

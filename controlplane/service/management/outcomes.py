@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from actors.messages import Decided, DecidedAction, Outcome
+from actors.messages import Decided, DecidedAction, Outcome, Settlement
 from controlplane.errors import NotFoundError
 from controlplane.service.fleet import Fleet
 from controlplane.service.management import bodies
@@ -15,6 +15,8 @@ from controlplane.service.management.replies import json_reply
 from controlplane.service.owner_calls import OwnerCalls
 from controlplane.service.rate_limits import RateLimiter
 from controlplane.service.routing import DECIDING, READING, Call, Reply, Route
+from controlplane.service.settling import Settling
+from controlplane.service.turns import left_s
 from controlplane.wire.authzen import rfc3339
 from controlplane.wire.digest import keyed_digest
 
@@ -22,9 +24,12 @@ from controlplane.wire.digest import keyed_digest
 class OutcomeDoors:
     """A decision id says which owner holds it."""
 
-    def __init__(self, fleet: Fleet, calls: OwnerCalls, limiter: RateLimiter, *, digest_key: bytes) -> None:
+    def __init__(
+        self, fleet: Fleet, calls: OwnerCalls, settling: Settling, limiter: RateLimiter, *, digest_key: bytes
+    ) -> None:
         self._fleet = fleet
         self._calls = calls
+        self._settling = settling
         self._limiter = limiter
         self._digest_key = digest_key
 
@@ -53,9 +58,12 @@ class OutcomeDoors:
             key_id=call.caller.key_id,
             witness=call.caller.witnesses,
         )
-        return json_reply(
-            await self._calls.call_by(call.deadline_us, owner, "report_outcome", tuple(outcome))
-        )
+        shown = await self._calls.call_by(call.deadline_us, owner, "report_outcome", tuple(outcome))
+        told = shown.pop("settlement", None)
+        if told is not None:
+            # What it allows there, the next action is to find; what it cannot be told now is told in the background.
+            await self._settling.told([Settlement._make(told)], within_s=left_s(call.deadline_us))
+        return json_reply(shown)
 
     async def show_decision(self, call: Call) -> Reply:
         decision_id = call.path[0]

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from unit.actors.owners import Bench
 
-from actors import outcomes, sessions
+from actors import delegations, outcomes, sessions
 from actors.active_bundle import ActiveBundle
 from actors.directory import Activation
 from actors.journal import JournalError
-from actors.messages import Decided, Outcome, SessionRequest
+from actors.messages import Decided, DelegationRequest, Outcome, SessionRequest
 from actors.past_journal import forget_history, index_history
 from policies.past.retention import HISTORY_US
 
@@ -358,3 +358,44 @@ def test_the_record_is_found_whether_it_is_indexed_already_or_not(journal: Path)
     assert story.do("mail.send", session, to="a@b.example").effect == "deny"
     assert story.do("mail.send", to="a@b.example").effect == "deny"
     assert story.do("mail.send", story.open_session(), to="a@b.example").effect == "allow"
+
+
+def test_a_new_rule_over_labels_knows_those_of_every_agent_that_lives_here(journal: Path) -> None:
+    story = Story(journal)
+    bench = story.bench
+    bench.register("helper", labels=("reader",))
+    session = story.open_session()
+    token = delegations.delegate(
+        bench.owner,
+        DelegationRequest("default", session, "helper", None, 0, 3_600_000_000, None, "k"),
+    )["token"]
+    child = delegations.open_child(
+        bench.owner, SessionRequest("default", "agent", "helper", None, False, "k", None, token)
+    )["session"]
+    request = bench.request(agent="helper", tool="crm.read", arguments={"id": "7"}, session=child)
+    assert bench.decided(request)[0].effect == "allow"
+    labelled = CATALOG.replace(
+        "  reads: {on: {data: pii}}", "  reads: {on: {data: pii, agent_label: reader}}"
+    )
+    bench.bundle = ActiveBundle.compile([("p.yaml", labelled + NO_PII_OUT)])
+    bench.owner.adopt(bench.bundle, Activation(bench.bundle.digest, 2))
+    assert story.do("mail.send", session, to="a@b.example").effect == "deny"
+
+
+def test_a_delegate_that_reaches_beyond_its_grant_is_counted_among_the_denials(journal: Path) -> None:
+    lock = "  - {id: lock, on: {tool: 'crm.*'}, limit: {count: denials, per: 1h, above: 1}, then: deny}\n"
+    story = Story(journal, lock)
+    bench = story.bench
+    bench.register("helper")
+    session = story.open_session()
+    token = delegations.delegate(
+        bench.owner,
+        DelegationRequest("default", session, "helper", ("mail.send",), 0, 3_600_000_000, None, "k"),
+    )["token"]
+    child = delegations.open_child(
+        bench.owner, SessionRequest("default", "agent", "helper", None, False, "k", None, token)
+    )["session"]
+    for _ in range(2):
+        request = bench.request(agent="helper", tool="crm.read", arguments={"id": "7"}, session=child)
+        assert bench.decided(request)[0].reason_code == "outside_delegation"
+    assert story.do("crm.read", session, id="7").reasons[0][0] == "p/lock"

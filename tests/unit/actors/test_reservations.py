@@ -283,7 +283,7 @@ def test_an_outcome_that_no_replica_told_comes_in_the_background_and_brings_the_
     two.pass_s(3)
     two.reconcile(WORK)
     two.restart(HOME)
-    assert two.open() == two.waiting() == []
+    assert not two.open() and not two.waiting()
     assert two.at_home("mail.send").effect == "allow"
 
 
@@ -357,7 +357,7 @@ def test_what_is_open_counts_for_a_bundle_that_comes_and_for_the_one_after(tmp_p
 
 def test_a_new_limit_counts_what_is_open_and_gives_back_no_more_than_that(tmp_path: Path) -> None:
     two = TwoOwners(tmp_path, NO_SEND, BUDGET)
-    more = {"arguments": {"amount": 1}}
+    more: dict[str, Any] = {"arguments": {"amount": 1}}
     requests = two.vouched(two.request(**more), two.request(**more))
     two.activate(NO_SEND, BUDGET, TWICE)
     assert two.at_home(**more).effect == "deny"
@@ -410,7 +410,7 @@ def test_what_is_settled_is_forgotten_in_time_and_what_is_open_is_not(tmp_path: 
     assert len(two.open()) == 1 and len(two.waiting()) == 2
     two.away = set()
     two.reconcile(WORK)
-    assert two.open() == two.waiting() == []
+    assert not two.open() and not two.waiting()
     for bench in (two.home, two.work):
         forget_what_is_over(bench.owner.journal, now_us=bench.world.wall_us, limit=10)
     assert two.home.owner.journal.read("SELECT count(*) FROM reservations") == [(0,)]

@@ -204,7 +204,10 @@ class TwoOwners:
             if other in self.away:
                 raise UnavailableError(f"`{name}` is away", code="owner_unreachable")
             owner = self.bench(other).owner
-            return {"settle": reservations.settle, "fates": settlements.fates}[method](owner, argument)
+            if method == "settle":
+                return reservations.settle(owner, argument)
+            assert method == "fates", method
+            return settlements.fates(owner, argument)
 
         asyncio.run(reconciliation.reconcile(self.bench(ordinal).owner, ask))
 

@@ -85,6 +85,7 @@ def test_stories_pass_or_fail(run: Run, policies: Path, expected: str, status: i
     assert (f"{path}:8: step 2" in done.stdout) == bool(status)
     report = json.loads(run("policy", "test", policies, "--json").stdout)
     assert report["passed"] == (status == 0)
+    assert report["cases"][0]["steps"][1]["verdict"]["effect"] == "deny"
 
 
 def test_no_story_at_all_is_no_success(run: Run, policies: Path) -> None:
@@ -230,6 +231,7 @@ COMMANDS = [
     ("policy", "lint"),
     ("policy", "diff"),
     ("policy", "simulate"),
+    ("policy", "explain"),
     ("policy", "schema"),
     ("agent", "register"),
     ("agent", "list"),

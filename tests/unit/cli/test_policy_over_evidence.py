@@ -49,6 +49,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
         plane.activate(POLICY)
         plane.register("desk-1", labels=["prod"])
         plane.register("desk-2")
+        plane.register("desk-3")
         first, second = (open_session(plane, f"desk-{number}") for number in (1, 2))
 
         def ask(name: str, agent: str, session: str | None, tool: str, **arguments: Any) -> str:
@@ -72,6 +73,12 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
         assert ask("capped", "desk-2", second, "pay.send", amount="61") == "escalate"
         assert ask("unlisted", "desk-2", second, "pay.send", amount=1, note="x") == "deny"
         assert ask("no session", "desk-2", "ses_forged", "crm.read") == "deny"
+        delegated = plane.send("POST", "/v1/delegations", {"session": first, "to": "desk-3"}).json
+        child = plane.send("POST", "/v1/sessions", {"agent": "desk-3", "parent": delegated["token"]}).json
+        assert (
+            ask("delegate's mail", "desk-3", child["session"], "mail.send", to="a@b.example", size=3)
+            == "allow"
+        )
         plane.decision_rows()
         yield Recorded(plane.evidence, decisions)
 
@@ -112,7 +119,7 @@ Simulate = Callable[..., dict[str, Any]]
 
 def test_the_bundle_that_decided_changes_nothing(simulated: Simulate) -> None:
     found = simulated()
-    assert (found["decisions"], found["unchanged"], found["changed"], found["undecided"]) == (8, 8, 0, 0)
+    assert (found["decisions"], found["unchanged"], found["changed"], found["undecided"]) == (9, 9, 0, 0)
     assert found["not_judged"] == {"unknown_session": 1}
     assert found["missing_bundles"] == []
 
@@ -120,7 +127,7 @@ def test_the_bundle_that_decided_changes_nothing(simulated: Simulate) -> None:
 def test_without_it_what_reads_arguments_is_undecided_and_nothing_is_guessed(simulated: Simulate) -> None:
     found = simulated(known=False)
     # Of payments nothing is known; the rest, and what the catalog refuses, is decided all the same.
-    assert (found["unchanged"], found["changed"], found["undecided"]) == (5, 0, 3)
+    assert (found["unchanged"], found["changed"], found["undecided"]) == (6, 0, 3)
     assert {one["rule"] for one in found["doubts"]} == {"desk/large", "desk/cap"}
     assert len(found["missing_bundles"]) == 1
     assert any("are not at hand" in line for line in found["unknown"])
@@ -130,11 +137,14 @@ def test_a_new_rule_about_the_past_judges_by_sessions_and_workflows(
     simulated: Simulate, recorded: Recorded
 ) -> None:
     found = simulated(add=NO_PII_OUT)
-    assert (found["changed"], found["undecided"]) == (1, 0)
-    after = [recorded.decisions["mail after"]]
+    assert (found["changed"], found["undecided"]) == (2, 0)
+    # Its own mail, and that of the agent to whom it delegated.
+    after = [recorded.decisions[name] for name in ("mail after", "delegate's mail")]
     assert found["shifts"] == [
-        {"was": "allow", "would_be": "deny", "count": 1, "samples": after, "rule": None, "of": "all"}
+        {"was": "allow", "would_be": "deny", "count": 2, "samples": after, "rule": None, "of": "all"}
     ]
+    own = simulated(add=NO_PII_OUT.replace("then: deny", "scope: session, then: deny"))
+    assert own["shifts"][0]["samples"] == after[:1]
     assert {(one["of"], one["rule"]) for one in found["rules"]} == {
         ("new", "desk/no-pii-out"),
         ("recorded", "desk/all"),
@@ -156,7 +166,7 @@ def test_another_threshold_of_the_same_account_is_decided_by_what_stood_there(si
 
 def test_another_condition_on_a_hidden_argument_is_undecided(simulated: Simulate, recorded: Recorded) -> None:
     found = simulated(add="  - {id: big-mail, on: {tool: mail.send}, when: args.size > 5, then: deny}\n")
-    assert found["undecided"] == 3
+    assert found["undecided"] == 4
     (doubt,) = found["doubts"]
     assert doubt["rule"] == "desk/big-mail"
     assert recorded.decisions["mail before"] in doubt["samples"]
@@ -168,7 +178,7 @@ def test_a_verdict_that_no_hidden_value_changes_is_decided(simulated: Simulate) 
     )
     shifts = {(one["was"], one["would_be"]): one["count"] for one in found["shifts"]}
     # Whatever the amounts, nothing allows a payment any more; it may still be escalated first.
-    assert shifts == {("allow", "deny"): 3}
+    assert shifts == {("allow", "deny"): 4}
     assert found["undecided"] == 3
 
 
@@ -207,7 +217,7 @@ def test_people_read_totals_rules_and_what_cannot_be_known(
         tmp_path,
     )
     assert done.exit_code == 0, done.output
-    assert "8 decisions: 7 as they were, 1 changed, 0 undecided" in done.stdout
+    assert "9 decisions: 7 as they were, 2 changed, 0 undecided" in done.stdout
     assert "not judged, because no bundle decides it: unknown_session 1" in done.stdout
     assert "desk/no-pii-out" in done.stdout
     assert "what cannot be known" in done.stdout

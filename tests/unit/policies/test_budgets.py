@@ -243,3 +243,12 @@ def test_keys_that_come_and_go_leave_nothing_behind() -> None:
         assert len(ledger.accounts) <= 12
     assert ledger.overflowed_us is None
     assert ledgers.normalised(ledger, 200_100, window) == ledgers.EMPTY
+
+
+def test_a_ledger_that_is_given_away_becomes_what_a_copy_would_and_what_nobody_owns_stays_empty() -> None:
+    given = kept = ledgers.EMPTY
+    for n, key in enumerate([KEYS[0], KEYS[1], KEYS[0], None, KEYS[2]]):
+        kept = ledgers.add(kept, NOW_US + n, key, 5, DAILY)
+        given = ledgers.add(given, NOW_US + n, key, 5, DAILY, given_away=True)
+        assert given == kept and list(given.accounts) == list(kept.accounts)
+    assert Ledger({}, budgets.EMPTY, None, {}) == ledgers.EMPTY

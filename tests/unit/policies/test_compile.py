@@ -52,6 +52,28 @@ def test_an_error_in_a_list_points_at_the_item() -> None:
     assert (error.line, error.column) == (4, 36)
 
 
+@pytest.mark.parametrize(
+    ("written", "line", "column"),
+    [
+        ("a and once[10m] bb", 1, 27),
+        ("'a and once[10m] bb'", 1, 28),
+        ('"a and once[10m] bb"', 1, 28),
+        ("a and\n        once[10m] bb", 2, 19),
+        ("'a\n\n        and once[10m] bb'", 3, 23),
+        ("|\n      a and\n        once[10m] bb", 3, 19),
+        (">-  # folded\n      a and\n      once[10m] bb", 3, 17),
+        ("a and once[10m]", 1, 26),
+        ("|\n      a and once[10m]\n", 2, 22),
+    ],
+)
+def test_a_mistake_in_a_formula_is_shown_where_it_stands_in_the_file(
+    written: str, line: int, column: int
+) -> None:
+    head = "kind: Policy\nname: p\ndefine: {a: {on: {tool: clock.read}}}\nrules:\n  - id: r\n    then: deny\n"
+    (error,) = errors_of(CATALOG, f"{head}    past: {written}\n")
+    assert (error.line - 6, error.column) == (line, column), error
+
+
 def test_a_literal_that_a_catalogued_glob_covers_is_known() -> None:
     assert bundle_of(CATALOG, policy("{id: a, on: {tool: mcp.fs}, then: deny}")).warnings == ()
 

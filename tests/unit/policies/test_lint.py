@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from policies.error import Source
-from policies.lint.finding import Level
+from policies.lint.finding import CODES, Level
 from policies.lint.linter import LintReport, lint_sources
 
 CATALOG = """\
@@ -290,3 +290,8 @@ def test_the_bundle_of_the_design_and_the_banks_are_clean() -> None:
     assert len(design.formulas) == 3
     bank = sorted((Path(__file__).parents[3] / "examples" / "banking" / "policies").glob("*.yaml"))
     assert lint_sources([Source(name=file.name, text=file.read_text()) for file in bank]).findings == ()
+
+
+def test_every_code_has_a_case() -> None:
+    text = Path(__file__).read_text()
+    assert sorted(code for code in CODES if f'"{code}"' not in text) == []

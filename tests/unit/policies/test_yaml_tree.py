@@ -27,6 +27,10 @@ def test_keys_are_text_even_where_they_look_like_booleans_or_numbers() -> None:
     assert read("{on: 1, no: 2, 3: 4}") == [{"on": 1, "no": 2, "3": 4}]
 
 
+def test_two_surrogates_that_json_writes_for_one_character_are_that_character() -> None:
+    assert read(r'{"\ud83d\ude00": "a\ud83d\ude00\ud83d\ude01"}') == [{"\U0001f600": "a\U0001f600\U0001f601"}]
+
+
 def test_empty_documents_are_left_out() -> None:
     assert read("---\n---\na: 1\n---\n# nothing\n") == [{"a": 1}]
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from controlplane.simulation.evidence_rows import Record
-from controlplane.simulation.period import Period, PeriodReader
+from controlplane.hindsight.evidence_rows import Record
+from controlplane.hindsight.period import Period, PeriodReader
 from policies.bundle import Bundle
 from policies.replay.simulation import Simulation, SimulationReport, reach_us
 
@@ -39,7 +39,7 @@ def simulate(
     Args:
         recorded: the bundles that decided, by digest, those that are at hand.
     Raises: EvidenceError: the table cannot be read.
-    Cost: reading the rows, and about 0.1 ms each.
+    Cost: reading the rows, and about 0.2 ms each.
     """
     told = Period(from_us=period.from_us - reach_us(bundle), until_us=period.until_us)
     record = Record()

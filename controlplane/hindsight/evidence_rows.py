@@ -15,7 +15,7 @@ from policies.replay.recorded import Hidden, RecordedAction, RecordedOutcome, Se
 COLUMNS = (
     "event_id", "event_type", "epoch_us(event_time) AS time_us", "log_id", "seq", "tenant_id", "agent_id",
     "session_id", "workflow_id", "action", "resource_type", "resource_id", "decision", "reason_code", "rule_ids",
-    "bundle_hash", "atoms", "authorization_boundary", "arguments", "outcome", "duration_us", "details",
+    "reasons", "bundle_hash", "atoms", "authorization_boundary", "arguments", "outcome", "duration_us", "details",
 )  # fmt: skip
 
 _STRING = re.compile(r"string\([0-9]+\)")

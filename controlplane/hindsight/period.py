@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from controlplane.simulation.evidence_rows import COLUMNS
+from controlplane.hindsight.evidence_rows import COLUMNS
 from evidence.query import query
 
-_PAGE_ROWS: Final = 50_000
+_PAGE_ROWS: Final = 20_000
 _MOST_ROWS: Final = 5_000_000  # of one minute, which is the smallest page
 _MINUTE_US: Final = 60_000_000
 _EPOCH: Final = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
@@ -27,7 +27,7 @@ class Period:
 
 
 class PeriodReader:
-    """Reads a table. Cost: one query to count, and one for about 50 000 rows each.
+    """Reads a table. Cost: one query to count, and one for about 20 000 rows each.
 
     Args:
         path: directory of the Delta table.
@@ -56,9 +56,21 @@ class PeriodReader:
 
     def decision(self, decision_id: str) -> dict[str, Any] | None:
         """One decision's row; None = there is none."""
-        quoted = decision_id.replace("'", "''")
-        found = self._ask(", ".join(COLUMNS), f"{_DECIDED} AND event_id = '{quoted}'")
+        found = self._ask(", ".join(COLUMNS), f"{_DECIDED} AND event_id = {_quoted(decision_id)}")
         return found[0] if found else None
+
+    def of(
+        self, column: str, value: str, *, tenant: str, from_us: int, until_us: int
+    ) -> list[dict[str, Any]]:
+        """Decisions and outcomes of one session, workflow or agent, in order.
+
+        Args:
+            column: session_id, workflow_id or agent_id.
+        """
+        assert column in ("session_id", "workflow_id", "agent_id")
+        where = f"{column} = {_quoted(value)} AND tenant_id = {_quoted(tenant)}"
+        period = Period(from_us=from_us, until_us=until_us)
+        return self._events("'decision', 'outcome'", f"{where} AND {_within(period)}")
 
     def _minutes(self, period: Period) -> Mapping[int, int]:
         found = self._ask(
@@ -101,6 +113,10 @@ def _within(period: Period) -> str:
         f"event_date >= DATE '{_date(period.from_us)}' AND event_date <= DATE '{_date(period.until_us)}' "
         f"AND event_time >= {_time(period.from_us)} AND event_time < {_time(period.until_us)}"
     )
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _time(us: int) -> str:

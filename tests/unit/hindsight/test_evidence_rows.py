@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from controlplane.simulation.evidence_rows import Record, read_masked
-from controlplane.simulation.period import Period, _pages
+from controlplane.hindsight.evidence_rows import Record, read_masked
+from controlplane.hindsight.period import Period, _pages
 from controlplane.wire.digest import mask
 from policies.replay.recorded import Hidden, RecordedAction, RecordedOutcome
 
@@ -118,7 +118,7 @@ def test_an_outcome_names_its_decision(details: str | None) -> None:
 
 def test_pages_are_runs_of_minutes_that_cover_a_period_once() -> None:
     period = Period(from_us=30 * MINUTE_US + 5, until_us=90 * MINUTE_US + 7)
-    minutes = {30: 40_000, 31: 20_000, 40: 1, 41: 70_000, 90: 3}
+    minutes = {30: 15_000, 31: 9_000, 40: 1, 41: 70_000, 90: 3}
     pages = list(_pages(minutes, period))
     assert pages[0].from_us == period.from_us
     assert pages[-1].until_us == period.until_us

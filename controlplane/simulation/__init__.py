@@ -1,1 +1,0 @@
-"""Recorded evidence, replayed under other policies."""
