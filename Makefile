@@ -49,6 +49,7 @@ bench: $(VENV)/.bench ## what a decision costs, beside a no-op; then against the
 	@$(BIN)/python -m benchmarks.decision_path
 	@$(BIN)/python -m benchmarks.fleet
 	@$(BIN)/python -m benchmarks.overload
+	@$(BIN)/python -m benchmarks.past
 
 $(VENV)/.bench: $(STAMP)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
