@@ -8,7 +8,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help setup check test test-fast faults bench demo clean
+.PHONY: help setup check test test-fast faults races bench demo clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ test-fast: $(STAMP) ## the tests that need no running control plane
 
 faults: $(STAMP) ## kill and stop parts in the middle of traffic: ROUNDS=50, in the order of SEED=1
 	@PYTHONPATH=tests $(BIN)/python -m integration.faults --rounds $(or $(ROUNDS),50) --seed $(or $(SEED),1)
+
+races: $(STAMP) ## race two owners against each other, hosts killed in between: WORKFLOWS=3000, in the order of SEED=1
+	@PYTHONPATH=tests $(BIN)/python -m integration.races --workflows $(or $(WORKFLOWS),3000) --seed $(or $(SEED),1)
 
 bench: $(VENV)/.bench ## what a decision costs, beside a no-op; then against the size of the fleet, then ten times too much
 	@$(BIN)/python -m benchmarks.decision_path

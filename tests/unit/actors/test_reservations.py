@@ -415,3 +415,12 @@ def test_what_is_settled_is_forgotten_in_time_and_what_is_open_is_not(tmp_path: 
         forget_what_is_over(bench.owner.journal, now_us=bench.world.wall_us, limit=10)
     assert two.home.owner.journal.read("SELECT count(*) FROM reservations") == [(0,)]
     assert two.work.owner.journal.read("SELECT count(*) FROM settlements") == [(0,)]
+
+
+def test_an_acknowledgement_is_of_what_was_sent_and_not_of_what_was_reported_meanwhile(tmp_path: Path) -> None:
+    two = TwoOwners(tmp_path, SCAN_FIRST)
+    (scan,) = two.act(two.request("dlp.scan"), settle=False)
+    sent = two.waiting()
+    two.report(scan, tell=False)
+    settlements.acknowledged(two.work.owner, sent)
+    assert [one.outcome for one in two.waiting()] == ["succeeded"]
