@@ -25,6 +25,7 @@ _PACKED = {1: "B", 2: "H", 4: "I", 8: "Q"}
 _MOST_BYTES = 64  # of one number: an amount of 96 digits, added 10^57 times
 _POWERS = tuple((exponent, 10**exponent) for exponent in (64, 32, 16, 8, 4, 2, 1))
 _KEY_SIZES = (0, 16)
+_MOST_GONE = 64  # accounts that are remembered as written though they are gone
 
 
 class GarbledBudget(GovernanceError):
@@ -64,11 +65,19 @@ def decode(data: bytes) -> Account:
     return account
 
 
-def encode_ledger(ledger: Ledger) -> bytes:
+Written = dict[bytes, tuple[Account, bytes]]
+"""Key → the account that was written for it last, and its bytes."""
+
+
+def encode_ledger(ledger: Ledger, written: Written | None = None) -> bytes:
     """The ledger's bytes: 6 more than its only account's where the limit has no key; none for an empty ledger.
 
-    Cost: 3 µs a key. With many keys it is better to keep `encode(account)` in a row for each, of which a booking
-    changes one, and beside them this of the ledger without its accounts (`ledger._replace(accounts={})`).
+    Args:
+        written: what was written of it the last time, to be changed: an account that is still the same is not encoded
+            again.
+    Cost: 3 µs a key, 0.1 µs for one that is still the same. With many keys it is better to keep `encode(account)` in a
+    row for each, of which a booking changes one, and beside them this of the ledger without its accounts
+    (`ledger._replace(accounts={})`).
     """
     if ledger == ledgers.EMPTY:
         return b""
@@ -79,8 +88,16 @@ def encode_ledger(ledger: Ledger) -> bytes:
     ]
     for key, us in sorted(ledger.doubts.items()):
         parts += (_key(key), _number(us))
+    if written is None:
+        written = {}
+    elif len(written) > len(ledger.accounts) + _MOST_GONE:
+        for key in written.keys() - ledger.accounts.keys():
+            del written[key]
     for key, account in ledger.accounts.items():
-        parts += (_key(key), _framed(encode(account)))
+        known = written.get(key)
+        if known is None or known[0] is not account:
+            known = written[key] = (account, _key(key) + _framed(encode(account)))
+        parts.append(known[1])
     return b"".join(parts)
 
 

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Final
 
 from policies import ledgers
+from policies.budget_bytes import Written
 from policies.ledgers import Ledger
 from policies.past.monitor import FAILED, SUCCEEDED, UNREPORTED, Slots
 from policies.past.program import Limit, PastMonitor, Program, Scope
@@ -146,9 +147,11 @@ class Past:
         ledgers: account of the program → what counts in it; what is open counts as well.
         position: of the last action; the first is 1.
         last_us: its time.
+        written: by account, the ledger that was written last and its bytes: most actions change none
+            (`policies.past.state_bytes`).
     """
 
-    __slots__ = ("_view", "last_us", "ledgers", "open", "position", "program", "scope", "settled")
+    __slots__ = ("_view", "last_us", "ledgers", "open", "position", "program", "scope", "settled", "written")
 
     def __init__(self, program: Program, scope: Scope) -> None:
         self.program = program
@@ -156,6 +159,7 @@ class Past:
         self.settled = Remembered()
         self.open: list[Open] = []
         self.ledgers: dict[int, Ledger] = {}
+        self.written: dict[int, tuple[Ledger, bytes, Written]] = {}
         self.position = 0
         self.last_us = 0
         self._view: Remembered | None = None

@@ -51,8 +51,7 @@ def encode(past: Past) -> bytes:
         for key, slots in slices.of.items():
             parts.append(key)
             parts += _slots((slices.doubts.get(key, -1), *slots), last_us, width)
-    accounts = [(number, budget_bytes.encode_ledger(ledger)) for number, ledger in past.ledgers.items()]
-    accounts = [(number, data) for number, data in accounts if data]
+    accounts = [(number, data) for number in past.ledgers if (data := _ledger(past, number))]
     parts.append(_count(len(accounts)))
     for number, data in accounts:
         parts += [_count(number), len(data).to_bytes(4, "little"), data]
@@ -120,6 +119,15 @@ def decode_event(data: bytes) -> Event:
         return _Reader(data).event()
     except (IndexError, ValueError) as error:
         raise GarbledPast(f"the bytes are no action: {error}") from error
+
+
+def _ledger(past: Past, number: int) -> bytes:
+    ledger = past.ledgers[number]
+    last, data, written = past.written.get(number, (None, b"", {}))
+    if last is not ledger:
+        data = budget_bytes.encode_ledger(ledger, written)
+        past.written[number] = (ledger, data, written)
+    return data
 
 
 def _opened(opened: Open) -> list[bytes]:

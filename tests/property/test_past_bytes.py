@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 from hypothesis import given, settings
@@ -74,7 +74,11 @@ def event_of(bundle: Bundle, at_us: int, name: str, key: bytes | None, amount: i
     return Event(at_us, bit & bundle.program.relevant, bit & bundle.program.relevant, measures)
 
 
-def lived(bundle: Bundle, story: list[tuple[int, str, bytes | None, int | None, str | None]]) -> Past:
+def lived(
+    bundle: Bundle,
+    story: list[tuple[int, str, bytes | None, int | None, str | None]],
+    after_each: Callable[[Past], object] = lambda _: None,
+) -> Past:
     past = Past(bundle.program, Scope.WORKFLOW)
     now_us = START_US
     for minutes, name, key, amount, outcome in story:
@@ -85,6 +89,7 @@ def lived(bundle: Bundle, story: list[tuple[int, str, bytes | None, int | None, 
             past.outcome(event, position, succeeded=outcome == "succeeded", witnessed=True)
             if outcome == "not_executed":
                 past.give_back(event)
+        after_each(past)
     return past
 
 
@@ -113,6 +118,14 @@ def test_a_past_comes_back_from_its_bytes(
     back = state_bytes.decode(ALL.program, Scope.WORKFLOW, data)
     assert state_bytes.encode(back) == data
     assert content(back) == content(past)
+
+
+@settings(max_examples=300, deadline=None)
+@given(happenings)
+def test_what_was_written_on_the_way_changes_nothing_of_what_is_written_in_the_end(
+    story: list[tuple[int, str, bytes | None, int | None, str | None]],
+) -> None:
+    assert state_bytes.encode(lived(ALL, story, state_bytes.encode)) == state_bytes.encode(lived(ALL, story))
 
 
 @settings(max_examples=300, deadline=None)

@@ -252,3 +252,18 @@ def test_a_ledger_that_is_given_away_becomes_what_a_copy_would_and_what_nobody_o
         given = ledgers.add(given, NOW_US + n, key, 5, DAILY, given_away=True)
         assert given == kept and list(given.accounts) == list(kept.accounts)
     assert Ledger({}, budgets.EMPTY, None, {}) == ledgers.EMPTY
+
+
+def test_what_was_written_of_a_ledger_is_written_again_only_where_it_changed() -> None:
+    written: budget_bytes.Written = {}
+    ledger = ledgers.EMPTY
+    for n, key in enumerate([*KEYS[:200], KEYS[0]]):
+        ledger = ledgers.add(ledger, NOW_US + n, key, 5, DAILY)
+        assert budget_bytes.encode_ledger(ledger, written) == budget_bytes.encode_ledger(ledger)
+    assert written.keys() == ledger.accounts.keys()
+    later_us = NOW_US + 2 * DAY_US
+    for n, key in enumerate(KEYS[200:400]):  # two of the others are swept out for each
+        ledger = ledgers.add(ledger, later_us + n, key, 5, DAILY)
+        assert budget_bytes.encode_ledger(ledger, written) == budget_bytes.encode_ledger(ledger)
+    assert ledger.accounts.keys() == set(KEYS[200:400])
+    assert len(written) <= 200 + 64 + 1
