@@ -417,7 +417,9 @@ def test_what_is_settled_is_forgotten_in_time_and_what_is_open_is_not(tmp_path: 
     assert two.work.owner.journal.read("SELECT count(*) FROM settlements") == [(0,)]
 
 
-def test_an_acknowledgement_is_of_what_was_sent_and_not_of_what_was_reported_meanwhile(tmp_path: Path) -> None:
+def test_an_acknowledgement_is_of_what_was_sent_and_not_of_what_was_reported_meanwhile(
+    tmp_path: Path,
+) -> None:
     two = TwoOwners(tmp_path, SCAN_FIRST)
     (scan,) = two.act(two.request("dlp.scan"), settle=False)
     sent = two.waiting()
