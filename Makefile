@@ -48,7 +48,7 @@ faults: $(STAMP) ## kill and stop parts in the middle of traffic: ROUNDS=50, in 
 races: $(STAMP) ## race two owners against each other, hosts killed in between: WORKFLOWS=3000, in the order of SEED=1
 	@PYTHONPATH=tests $(BIN)/python -m integration.races --workflows $(or $(WORKFLOWS),3000) --seed $(or $(SEED),1)
 
-bench: $(VENV)/.bench ## what a decision costs, beside a no-op; then against the size of the fleet, then ten times too much
+bench: $(VENV)/.bench ## what a decision costs, beside a no-op; against the size of the fleet; ten times too much; with rules over the past
 	@$(BIN)/python -m benchmarks.decision_path
 	@$(BIN)/python -m benchmarks.fleet
 	@$(BIN)/python -m benchmarks.overload
