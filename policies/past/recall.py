@@ -125,6 +125,6 @@ class Recall:
             if limit.counted == "sum":
                 # How much it was is not known any more: until it has passed out of the window, nor is the sum.
                 told.ledgers[number] = ledger._replace(overflowed_us=event.time_us)
-            elif limit.counted == "actions" and (limit.window.restricting or limit.atom & event.certainly):
+            elif limit.counted == "actions" and limit.counts(event.certainly):
                 key = b"" if limit.key is None else None
                 told.ledgers[number] = ledgers.add(ledger, event.time_us, key, 1, limit.window)
