@@ -65,6 +65,10 @@ class Limit:
     window: Window
     above: int
 
+    def counts(self, certainly: int) -> bool:
+        """Whether an event of which the atom possibly holds counts: where that grants, only if it holds for certain."""
+        return self.window.restricting or bool(self.atom & certainly)
+
 
 class Program:
     """All that one bundle remembers; the numbers of monitors and limits mean nothing without it.

@@ -135,6 +135,6 @@ class Recall:
             if limit.counted == "sum" and amount is None:
                 # How much it was is not known any more: until it has passed out of the window, nor is the sum.
                 past.ledgers[number] = ledger._replace(overflowed_us=event.time_us)
-            elif limit.counted != "denials" and (limit.window.restricting or limit.atom & event.certainly):
+            elif limit.counted != "denials" and limit.counts(event.certainly):
                 key = key_of(limit, event)
                 past.ledgers[number] = ledgers.add(ledger, event.time_us, key, amount, limit.window)

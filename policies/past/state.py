@@ -246,7 +246,7 @@ class Past:
         """An action that counted in budgets was not executed."""
         for number in self.program.limited(self.scope, event.possibly):
             limit, ledger = self.program.limits[number], self.ledgers.get(number)
-            if ledger is not None and limit.counted != "denials":
+            if ledger is not None and limit.counted != "denials" and limit.counts(event.certainly):
                 self.ledgers[number] = ledgers.give_back(
                     ledger, event.time_us, key_of(limit, event), amount_of(limit, event), limit.window
                 )
@@ -258,7 +258,7 @@ class Past:
             window = limit.window
             if denied is not (limit.counted == "denials"):
                 continue
-            if not window.restricting and not limit.atom & event.certainly:
+            if not limit.counts(event.certainly):
                 continue
             counted = True
             before = self.ledgers.get(number, ledgers.EMPTY)

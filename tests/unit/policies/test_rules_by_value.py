@@ -82,3 +82,18 @@ rules:
         "{session: s, tool: bank.pay, args: {to: DE44}, expect: deny, rules: [p/layering]}",
     )
     assert failures(policy + ALLOW, *steps) == ()
+
+
+def test_what_a_granting_limit_never_counted_is_not_given_back_from_it() -> None:
+    policy = """\
+kind: Policy
+name: p
+rules:
+  - {id: busy, on: {tool: bank.pay}, when: args.reference != "x", limit: {count: actions, above: 1}, then: allow}
+"""
+    steps = (
+        "{session: s, at: 1s, tool: bank.pay, args: {reference: a}, expect: allow, rules: [p/first]}",
+        "{session: s, tool: bank.pay, args: {}, expect: allow, rules: [p/first], outcome: {status: not_executed}}",
+        "{session: s, tool: bank.pay, args: {reference: b}, expect: allow, rules: [p/busy]}",
+    )
+    assert failures(policy + ALLOW.replace("everything", "first"), *steps) == ()
