@@ -66,13 +66,14 @@ class Vouch(NamedTuple):
 
 
 class Reserved(NamedTuple):
-    """An action counts as permitted at its agent's home until it is settled, and this is what the home's past says."""
+    """What the past at an agent's home says of an action, which counts as permitted there until it is settled."""
 
-    id: str  # of the reservation, carries the home's ordinal; "" = nothing is held: a dry run
+    id: str  # of the reservation, carries the home's ordinal; "" for a dry run
     digest: str  # of the bundle whose numbers these are
     truths: tuple[
         tuple[str, int, bool], ...
-    ]  # ("past" | "limit", number, truth) of clauses with scope `agent`
+    ]  # ("past" | "limit", number, truth) of what looks at all sessions
+    held: bool  # False: nothing counts, since no such clause is touched; the home is told if it happens
 
 
 class Settlement(NamedTuple):
@@ -82,6 +83,17 @@ class Settlement(NamedTuple):
     verdict: str  # PERMITTED | DENIED | VOID
     outcome: str | None = None  # as reported of the permitted action
     witness: bool = False
+    action: tuple[str, ...] | None = None  # `Done`, where the home holds nothing
+
+
+class Done(NamedTuple):
+    """A permitted action of which its agent's home knows nothing yet."""
+
+    agent: str  # agent key
+    session: str
+    action: str
+    resource_type: str
+    resource_id: str
 
 
 PERMITTED = "permitted"

@@ -22,7 +22,7 @@ from policies.past.monitor import UNREPORTED
 from policies.past.program import Scope
 from policies.past.recall import Recorded
 from policies.past.slices import Event
-from policies.past.state import Past
+from policies.past.state import Open, Past
 from policies.past.translation import Described, Translation
 
 PASTS_AWAKE = 8_000
@@ -177,8 +177,15 @@ class Pasts:
         found = self._translations.get(number)
         if found is None:
             found = self._translations[number] = Translation(self._described(number), active.described)
-        recorded = self._recorded(Recalled(0, agent, event.time_us, kind, UNREPORTED, False), records)
-        return found.event(event, active.recall(lenient=self._lenient).event(recorded))
+        return found.event(event, self.as_recorded(event.time_us, agent, kind, records))
+
+    def as_recorded(
+        self, at_us: int, agent: str, kind: tuple[str, str, str], records: Mapping[str, AgentRecord | None]
+    ) -> Event:
+        """An action as the record tells it to the active program."""
+        assert self._active is not None
+        recorded = self._recorded(Recalled(0, agent, at_us, kind, UNREPORTED, False), records)
+        return self._active.recall(lenient=self._lenient).event(recorded)
 
     def _wake(
         self, scope: Scope, name: str, workflow: str, records: dict[str, AgentRecord | None], since_us: int
@@ -211,12 +218,13 @@ class Pasts:
             # What happened under a bundle in between was seen by those alone that were in it, too.
             between = [self._described(one) for one in programs[1:]] if missed else []
             translation = Translation(old, self._active.described, between)
-            # What is open is told by and by, with everything else; the record has it at its end.
-            open_ = sum(1 for one in stored.open if not one.reservation)
-            still_open = recorded[len(recorded) - open_ :]
-            del recorded[len(recorded) - open_ :]
-            past = translation.past(stored, program, scope, [recall.event(one) for one in still_open])
+            # What is open is told by and by, with everything else.
+            still_open = _taken_out(recorded, [one for one in stored.open if not one.reservation])
+            told = [None if one is None else recall.event(one) for one in still_open]
+            past = translation.past(stored, program, scope, told)
             new_monitors, new_accounts = translation.new_monitors, translation.new_accounts
+        # An outcome may be the next that it hears of.
+        past.last_us = max([past.last_us, unknown_until_us, *(one.time_us for one in recorded[-1:])])
         recall.tell(past, new_monitors, new_accounts, recorded, unknown_until_us=unknown_until_us)
         if scope is Scope.AGENT and not self._shadow:
             self._reserve_again(past, name, records)
@@ -253,3 +261,19 @@ class Pasts:
             one.witnessed,
             labels_known=record is not None,
         )
+
+
+def _taken_out(recorded: list[Recorded], opened: list[Open]) -> list[Recorded | None]:
+    """Take from the record, near its end, the actions that are open; what lies between was done elsewhere.
+
+    Returns: one each, None where the record does not go back so far.
+    """
+    found: list[Recorded | None] = []
+    place = len(recorded) - 1
+    for one in reversed(opened):
+        while place >= 0 and recorded[place].time_us > one.event.time_us:
+            place -= 1
+        known = place >= 0 and recorded[place].time_us == one.event.time_us
+        found.append(recorded.pop(place) if known else None)
+        place -= known
+    return found[::-1]

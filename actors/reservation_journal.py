@@ -6,6 +6,7 @@ A settlement is an outbox row: it is sent to the home owner until that has ackno
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -24,7 +25,7 @@ CREATE INDEX IF NOT EXISTS reservations_open ON reservations (agent) WHERE verdi
 CREATE INDEX IF NOT EXISTS reservations_by_age ON reservations (created_us);
 CREATE TABLE IF NOT EXISTS settlements (
     reservation TEXT PRIMARY KEY, home INTEGER NOT NULL, verdict TEXT NOT NULL, decision TEXT, outcome TEXT,
-    witness INTEGER NOT NULL, created_us INTEGER NOT NULL, waits INTEGER NOT NULL) WITHOUT ROWID;
+    witness INTEGER NOT NULL, action TEXT, created_us INTEGER NOT NULL, waits INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS settlements_by_decision ON settlements (decision) WHERE decision IS NOT NULL;
 CREATE INDEX IF NOT EXISTS settlements_waiting ON settlements (home, created_us) WHERE waits;
 CREATE INDEX IF NOT EXISTS settlements_by_age ON settlements (created_us);
@@ -106,25 +107,32 @@ def save_verdict(step: Transaction, settled: Reservation) -> None:
 def find_settlement(journal: Journal, reservation: str) -> Settlement | None:
     """What was made of a reservation; None = it was never seen. Cost: an index lookup."""
     rows = journal.read(
-        "SELECT reservation, verdict, outcome, witness FROM settlements WHERE reservation = ?", (reservation,)
+        "SELECT reservation, verdict, outcome, witness, action FROM settlements WHERE reservation = ?",
+        (reservation,),
     )
     return _settlement(rows[0]) if rows else None
 
 
-def save_settlement(
-    step: Transaction, reservation: str, verdict: str, *, decision: str | None, now_us: int
-) -> None:
+def save_settlement(step: Transaction, settlement: Settlement, *, decision: str | None, now_us: int) -> None:
     """INVARIANT (one word): what was said first of a reservation stands, in the transaction that decided."""
+    reservation, verdict, *_, action = settlement
     step.execute(
-        "INSERT OR IGNORE INTO settlements VALUES (?, ?, ?, ?, NULL, 0, ?, 1)",
-        (reservation, ordinal_of_decision(reservation), verdict, decision, now_us),
+        "INSERT OR IGNORE INTO settlements VALUES (?, ?, ?, ?, NULL, 0, ?, ?, 1)",
+        (
+            reservation,
+            ordinal_of_decision(reservation),
+            verdict,
+            decision,
+            None if action is None else json.dumps(action),
+            now_us,
+        ),
     )
 
 
 def save_tombstone(step: Transaction, reservation: str, *, now_us: int) -> None:
     """What was never seen will never be permitted. Its home asked, so nobody is told."""
     step.execute(
-        "INSERT OR IGNORE INTO settlements VALUES (?, ?, ?, NULL, NULL, 0, ?, 0)",
+        "INSERT OR IGNORE INTO settlements VALUES (?, ?, ?, NULL, NULL, 0, NULL, ?, 0)",
         (reservation, ordinal_of_decision(reservation), VOID, now_us),
     )
 
@@ -132,7 +140,8 @@ def save_tombstone(step: Transaction, reservation: str, *, now_us: int) -> None:
 def settlement_of_decision(journal: Journal, decision: str) -> Settlement | None:
     """Cost: an index lookup."""
     rows = journal.read(
-        "SELECT reservation, verdict, outcome, witness FROM settlements WHERE decision = ?", (decision,)
+        "SELECT reservation, verdict, outcome, witness, action FROM settlements WHERE decision = ?",
+        (decision,),
     )
     return _settlement(rows[0]) if rows else None
 
@@ -150,7 +159,7 @@ def waiting_settlements(journal: Journal, before_us: int, *, limit: int) -> dict
     found = {}
     for (home,) in homes:
         rows = journal.read(
-            "SELECT reservation, verdict, outcome, witness FROM settlements"
+            "SELECT reservation, verdict, outcome, witness, action FROM settlements"
             " WHERE waits AND home = ? AND created_us < ? ORDER BY created_us LIMIT ?",
             (home, before_us, limit),
         )
@@ -197,5 +206,6 @@ def forget(step: Transaction, reservations: Iterable[Any], settlements: Iterable
 
 
 def _settlement(row: Sequence[Any]) -> Settlement:
-    reservation, verdict, outcome, witness = row
-    return Settlement(reservation, verdict, outcome, bool(witness))
+    reservation, verdict, outcome, witness, action = row
+    done = None if action is None else tuple(json.loads(action))
+    return Settlement(reservation, verdict, outcome, bool(witness), done)

@@ -13,10 +13,10 @@ from typing import Any
 
 from actors import reservation_journal
 from actors.agent_journal import save_seen
-from actors.ids import agent_key, read_session_id
+from actors.ids import agent_key, read_session_id, session_ordinal
 from actors.journal import Transaction
 from actors.live_agent import Seen, SeenKey
-from actors.messages import DENIED, PERMITTED, DecisionRequest, Reserved, Settlement
+from actors.messages import DENIED, PERMITTED, DecisionRequest, Done, Reserved, Settlement
 from actors.owner import Owner
 from actors.owner_clock import EventTime
 from actors.past_journal import HistoryRow, save_outcome
@@ -59,32 +59,36 @@ class Book:
 def reserve(owner: Owner, request: DecisionRequest, book: Book) -> Reserved | str | None:
     """Ask the clauses that look at all of the agent's sessions, as if the action were permitted, and let it count.
 
-    Returns: None where no such clause is touched; a reason code where it must be denied.
+    Returns: what was found; a reason code where it must be denied; None for a session that does not live elsewhere.
     Cost: as for an action at home.
     """
     active = owner.active
-    if active is None or Scope.AGENT not in active.program.used or request.session is None:
+    if active is None or request.session is None:
         return None
-    program = active.program
     key = agent_key(request.tenant, request.subject_type, request.subject_id)
     session = read_session_id(request.session, key=owner.settings.session_key, subject=key)
     if session is None or session.ordinal == owner.settings.ordinal:
         return None  # whoever decides refuses it
+    program = active.program
     event = Event(
         book.time.us,
         request.possibly & program.relevant,
         request.certainly & program.relevant,
         dict(request.measures),
     )
-    past = _past(owner, key)
-    truths = tuple(_truths(active.bundle, past, event, request.possibly))
+    truths: tuple[tuple[str, int, bool], ...] = ()
+    past: Past | None = None
+    if Scope.AGENT in program.used:
+        past = _past(owner, key)
+        truths = tuple(_truths(active.bundle, past, event, request.possibly))
     touched = program.touched(Scope.AGENT, event.possibly) or program.limited(Scope.AGENT, event.possibly)
-    if not truths and not touched:
-        return None
+    if past is None or not (truths or touched):
+        identity = "" if request.dry_run else owner.new_event_id(book.time.us)
+        return Reserved(identity, active.digest, (), held=False)
     if past.crowded():
         return TOO_MANY_OPEN
     if request.dry_run:
-        return Reserved("", active.digest, truths)
+        return Reserved("", active.digest, truths, held=False)
     identity = owner.new_event_id(book.time.us)
     row = Reservation(
         id=identity,
@@ -101,7 +105,7 @@ def reserve(owner: Owner, request: DecisionRequest, book: Book) -> Reserved | st
         created_us=book.time.us,
     )
     book.rows.append(row)
-    return Reserved(identity, active.digest, truths)
+    return Reserved(identity, active.digest, truths, held=True)
 
 
 def settle(owner: Owner, raw: Sequence[tuple[Any, ...]]) -> bool:
@@ -144,13 +148,15 @@ class _Settling:
         self._seen: dict[tuple[str, SeenKey], Seen] = {}
         self._changed: dict[Name, None] = {}
         self._stale: dict[Name, None] = {}
+        self._missed: dict[Name, None] = {}
 
     def take(self, step: Transaction, said: Settlement) -> None:
         row = self._known.get(said.reservation) or reservation_journal.find_reservation(
             self._owner.journal, said.reservation
         )
-        assert row is not None, said
-        if row.verdict is None:
+        if row is None:
+            row = self._happened(step, said)
+        elif row.verdict is None:
             row = self._verdict(step, row, said.verdict)
         if said.outcome is not None and row.outcome is None and row.verdict == PERMITTED:
             row = self._outcome(step, row, said.outcome, witness=said.witness)
@@ -166,7 +172,7 @@ class _Settling:
         changed = [name for name in self._changed if name not in self._stale]
         owner.pasts.save(step, changed, now_us=self._now_us)
         if owner.shadow is not None:
-            names = [*self._changed, *self._stale]
+            names = [*self._changed, *self._stale, *self._missed]
             owner.shadow.pasts.drop(names)
             owner.shadow.pasts.forget(step, names)
         step.set_meta("event_time_us", self._now_us)
@@ -183,6 +189,30 @@ class _Settling:
             if event is not None:
                 past.denied(event._replace(time_us=self._now_us))
         return row._replace(verdict=verdict)
+
+    def _happened(self, step: Transaction, said: Settlement) -> Reservation:
+        """Something that touched no clause here, and does in the record: rules to come may ask for it."""
+        assert said.action is not None, said
+        owner, done = self._owner, Done._make(said.action)
+        row = Reservation(
+            id=said.reservation,
+            agent=done.agent,
+            session=done.session,
+            decider=session_ordinal(done.session) or 0,
+            action=done.action,
+            resource_type=done.resource_type,
+            resource_id=done.resource_id,
+            program=owner.pasts.number,
+            event=b"",
+            position=0,
+            history=owner.pasts.next_id(),
+            created_us=self._now_us,
+            verdict=PERMITTED,
+        )
+        reservation_journal.save_reservations(step, [row])
+        self._record(step, row)
+        self._missed[Scope.AGENT, row.agent] = None
+        return row
 
     def _record(self, step: Transaction, row: Reservation) -> None:
         """It happened: for rules to come, and for whoever looks at what the agent does."""
@@ -217,16 +247,17 @@ class _Settling:
         return _past(self._owner, row.agent)
 
     def _event(self, row: Reservation) -> Event | None:
+        pasts, records = self._owner.pasts, _records(self._owner, row.agent)
+        if not row.event:
+            return pasts.as_recorded(row.created_us, row.agent, row.kind, records)
         event = state_bytes.decode_event(row.event)
-        return self._owner.pasts.translated(
-            row.program, event, row.agent, row.kind, _records(self._owner, row.agent)
-        )
+        return pasts.translated(row.program, event, row.agent, row.kind, records)
 
 
 def _is_news(owner: Owner, said: Settlement) -> bool:
     row = reservation_journal.find_reservation(owner.journal, said.reservation)
     if row is None:
-        return False
+        return said.action is not None and said.verdict == PERMITTED
     if row.verdict is None:
         return True
     if (row.verdict == PERMITTED) is not (said.verdict == PERMITTED):

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from actors import reservation_journal
-from actors.ids import time_of_decision
+from actors.ids import agent_key, time_of_decision
 from actors.journal import Transaction
 from actors.messages import (
     DECIDED,
@@ -19,6 +19,7 @@ from actors.messages import (
     VOID,
     Decided,
     DecisionRequest,
+    Done,
     Outcome,
     Reserved,
     Settlement,
@@ -60,8 +61,28 @@ def refusal(owner: Owner, request: DecisionRequest, used: set[str]) -> str | Non
     return None
 
 
-def verdict(request: DecisionRequest, answer: Sequence[Any]) -> str | None:
-    """What an answer makes of the action's reservation; None = it was spoken of before."""
+def settled(request: DecisionRequest, answer: Sequence[Any] | None) -> Settlement | None:
+    """What becomes of an action's reservation; None = nothing, or it was spoken of before.
+
+    Args:
+        answer: the owner's; None = it was not decided.
+    """
+    held = reserved(request)
+    if held is None or not held.id:
+        return None
+    verdict = VOID if answer is None else _verdict(request, answer)
+    if verdict is None:
+        return None
+    if held.held:
+        return Settlement(held.id, verdict)
+    if verdict != PERMITTED:
+        return None
+    key = agent_key(request.tenant, request.subject_type, request.subject_id)
+    done = Done(key, request.session or "", request.action, request.resource_type, request.resource_id)
+    return Settlement(held.id, verdict, action=tuple(done))
+
+
+def _verdict(request: DecisionRequest, answer: Sequence[Any]) -> str | None:
     if answer[0] != DECIDED:
         return VOID
     decided = Decided._make(answer[1:])
@@ -84,19 +105,16 @@ def keep(
 ) -> None:
     """Write down what became of the reservations of a batch; where there is no answer they are void."""
     for request, answer in zip(requests, answers, strict=True):
-        held = reserved(request)
-        if held is None or not held.id:
+        if request.vouch is None or (said := settled(request, answer)) is None:
             continue
-        said = VOID if answer is None else verdict(request, answer)
-        if said is not None:
-            decision = answer[1] if answer is not None and said == PERMITTED else None
-            reservation_journal.save_settlement(transaction, held.id, said, decision=decision, now_us=now_us)
+        decision = answer[1] if answer is not None and said.verdict == PERMITTED else None
+        reservation_journal.save_settlement(transaction, said, decision=decision, now_us=now_us)
 
 
 def give_up(owner: Owner, raw: Sequence[tuple[Any, ...]]) -> None:
     """The batch is to be prepared anew: what was reserved for it will not be used. Cost: nothing if nothing was."""
     requests = [DecisionRequest._make(item) for item in raw]
-    if any(reserved(request) is not None for request in requests):
+    if any(settled(request, None) is not None for request in requests):
         with owner.journal.transaction() as step:
             keep(step, requests, [None] * len(requests), now_us=owner.event_time().us)
 

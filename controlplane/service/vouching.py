@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from actors import messages, settlements
-from actors.messages import PERMITTED, VOID, DecisionRequest, Settlement
+from actors.messages import PERMITTED, DecisionRequest
 from controlplane.errors import GovernanceError, UnavailableError
 from controlplane.service.fleet import Fleet
 from controlplane.service.lanes import Lanes
@@ -99,11 +99,9 @@ class Vouching:
         whoever is denied and asks for something else is not to be judged by what did not happen.
         """
         said = [
-            Settlement(held.id, verdict)
+            one
             for request, answer in zip(requests, answers, strict=True)
-            if (held := settlements.reserved(request)) is not None
-            and held.id
-            and (verdict := settlements.verdict(request, answer)) is not None
+            if (one := settlements.settled(request, answer)) is not None and one.action is None
         ]
         if said:
             self._settling.tell(one for one in said if one.verdict == PERMITTED)
@@ -115,11 +113,9 @@ class Vouching:
         """Tell home owners that what they hold for these actions will certainly not be used: nobody who decides has
         seen it, or the one who has says that it is void."""
         said = [
-            Settlement(held.id, VOID)
+            void
             for one in vouched
-            if isinstance(one, DecisionRequest)
-            and (held := settlements.reserved(one)) is not None
-            and held.id
+            if isinstance(one, DecisionRequest) and (void := settlements.settled(one, None)) is not None
         ]
         if said:
             await self._settling.told(said, within_s=left_s(deadline_us))

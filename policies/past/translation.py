@@ -118,11 +118,11 @@ class Translation:
         }
         return Event(event.time_us, possibly, certainly, measures)
 
-    def past(self, past: Past, program: Program, scope: Scope, recorded: Sequence[Event] = ()) -> Past:
+    def past(self, past: Past, program: Program, scope: Scope, recorded: Sequence[Event | None] = ()) -> Past:
         """A past with the numbers of the new program; what is new in it remembers nothing yet.
 
         Args:
-            recorded: what the record tells of those actions that are open and no reservations, in order.
+            recorded: what the record tells of those actions that are open and no reservations, in order, if it does.
         """
         moved = Past(program, scope)
         moved.position, moved.last_us = past.position, past.last_us

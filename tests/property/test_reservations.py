@@ -26,13 +26,16 @@ RULES = (
     " then: deny}\n",
     f"  - {{id: sum, on: {{tool: bank.pay}}, limit: {{sum: args.amount, per: 24h, scope: agent, above: {MOST_SUM}}},"
     " then: deny}\n",
-    "  - {id: no-send, past: 'sends and once[1h] reads', scope: agent, then: deny}\n",
-    "  - {id: scan, past: 'sends and (not done(scanned) since reads)', scope: agent, then: deny}\n",
+    "  - {id: no-send, on: {tool: mail.send}, past: 'sends and once[1h] reads', scope: agent, then: deny}\n",
+    "  - {id: scan, on: {tool: mail.send}, past: 'sends and (not done(scanned) since reads)', scope: agent,"
+    " then: deny}\n",
     "  - {id: scan-first, on: {tool: mail.send}, past: 'not once[1h] done(scanned)', scope: agent, then: deny}\n",
     # What the workflow's owner denies on its own.
     "  - {id: read-once, on: {tool: crm.read}, past: 'previous reads', permitted_is_done: true, then: deny}\n",
 )
-TOOLS = ("bank.pay", "bank.pay", "crm.read", "mail.send", "dlp.scan")
+# No rule over all of the agent's sessions is touched by a note: its home is told of it by and by.
+NOTE = "note.write"
+TOOLS = ("bank.pay", "bank.pay", "crm.read", "mail.send", "dlp.scan", NOTE)
 tools = st.sampled_from(TOOLS)
 amounts = st.sampled_from([1, 10, 25])
 statuses = st.sampled_from(["succeeded", "failed", "not_executed"])
@@ -69,6 +72,7 @@ class TwoOwnersMachine(RuleBasedStateMachine):
         self.sessions = [self.two.session, self.two.new_session()]
         self.order: list[Happening] = []
         self.held: dict[str, Happening] = {}
+        self.notes = 0
 
     # -- deciding --------------------------------------------------------------------------------------------------
 
@@ -82,7 +86,8 @@ class TwoOwnersMachine(RuleBasedStateMachine):
         )
         (request,) = two.vouched(request)
         held = reserved(request)
-        if held is not None:
+        assert held is not None and held.held is (tool != NOTE)
+        if held.held:
             happening = Happening(tool, self._event(request), amount, None)
             self.order.append(happening)
             self.held[held.id] = happening
@@ -94,7 +99,10 @@ class TwoOwnersMachine(RuleBasedStateMachine):
         (answer,) = self.two.work.decide(request)
         assert answer[0] == DECIDED
         decided, held = Decided._make(answer[1:]), reserved(request)
-        if held is not None:
+        assert held is not None
+        if not held.held:
+            self.notes += decided.effect == "allow"
+        else:
             happening = self.held[held.id]
             if decided.effect == "allow":
                 assert happening.permitted is None, "two decisions of one reservation"
@@ -182,7 +190,12 @@ class TwoOwnersMachine(RuleBasedStateMachine):
                 two.reconcile(ordinal)
             assert two.open() == [] and two.waiting() == []
             happened = [one for one in self.order if one.permitted]
-            assert [tool for tool, _ in two.recorded()] == [one.tool for one in happened]
+            recorded = [tool for tool, _ in two.recorded()]
+            assert [tool for tool in recorded if tool != NOTE] == [
+                one.tool for one in happened if one.tool != NOTE
+            ]
+            at_home = sum(one.tool == NOTE for one in happened)
+            assert recorded.count(NOTE) == at_home + self.notes
             self._same_past(happened)
             two.restart(HOME)
             self._same_past(happened)

@@ -247,6 +247,15 @@ def test_a_failed_transaction_leaves_no_past_behind(journal: Path, monkeypatch: 
     assert story.do("mail.send", to="a@b.example").effect == "allow"
 
 
+def test_the_first_that_a_new_rule_hears_of_may_be_an_outcome(journal: Path) -> None:
+    story = Story(journal)
+    scan = story.do("dlp.scan")
+    story.activate(SCAN_FIRST)
+    story.report(scan)
+    story.restart()
+    assert story.do("mail.send", to="a@b.example").effect == "allow"
+
+
 def test_a_new_rule_judges_by_what_was_done_before_it_existed(journal: Path) -> None:
     story = Story(journal)
     story.do("crm.read", id="7")

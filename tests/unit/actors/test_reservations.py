@@ -60,12 +60,70 @@ def test_what_the_agent_did_at_home_is_past_to_what_it_does_elsewhere_and_the_re
 
 
 def test_what_touches_no_clause_of_the_agents_whole_past_reserves_nothing(tmp_path: Path) -> None:
-    two = TwoOwners(tmp_path, TWICE, IN_WORKFLOW)
-    (request,) = two.vouched(two.request("crm.read"))
-    assert reserved(request) is None
-    plain = TwoOwners(_made(tmp_path / "plain"), IN_WORKFLOW)
-    (request,) = plain.vouched(plain.request("bank.pay"))
-    assert reserved(request) is None
+    for number, (rules, tool) in enumerate(
+        [((TWICE, IN_WORKFLOW), "crm.read"), ((IN_WORKFLOW,), "bank.pay")]
+    ):
+        two = TwoOwners(_made(tmp_path / str(number)), *rules)
+        (request,) = two.vouched(two.request(tool))
+        held = reserved(request)
+        assert held is not None and not held.held and not held.truths
+        assert two.open() == []
+
+
+def test_what_touched_none_is_told_by_and_by_for_rules_to_come(tmp_path: Path) -> None:
+    two = TwoOwners(tmp_path, IN_WORKFLOW)
+    decided = two.do("crm.read")
+    two.do("mail.send")  # denied: nothing to be told
+    (one,) = two.waiting()
+    assert one.verdict == PERMITTED and one.action is not None and two.recorded() == []
+    two.pass_s(3)
+    two.reconcile(WORK)
+    two.tell([one])
+    assert two.recorded() == [("crm.read", two.session)] and two.waiting() == []
+    shown = describe_agent(two.home.owner, "default/agent/bot")
+    assert ("tool", "crm.read") in {(node["kind"], node["name"]) for node in shown["graph"]["nodes"]}
+    two.activate(NO_SEND)
+    assert two.at_home("mail.send").reasons[0][0] == "p/no-send"
+    assert two.report(decided) is not None
+
+
+@pytest.mark.parametrize("reported", ["before it was told", "after", "after the rule came"])
+def test_its_outcome_is_told_as_well(tmp_path: Path, reported: str) -> None:
+    two = TwoOwners(tmp_path, IN_WORKFLOW)
+    scan = two.do("dlp.scan")
+    if reported == "before it was told":
+        two.report(scan, tell=False)
+    two.pass_s(3)
+    two.reconcile(WORK)
+    if reported == "after":
+        two.report(scan)
+    two.activate(SCAN_FIRST)
+    if reported == "after the rule came":
+        assert two.at_home("mail.send").effect == "deny"
+        two.report(scan)
+    assert two.at_home("mail.send").effect == "allow"
+
+
+def test_what_is_told_meanwhile_does_not_take_the_place_of_what_is_open(tmp_path: Path) -> None:
+    """A formula that waits for an outcome keeps an action open, and what was done elsewhere comes behind it."""
+    nested = (
+        "  - {id: nested, on: {tool: mail.send}, past: 'sends and once (reads and once done(scanned))', scope: agent,"
+        " then: deny}\n"
+    )
+    two = TwoOwners(tmp_path, nested)
+    two.do("note.write")
+    scan = two.at_home("dlp.scan")
+    assert len(two.past().open) == 1
+    two.pass_s(3)
+    two.reconcile(WORK)
+    assert [tool for tool, _ in two.recorded()] == ["dlp.scan", "note.write"]
+    twice = (
+        "  - {id: scans, on: {tool: dlp.scan}, limit: {count: actions, per: 1h, scope: agent, above: 2},"
+        " then: deny}\n"
+    )
+    two.activate(nested, twice)
+    assert [two.at_home("dlp.scan").effect for _ in range(2)] == ["allow", "deny"]
+    assert scan.effect == "allow"
 
 
 def _made(path: Path) -> Path:

@@ -44,6 +44,7 @@ kind: Catalog
 tools:
   crm.read: {effects: [read], data: [pii], boundary: internal}
   dlp.scan: {effects: [], data: [], boundary: internal}
+  note.write: {effects: [], data: [], boundary: internal}
   mail.send: {effects: [send], data: [], boundary: external}
   bank.pay: {effects: [pay], data: [], boundary: external, args: {amount: {type: decimal}}}
 ---
@@ -250,9 +251,5 @@ def refusal(request: DecisionRequest) -> str | None:
 
 def settled(requests: Sequence[DecisionRequest], answers: Sequence[tuple[Any, ...]]) -> list[Settlement]:
     """What a replica tells of its answers."""
-    told = []
-    for request, answer in zip(requests, answers, strict=True):
-        held, verdict = settlements.reserved(request), settlements.verdict(request, answer)
-        if held is not None and held.id and verdict is not None:
-            told.append(Settlement(held.id, verdict))
-    return told
+    said = (settlements.settled(request, answer) for request, answer in zip(requests, answers, strict=True))
+    return [one for one in said if one is not None and one.action is None]
