@@ -60,6 +60,10 @@ def decimal_of(value: object) -> Decimal | None:
 
 def canonical(kind: str, value: object) -> object:
     """Equal for values that are one value of their catalogued type."""
+    if kind in ("string", "iban", "email") and not isinstance(value, str):
+        value = json.dumps(
+            value, separators=(",", ":"), sort_keys=True
+        )  # a text was expected: the text that it is
     if kind == "iban" and isinstance(value, str):
         return ("string", re.sub(r"\s", "", value).upper())
     if kind == "email" and isinstance(value, str):
