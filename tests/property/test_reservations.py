@@ -11,7 +11,7 @@ from typing import Any
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
-from unit.actors.two_owners import HOME, WORK, TwoOwners, reserved, settled
+from unit.actors.two_owners import HOME, WORK, TwoOwners, refusal, reserved, settled
 
 from actors import outcomes
 from actors.messages import DECIDED, Decided, DecisionRequest, Outcome, Settlement
@@ -86,7 +86,10 @@ class TwoOwnersMachine(RuleBasedStateMachine):
         )
         (request,) = two.vouched(request)
         held = reserved(request)
-        assert held is not None and held.held is (tool != NOTE)
+        if held is None:
+            assert refusal(request) == "too_many_pending" and two.past().crowded()
+            return request if heard else multiple()
+        assert held.held is (tool != NOTE)
         if held.held:
             happening = Happening(tool, self._event(request), amount, None)
             self.order.append(happening)
@@ -99,7 +102,9 @@ class TwoOwnersMachine(RuleBasedStateMachine):
         (answer,) = self.two.work.decide(request)
         assert answer[0] == DECIDED
         decided, held = Decided._make(answer[1:]), reserved(request)
-        assert held is not None
+        if held is None:
+            assert decided.effect == "deny"
+            return multiple()
         if not held.held:
             self.notes += decided.effect == "allow"
         else:
