@@ -7,11 +7,12 @@ What counts is the evidence table, read afterwards: clients may not have heard w
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -86,7 +87,7 @@ class Races:
     """Races on one running control plane whose active bundle is `POLICY`.
 
     Args:
-        workflows: how many are raced in; for each dozen of them one agent that pays.
+        workflows: how many are raced in at least; for each dozen of them one agent that pays.
         kill_every_s: between the death of one host and that of the next; 0 = none dies.
     """
 
@@ -146,7 +147,7 @@ class Races:
             client = _Client(http, self.raced.told)
             for agent in (name for agents in self.agents for name in agents):
                 await client.register(agent)
-            numbers = iter(range(self._workflows))
+            numbers = self._numbers()
             began_s = time.monotonic()
 
             async def work(worker: int) -> None:
@@ -161,6 +162,13 @@ class Races:
                         say(f"{number:6d} workflows after {took_s:5.0f} s, {self.raced.kills} hosts killed")
 
             await asyncio.gather(*(work(worker) for worker in range(_WORKERS)))
+
+    def _numbers(self) -> Iterator[int]:
+        """Of the workflows to be raced: as many as were asked for, and more until a host has died in between."""
+        for number in itertools.count():
+            if number >= self._workflows and (self.raced.kills or self._broken or not self._kill_every_s):
+                return
+            yield number
 
     async def _one_workflow(self, client: _Client, rng: random.Random) -> None:
         """A parent at one host, its delegate's home the other; both read and send at once."""
