@@ -46,8 +46,10 @@ async def ask(name: str, method: str, *arguments: Any, timeout_s: float) -> Any:
         call = asyncio.ensure_future(getattr(actor_handle(name), method).remote(*arguments))
         _under_way[name] = _under_way.get(name, 0) + 1
         call.add_done_callback(lambda done: _answered(name, done))
-        # Shielded: it is under way until it is answered, whether or not anybody waits.
-        return await asyncio.wait_for(asyncio.shield(call), timeout_s)
+        # Shielded: it is under way until it is answered, whether or not anybody waits. Not `wait_for`, which in
+        # Python 3.11 swallows a cancellation that comes together with the answer: a task would outlive its end.
+        async with asyncio.timeout(timeout_s):
+            return await asyncio.shield(call)
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, GovernanceError):
             raise error.cause from None

@@ -75,7 +75,8 @@ class BundleCache:
         if preparer is not None:
             return preparer
         try:
-            return await asyncio.wait_for(asyncio.shield(self._load(digest)), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                return await asyncio.shield(self._load(digest))
         except TimeoutError:
             raise UnavailableError(
                 "the active bundle is still being compiled", code="bundle_loading"

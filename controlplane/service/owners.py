@@ -95,7 +95,7 @@ class Owners:
                 code=NODE_LOST,
             )
         deadline_s = monotonic_s() + _DEDICATED_TIMEOUT_S
-        while not (status := await asyncio.wait_for(handle.status.remote(), _DEDICATED_TIMEOUT_S))["ready"]:
+        while not (status := await _status(handle))["ready"]:
             if monotonic_s() > deadline_s:
                 raise UnavailableError(
                     f"`{name}` is not ready in {_DEDICATED_TIMEOUT_S:g} s: {status['reason']}",
@@ -131,3 +131,9 @@ class Owners:
 def _pinned(place: Place) -> dict[str, Any]:
     # INVARIANT (pinned): Ray starts an owner, and starts it again, only on a node that says it has the journals.
     return {**_DETACHED, "resources": {journals_resource(place.node): _PRESENCE}}
+
+
+async def _status(handle: Any) -> dict[str, Any]:
+    async with asyncio.timeout(_DEDICATED_TIMEOUT_S):
+        status: dict[str, Any] = await handle.status.remote()
+        return status

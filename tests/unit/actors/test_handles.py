@@ -108,3 +108,21 @@ def test_an_actor_that_is_not_there_owes_nothing(monkeypatch: pytest.MonkeyPatch
         assert refused.value.code == "owner_unreachable" and handles._under_way == {}
 
     asyncio.run(story())
+
+
+@pytest.mark.parametrize("steps", range(4))
+def test_a_caller_that_is_ended_ends_though_its_answer_comes_with_it(actor: SilentActor, steps: int) -> None:
+    """A background task that outlives its cancellation would be asking for ever, in nobody's name."""
+
+    async def story() -> None:
+        asked = asyncio.ensure_future(ask("host-000", "status", timeout_s=10))
+        await asyncio.sleep(0)
+        actor.asked[0].set_result("just now")
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        ended = asked.cancel()
+        assert ended or asked.result() == "just now"
+        await asyncio.wait([asked])
+        assert asked.cancelled() == ended
+
+    asyncio.run(story())
