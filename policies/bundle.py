@@ -42,12 +42,34 @@ class Measure(NamedTuple):
     text: str
 
 
+class OriginClause(NamedTuple):
+    """Which values of an action a rule looks at, and what must be known of where they come from.
+
+    Args:
+        facts: any of them; see `policies.origin.Fact`.
+        roles: of the arguments that are looked at, any of them; or
+        pointers: where those stand, as JSON pointers; what is below them belongs to them.
+    """
+
+    facts: frozenset[str]
+    roles: frozenset[str] = frozenset()
+    pointers: tuple[str, ...] = ()
+
+    def speaks_of(self, pointer: str, role: str) -> bool:
+        """Whether the value at `pointer`, of an argument with this role, is one that the rule looks at."""
+        if role in self.roles:
+            return True
+        return any(pointer == own or pointer.startswith(own + "/") for own in self.pointers)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
     """One rule; it matches when atom number `atom` holds, and all of its other clauses.
 
     Args:
         past, limit: numbers of its monitor and its limit in the bundle's program; None = it has no such clause.
+        origin: where the action's values come from; None = it has no such clause.
+        asked: whether the user's task asks for it, any of "yes", "no", "unknown"; None = it has no such clause.
         monitored: recorded, not enforced.
     """
 
@@ -59,7 +81,14 @@ class Rule:
     controls: tuple[str, ...]
     past: int | None = None
     limit: int | None = None
+    origin: OriginClause | None = None
+    asked: frozenset[str] | None = None
     monitored: bool = False
+
+    @property
+    def on_atom_alone(self) -> bool:
+        """Whether it matches exactly when its atom holds."""
+        return self.past is None and self.limit is None and self.origin is None and self.asked is None
 
     @property
     def name(self) -> str:
@@ -91,8 +120,10 @@ class Bundle:
         measures: keys and amounts that the program asks of an action; `Prepared.measures` names them by number.
         plain: per effect, the bit set of the atoms that carry an enforced rule which nothing but its atom decides.
         rules_of_atom: per effect and atom, indexes of those rules (one atom may carry rules of several effects).
-        asked: bit set of the atoms that carry any other rule: one with `past` or `limit`, or a monitored one.
+        asked: bit set of the atoms that carry any other rule: one with another clause, or a monitored one.
         asked_of_atom: by atom, indexes of those.
+        origins: bit set of the atoms that carry a rule with `origin`.
+        looks_at_origins: whether any rule does.
         reasons: what each of `rules` says when it leads to a verdict.
         sources: the texts it was compiled from; `load_documents(bundle.sources)` compiles to the same digest.
         warnings: what is odd without being wrong.
@@ -108,6 +139,7 @@ class Bundle:
         "digest",
         "measures",
         "name",
+        "origins",
         "plain",
         "program",
         "reasons",
@@ -154,7 +186,7 @@ class Bundle:
         plain = dict.fromkeys(Effect, 0)
         asked_of_atom: dict[int, tuple[int, ...]] = {}
         for index, rule in enumerate(self.rules):
-            if rule.past is None and rule.limit is None and not rule.monitored:
+            if rule.on_atom_alone and not rule.monitored:
                 carried[rule.effect][rule.atom] = (*carried[rule.effect][rule.atom], index)
                 plain[rule.effect] |= 1 << rule.atom
             else:
@@ -163,3 +195,8 @@ class Bundle:
         self.rules_of_atom: Mapping[Effect, Sequence[tuple[int, ...]]] = carried
         self.asked_of_atom: Mapping[int, tuple[int, ...]] = asked_of_atom
         self.asked = sum(1 << atom for atom in asked_of_atom)
+        self.origins = sum(1 << atom for atom in {rule.atom for rule in self.rules if rule.origin is not None})
+
+    @property
+    def looks_at_origins(self) -> bool:
+        return bool(self.origins)

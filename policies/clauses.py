@@ -1,4 +1,4 @@
-"""The clauses of a rule that look at the past, checked before any action comes."""
+"""The clauses of a rule that look beyond its atom, checked before any action comes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from policies.past.formula import Atom, Done, Formula, names, walk
 from policies.past.parse import KEYWORDS, FormulaError, parse
 from policies.past.polarity import check
 from policies.quantities import PathError, amount_of, parse_path
-from policies.rule_documents import LimitDocument, RuleDocument
+from policies.rule_documents import LimitDocument, OriginDocument, RuleDocument
 
 Path = tuple[str | int, ...]
 
@@ -49,7 +49,7 @@ def check_clauses(
     own_arguments: Callable[[], Arguments],
     arguments_of: Callable[[str], Arguments],
 ) -> CheckedClauses:
-    """Every mistake in `past`, `by` and `limit`, and clauses that say nothing where they stand.
+    """Every mistake in `past`, `by`, `limit` and `origin`, and clauses that say nothing where they stand.
 
     Args:
         defines: the names that the rule's policy defines.
@@ -72,6 +72,8 @@ def check_clauses(
         _check_by(rule.by or {}, known, arguments_of, found)
     if rule.limit is not None:
         _check_limit(rule.limit, own_arguments, found, then=rule.then)
+    if rule.origin is not None:
+        _check_origin(rule.origin, own_arguments, found)
     if rule.approve is not None and rule.then != "escalate":
         message = f"`approve` says who lifts an escalation; this rule says `then: {rule.then}`"
         found.errors.append(
@@ -196,6 +198,27 @@ def _check_limit(
         found.errors.append(ClauseError(path=("limit", "above"), code="invalid_number", message=message))
     if limit.key is not None:
         found.errors += _check_expression(limit.key, ("limit", "key"), own())
+
+
+def _check_origin(origin: OriginDocument, own: Callable[[], Arguments], found: CheckedClauses) -> None:
+    path = ("origin",)
+    if (origin.roles is None) == (origin.args is None):
+        message = "`origin` needs either `roles` or `args`: which values it looks at"
+        hint = "`roles: [destination]` looks at every argument with that role in the catalog"
+        found.errors.append(
+            ClauseError(path=path, code="invalid_origin", message=message, hint=hint, at_key=True)
+        )
+    listed = own().listed
+    if listed is None:
+        return
+    for pointer in origin.args or ():
+        name = pointer.split("/")[1].replace("~1", "/").replace("~0", "~")
+        if name not in listed:
+            message = f"no resource that the rule can match lists the argument `{name}`"
+            hint = did_you_mean(name, listed) or "pointers begin with an argument's name: `/to`"
+            found.errors.append(
+                ClauseError(path=(*path, "args"), code="unknown_argument", message=message, hint=hint)
+            )
 
 
 def _check_expression(

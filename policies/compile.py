@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from policies import cel
-from policies.bundle import Atom, Bundle, Rule
+from policies.bundle import Atom, Bundle, OriginClause, Rule
 from policies.catalog_build import build_catalog
 from policies.cel_types import Arguments, check_condition
 from policies.clauses import CheckedClauses, ClauseError, check_clauses, reserved_name
@@ -184,7 +184,20 @@ def _rule(
         controls=tuple(document.controls),
         past=past,
         limit=limit,
+        origin=_origin(document),
+        asked=None if document.asked is None else frozenset(document.asked),
         monitored=monitored or document.mode == "monitor",
+    )
+
+
+def _origin(document: RuleDocument) -> OriginClause | None:
+    origin = document.origin
+    if origin is None:
+        return None
+    return OriginClause(
+        facts=frozenset(origin.facts),
+        roles=frozenset(origin.roles or ()),
+        pointers=tuple(sorted(set(origin.args or ()))),
     )
 
 

@@ -26,6 +26,7 @@ from policies.rule_documents import (
     ModeName,
     On,
     PolicyDocument,
+    RoleName,
     RuleDocument,
 )
 from policies.story_documents import StoryDocument, StorySessionDocument, StoryStepDocument
@@ -39,9 +40,6 @@ TypeName: TypeAlias = Literal[
     "string", "decimal", "integer", "number", "boolean", "iban", "email", "url", "date", "datetime", "list",
     "object", "any",
 ]  # fmt: skip
-RoleName: TypeAlias = Literal[
-    "destination", "target", "secret", "content", "quantity", "time", "profile", "query"
-]
 
 
 class ArgumentDocument(Strict):
@@ -157,10 +155,8 @@ LATER_KEYS: Mapping[type[Strict], frozenset[str]] = MappingProxyType(
     {
         RuleDocument: frozenset(
             (
-                "asked",
                 "modify",
                 "obligations",
-                "origin",
                 "risk",
                 "stop",
             )

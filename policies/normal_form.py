@@ -79,6 +79,10 @@ def _clauses(document: RuleDocument | DefineDocument) -> dict[str, object]:
     """A rule or a define; two that are one atom are written alike."""
     atom = atom_of(document.on, document.when)
     clauses = {key: value for key, value in _dumped(document).items() if key not in ("id", "on", "when")}
+    if "asked" in clauses:
+        clauses["asked"] = sorted(set(clauses["asked"]))
+    if "origin" in clauses:
+        clauses["origin"] = {key: sorted(set(names)) for key, names in clauses["origin"].items()}
     if atom.on:
         clauses["on"] = {key: list(patterns) for key, patterns in atom.on}
     if atom.when is not None:

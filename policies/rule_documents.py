@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, StringConstraints
 
 from policies.document_types import (
     Condition,
@@ -26,6 +26,14 @@ Patterns: TypeAlias = Annotated[
 ]
 ScopeName: TypeAlias = Literal["session", "workflow", "agent"]
 ModeName: TypeAlias = Literal["enforce", "monitor"]
+FactName: TypeAlias = Literal["trusted", "derived", "mixed", "unknown", "untrusted"]
+AnswerName: TypeAlias = Literal["yes", "no", "unknown"]
+RoleName: TypeAlias = Literal[
+    "destination", "target", "secret", "content", "quantity", "time", "profile", "query"
+]
+_POINTER = r"^(/[^/\x00]{1,256}){1,16}$"
+Pointer: TypeAlias = Annotated[str, StringConstraints(pattern=_POINTER)]
+_AnyOf = one_or_many({"type": "string"}, at_least=1)
 
 
 class On(Strict):
@@ -68,6 +76,20 @@ class ApproveDocument(Strict):
     expires: Duration | None = None
 
 
+class OriginDocument(Strict):
+    """Where a value of the action comes from, told by the argument's role or by where it stands."""
+
+    roles: Annotated[list[RoleName], Field(min_length=1), BeforeValidator(listed), _AnyOf] | None = Field(
+        default=None, description="roles that the catalog gives arguments; any of them is looked at"
+    )
+    args: Annotated[list[Pointer], Field(min_length=1), BeforeValidator(listed), _AnyOf] | None = Field(
+        default=None, description="JSON pointers to arguments, `/to`; what stands below is looked at as well"
+    )
+    facts: Annotated[list[FactName], Field(min_length=1), BeforeValidator(listed), _AnyOf] = Field(
+        alias="is", description="what is known of where such a value comes from; any of these matches"
+    )
+
+
 class RuleDocument(Strict):
     id: Name
     on: On = On()
@@ -84,6 +106,10 @@ class RuleDocument(Strict):
         default=None, description="whose word `done(…)` takes: of keys with the grant `witness` alone"
     )
     limit: LimitDocument | None = None
+    origin: OriginDocument | None = Field(default=None, description="where the action's values come from")
+    asked: Annotated[list[AnswerName], Field(min_length=1), BeforeValidator(listed), _AnyOf] | None = Field(
+        default=None, description="whether the user's task asks for such an action"
+    )
     then: Literal["allow", "escalate", "deny"]
     mode: ModeName = Field(default="enforce", description="`monitor`: recorded, not enforced")
     approve: ApproveDocument | None = None

@@ -17,7 +17,7 @@ from policies.index import set_bits
 __all__ = ["Reason", "Verdict", "decide", "matched_rules"]
 
 Clauses = Callable[[Rule], bool]
-"""Whether the clauses of a rule that look at the past hold, for this action as if it were permitted."""
+"""Whether the clauses of a rule that look beyond its atom hold, for this action as if it were permitted."""
 
 # From the strongest to the weakest.
 _RESTRICTING = (Effect.DENY, Effect.ESCALATE, Effect.MODIFY)
@@ -45,8 +45,8 @@ class Verdict(NamedTuple):
 
 
 def no_past(rule: Rule) -> bool:
-    """The clauses of an action that has no past and is none: for bundles without such clauses."""
-    return rule.past is None and rule.limit is None
+    """For bundles without clauses beyond the atom, and actions that are past to nobody."""
+    return rule.on_atom_alone
 
 
 def decide(
@@ -62,7 +62,7 @@ def decide(
     Args:
         possibly, certainly: bit i = atom i of this very bundle (see `Prepared`).
         refusal: reason code when the action is denied whatever the rules say.
-        clauses: asked of each rule with `past` or `limit` whose atom matches, at most once.
+        clauses: asked of each rule with more than an atom whose atom matches, at most once.
     Cost: O(matched rules) and a few AND operations over `len(bundle.atoms)` bits; reasons are built with the bundle.
     """
     if refusal is not None:
@@ -145,7 +145,7 @@ def _asked(
             rule = bundle.rules[number]
             if rule.effect is Effect.ALLOW and not certainly >> atom & 1:
                 continue
-            if (rule.past is None and rule.limit is None) or clauses(rule):
+            if rule.on_atom_alone or clauses(rule):
                 if rule.monitored:
                     monitored.append(number)
                 else:

@@ -164,8 +164,7 @@ class Reach:
             if rule.effect is Effect.ALLOW:
                 granted = granted or self.may_hold(atom, place, certainly=True)
                 continue
-            plain = rule.past is None and rule.limit is None
-            if rule.effect is Effect.DENY and plain and self.always_holds(atom, place):
+            if rule.effect is Effect.DENY and rule.on_atom_alone and self.always_holds(atom, place):
                 return False
         return granted
 

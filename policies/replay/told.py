@@ -95,7 +95,7 @@ class Telling:
             return found
         for rule in self._old.rules:
             matched = rule.name in action.rules
-            plain = rule.past is None and rule.limit is None and not rule.monitored
+            plain = rule.on_atom_alone and not rule.monitored
             if rule.effect is not Effect.ALLOW:
                 # All that restrict are reported together; where something was permitted, none did.
                 if matched:
