@@ -1,0 +1,116 @@
+"""Results that are written as text: JSON, YAML or a Python literal, read back into what they say field by field.
+
+Whoever writes the text of a field must not be able to make it look like another field. So a text is taken for a
+structure only when it is one from its first to its last character, under the strict grammar of its language, and without
+anything that lets one place speak for another (anchors, tags, repeated keys). Everything else is just text.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from typing import Final, TypeAlias
+
+import orjson
+import yaml
+
+from policies.action import Json
+
+MAX_CHARACTERS: Final = 1 << 20
+MAX_DEPTH: Final = 32
+# `literal_eval` builds a syntax tree: 50 times its text.
+_MAX_LITERAL: Final = 1 << 16
+# A dump begins with an item or with a key on its first line; a sentence with a colon in it does so too, and then says nothing
+# that its tool's fields are called.
+_BLOCK: Final = re.compile(r"(?:- |-\n|[A-Za-z_][A-Za-z0-9_.-]{0,63}:(?:\s|$))")
+_Events: TypeAlias = Iterator[yaml.events.Event]
+
+
+def structure_of(text: str) -> Json:
+    """What a text says as a list or an object of fields; None when it is just text.
+
+    Scalars of YAML stay as they are written. Cost: JSON about 5 µs a kB, YAML 50 µs, Python literals 100 µs.
+    """
+    if len(text) > MAX_CHARACTERS:
+        return None
+    bare = text.strip()
+    if bare[:1] in ("{", "["):
+        return _json(bare) or _literal(bare)
+    return _yaml(text) if _BLOCK.match(bare) else None
+
+
+def _json(text: str) -> Json:
+    try:
+        found: Json = orjson.loads(text)
+    except ValueError:  # lone surrogates among them
+        return None
+    return found if isinstance(found, dict | list) else None
+
+
+def _literal(text: str) -> Json:
+    if len(text) > _MAX_LITERAL:
+        return None
+    try:
+        found = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
+        return None
+    return _plain(found, MAX_DEPTH)
+
+
+def _plain(value: object, depth: int) -> Json:
+    """A literal as JSON: tuples and sets are lists, keys are text."""
+    if depth < 0:
+        return None
+    match value:
+        case dict():
+            return {str(key): _plain(one, depth - 1) for key, one in value.items()}
+        case list() | tuple() | set():
+            return [_plain(one, depth - 1) for one in value]
+        case str() | int() | float() | bool() | None:
+            return value
+        case _:
+            return str(value)
+
+
+class _NotPlainError(Exception):
+    """It is YAML of a kind that no dump needs."""
+
+
+def _yaml(text: str) -> Json:
+    loader = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
+    try:
+        events = yaml.parse(text, Loader=loader)
+        for _ in range(2):  # the stream's beginning and the document's
+            next(events)
+        found = _node(events, next(events), MAX_DEPTH)
+        ended = isinstance(next(events), yaml.DocumentEndEvent) and isinstance(
+            next(events), yaml.StreamEndEvent
+        )
+    except (yaml.YAMLError, _NotPlainError, StopIteration, RecursionError, ValueError):
+        return None
+    return found if ended and isinstance(found, dict | list) else None
+
+
+def _node(events: _Events, event: yaml.events.Event, depth: int) -> Json:
+    if depth < 0 or getattr(event, "anchor", None) is not None or getattr(event, "tag", None) is not None:
+        raise _NotPlainError
+    match event:
+        case yaml.ScalarEvent():
+            return str(event.value)
+        case yaml.SequenceStartEvent():
+            items: list[Json] = []
+            while not isinstance(each := next(events), yaml.SequenceEndEvent):
+                items.append(_node(events, each, depth - 1))
+            return items
+        case yaml.MappingStartEvent():
+            fields: dict[str, Json] = {}
+            while not isinstance(each := next(events), yaml.MappingEndEvent):
+                if not isinstance(each, yaml.ScalarEvent) or each.value in fields:
+                    raise _NotPlainError
+                key = str(each.value)
+                fields[key] = None
+                fields[key] = _node(events, next(events), depth - 1)
+            return fields
+        case _:
+            raise _NotPlainError
