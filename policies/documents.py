@@ -19,12 +19,13 @@ from pydantic import (
 
 from policies.action import Json
 from policies.catalog import ARGUMENT_ROLES, ARGUMENT_TYPES, BOUNDARIES, EFFECTS, TRUST
-from policies.document_types import ControlId, Id, Name, Pattern, Strict, Text, listed, one_or_many
+from policies.document_types import ControlId, DefineName, Id, Name, Pattern, Strict, Text, listed, one_or_many
 from policies.rule_documents import (
     ApproveDocument,
     DefineDocument,
     ModeName,
     On,
+    ParameterValue,
     PolicyDocument,
     RoleName,
     RuleDocument,
@@ -111,6 +112,9 @@ class BundleDocument(Strict):
     default: Literal["allow", "deny"] = "deny"
     uncatalogued: Literal["allow", "deny"] = "deny"
     mode: ModeName = "enforce"
+    parameters: dict[Name, dict[DefineName, ParameterValue]] = Field(
+        default_factory=dict, description="values for the parameters of policies, by the policy's name"
+    )
 
 
 class ControlDocument(Strict):

@@ -19,6 +19,7 @@ from policies.documents import (
 from policies.empty_values import refuse_empty_values
 from policies.error import PolicyError, PolicyErrors, Source, did_you_mean
 from policies.located import Located
+from policies.parameters import bundle_settings, put_in, refuse_unknown
 from policies.story_documents import StoryDocument
 from policies.validation_errors import explain
 from policies.yaml_tree import Node, read_yaml
@@ -55,17 +56,19 @@ def load_documents(sources: Sequence[Source]) -> DocumentSet:
         where = sources[MAX_SOURCES].name
         message = f"{len(sources)} sources; at most {MAX_SOURCES}"
         raise PolicyErrors([PolicyError(file=where, line=1, column=1, code="too_many", message=message)])
-    found: list[Located[object]] = []
+    read: list[tuple[Source, Node]] = []
     for source in sources:
         try:
-            nodes = read_yaml(source)
+            read += [(source, node) for node in read_yaml(source)]
         except PolicyErrors as refused:
             errors.extend(refused.errors)
-            continue
-        for node in nodes:
-            document = _validated(source, node, errors)
-            if document is not None:
-                found.append(document)
+    settings = bundle_settings(read)
+    refuse_unknown(read, settings, errors)
+    found: list[Located[object]] = []
+    for source, node in read:
+        document = _validated(source, put_in(source, node, settings, errors), errors)
+        if document is not None:
+            found.append(document)
     documents = DocumentSet(
         sources=tuple(sources),
         policies=_of_kind(found, PolicyDocument),

@@ -16,7 +16,7 @@ import rfc8785
 from policies.bundle import Atom
 from policies.catalog_build import entries_of
 from policies.document_types import Strict
-from policies.documents import DefineDocument, On, RuleDocument
+from policies.documents import BundleDocument, DefineDocument, On, RuleDocument
 
 if TYPE_CHECKING:
     from policies.loader import DocumentSet
@@ -49,13 +49,18 @@ def normal_form(documents: DocumentSet) -> dict[str, Any]:
     bundle = documents.bundle
     normal: dict[str, Any] = {
         "engine": ENGINE_VERSION,
-        "bundle": _dumped(bundle.document) if bundle is not None else None,
+        "bundle": _settings(bundle.document) if bundle is not None else None,
         "policies": policies,
         "catalog": _catalog(documents),
         "controls": {one.document.name: _dumped(one.document) for one in documents.controls},
     }
     _sort_descriptions(policies.values())
     return normal
+
+
+def _settings(bundle: BundleDocument) -> dict[str, object]:
+    """Parameters stand where they went."""
+    return {key: value for key, value in _dumped(bundle).items() if key != "parameters"}
 
 
 def _catalog(documents: DocumentSet) -> dict[str, object]:

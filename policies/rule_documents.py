@@ -124,9 +124,20 @@ class DefineDocument(Strict):
     when: Condition | None = None
 
 
+ParameterValue: TypeAlias = str | int | float | bool | list[str]
+
+
+class ParameterDocument(Strict):
+    default: ParameterValue | None = None
+    description: Text = ""
+
+
 class PolicyDocument(Strict):
     kind: Literal["Policy"]
     name: Name
     description: Text = ""
+    parameters: dict[DefineName, ParameterDocument] = Field(
+        default_factory=dict, description="what a bundle may set; `$name` stands where the value goes"
+    )
     define: dict[DefineName, DefineDocument] = Field(default_factory=dict)
     rules: list[RuleDocument] = Field(default_factory=list)

@@ -1,0 +1,142 @@
+"""Parameters of a policy: values that whoever uses it may set, put in before anything is validated.
+
+A policy names them with their defaults and writes `$name` where a value goes; a bundle's document sets others. Only a
+whole value can be one: nothing is pasted into conditions or formulas.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+from policies.error import PolicyError, Source, did_you_mean
+from policies.located import Located
+from policies.yaml_tree import Node
+
+_USE: Final = re.compile(r"\$([a-z][a-z0-9_]{0,63})")
+Values = Mapping[str, Node]
+
+
+def bundle_settings(documents: Sequence[tuple[Source, Node]]) -> dict[str, Values]:
+    """What the bundle's document sets: policy name → parameter → value."""
+    found: dict[str, Values] = {}
+    for _, root in documents:
+        if _text(root, "kind") == "Bundle":
+            for policy, values in _mapping(root, "parameters").items():
+                if isinstance(values.value, dict):
+                    found[policy] = values.value
+    return found
+
+
+def put_in(source: Source, root: Node, settings: Mapping[str, Values], errors: list[PolicyError]) -> Node:
+    """A policy's document with its parameters' values in their places; any other document as it is.
+
+    Args:
+        settings: as `bundle_settings` found them.
+        errors: takes names that are not parameters, and parameters without a value.
+    Cost: one pass over the document.
+    """
+    declared = _mapping(root, "parameters")
+    if _text(root, "kind") != "Policy":
+        return root
+    located: Located[None] = Located(document=None, source=source, root=root)
+    values = {}
+    given = settings.get(_text(root, "name"), {})
+    for name, parameter in declared.items():
+        value = given.get(name) or _mapping_of(parameter).get("default")
+        if value is None:
+            message = f"the parameter `{name}` has no default: it needs a value"
+            hint = f"in the bundle's document: `parameters: {{{_text(root, 'name')}: {{{name}: …}}}}`"
+            errors.append(located.error(("parameters", name), "missing_parameter", message, hint, at_key=True))
+        else:
+            values[name] = value
+    if not declared and not given:
+        return root
+    assert isinstance(root.value, dict)
+    filler = _Filler(located, values, declared, errors)
+    parts = {
+        key: node if key == "parameters" else filler.filled(node, (key,)) for key, node in root.value.items()
+    }
+    for name in declared.keys() - filler.used:
+        message = f"no value of the policy is `${name}`"
+        errors.append(located.error(("parameters", name), "unused_parameter", message, at_key=True))
+    return replace(root, value=parts)
+
+
+def refuse_unknown(
+    documents: Sequence[tuple[Source, Node]], settings: Mapping[str, Values], errors: list[PolicyError]
+) -> None:
+    """Settings of parameters that no policy has are mistakes: whatever they were meant for keeps its default."""
+    declared: dict[str, set[str]] = {}
+    for _, root in documents:
+        if _text(root, "kind") == "Policy":
+            declared.setdefault(_text(root, "name"), set()).update(_mapping(root, "parameters"))
+    for source, root in documents:
+        if _text(root, "kind") != "Bundle":
+            continue
+        located: Located[None] = Located(document=None, source=source, root=root)
+        for policy, values in settings.items():
+            if policy not in declared:
+                message, hint = f"there is no policy `{policy}` here", did_you_mean(policy, declared)
+                errors.append(
+                    located.error(("parameters", policy), "unknown_policy", message, hint, at_key=True)
+                )
+                continue
+            for name in values:
+                if name not in declared[policy]:
+                    message = f"the policy `{policy}` has no parameter `{name}`"
+                    hint = did_you_mean(name, declared[policy])
+                    path = ("parameters", policy, name)
+                    errors.append(located.error(path, "unknown_parameter", message, hint, at_key=True))
+
+
+class _Filler:
+    def __init__(
+        self, located: Located[None], values: Values, declared: Values, errors: list[PolicyError]
+    ) -> None:
+        self._located = located
+        self._values = values
+        self._declared = declared
+        self._errors = errors
+        self.used: set[str] = set()
+
+    def filled(self, node: Node, path: tuple[str | int, ...]) -> Node:
+        """The node, or what its parameter stands for, at the place where it is used."""
+        if isinstance(node.value, dict):
+            return replace(
+                node, value={key: self.filled(one, (*path, key)) for key, one in node.value.items()}
+            )
+        if isinstance(node.value, list):
+            items: list[Node] = []
+            for index, item in enumerate(node.value):
+                value = self.filled(item, (*path, index))
+                # A list in the place of an item is its items.
+                items += value.value if isinstance(value.value, list) and value is not item else [value]
+            return replace(node, value=items)
+        found = _USE.fullmatch(node.value) if isinstance(node.value, str) and not node.style else None
+        if found is None:
+            return node
+        name = found[1]
+        self.used.add(name)
+        if name in self._values:
+            return replace(node, value=self._values[name].value)
+        if name not in self._declared:
+            message = f"`${name}` is not a parameter of this policy"
+            hint = did_you_mean(name, self._declared) or "quote it, if it is meant as it is written"
+            self._errors.append(self._located.error(path, "unknown_parameter", message, hint))
+        return node
+
+
+def _mapping(root: Node, key: str) -> dict[str, Node]:
+    return _mapping_of(root.value[key]) if isinstance(root.value, dict) and key in root.value else {}
+
+
+def _mapping_of(node: Node) -> dict[str, Node]:
+    return node.value if isinstance(node.value, dict) else {}
+
+
+def _text(root: Node, key: str) -> str:
+    node = root.value.get(key) if isinstance(root.value, dict) else None
+    return node.value if node is not None and isinstance(node.value, str) else ""
