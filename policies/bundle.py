@@ -122,8 +122,7 @@ class Bundle:
         rules_of_atom: per effect and atom, indexes of those rules (one atom may carry rules of several effects).
         asked: bit set of the atoms that carry any other rule: one with another clause, or a monitored one.
         asked_of_atom: by atom, indexes of those.
-        origins: bit set of the atoms that carry a rule with `origin`.
-        looks_at_origins: whether any rule does.
+        origin_roles, origin_pointers: which values the `origin` of any rule looks at.
         reasons: what each of `rules` says when it leads to a verdict.
         sources: the texts it was compiled from; `load_documents(bundle.sources)` compiles to the same digest.
         warnings: what is odd without being wrong.
@@ -139,7 +138,8 @@ class Bundle:
         "digest",
         "measures",
         "name",
-        "origins",
+        "origin_pointers",
+        "origin_roles",
         "plain",
         "program",
         "reasons",
@@ -195,8 +195,11 @@ class Bundle:
         self.rules_of_atom: Mapping[Effect, Sequence[tuple[int, ...]]] = carried
         self.asked_of_atom: Mapping[int, tuple[int, ...]] = asked_of_atom
         self.asked = sum(1 << atom for atom in asked_of_atom)
-        self.origins = sum(1 << atom for atom in {rule.atom for rule in self.rules if rule.origin is not None})
+        clauses = [rule.origin for rule in self.rules if rule.origin is not None]
+        self.origin_roles = frozenset[str]().union(*(clause.roles for clause in clauses))
+        self.origin_pointers = tuple(sorted({pointer for clause in clauses for pointer in clause.pointers}))
 
     @property
     def looks_at_origins(self) -> bool:
-        return bool(self.origins)
+        """Whether any rule asks where a value comes from."""
+        return bool(self.origin_roles or self.origin_pointers)

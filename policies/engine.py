@@ -14,11 +14,17 @@ from policies.action import Action, Json, Resource, Subject
 from policies.bundle import Bundle
 from policies.delegation import PARENT_ENDED, Grant, Refusal, covers, narrow
 from policies.effect import Effect
+from policies.origin.facts import Fact
+from policies.origin.hashing import TokenHasher
+from policies.origin.known import Origins
+from policies.origin.results import told_by_result, told_by_task
+from policies.origin.trust import result_trust
 from policies.past.look import Look
 from policies.past.program import Scope
 from policies.past.slices import Event
 from policies.past.state import Past
 from policies.prepare import Prepared, Preparer
+from policies.rule_clauses import RuleClauses
 from policies.verdict import Verdict, decide, matched_rules
 
 SESSION_ENDED: Final = "session_ended"
@@ -51,7 +57,9 @@ class EngineDecision:
     Attributes:
         matched: names of all rules that matched, whether or not their effect decided; empty for a refusal.
         positions: of the action in the pasts of its session, where it was permitted.
-        look: what the past said; None for a refusal.
+        clauses: what the past and the origins said; None for a refusal.
+        number: of the action, counted over all.
+        looked_up: the worst of where the values come from that its result is looked up by.
     """
 
     verdict: Verdict
@@ -60,7 +68,9 @@ class EngineDecision:
     event: Event
     matched: tuple[str, ...] = ()
     positions: Mapping[Scope, int] = field(default_factory=dict)
-    look: Look | None = None
+    clauses: RuleClauses | None = None
+    number: int = 0
+    looked_up: Fact = Fact.UNKNOWN
 
     @property
     def permitted(self) -> bool:
@@ -75,12 +85,16 @@ class Engine:
 
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
-        self._preparer = Preparer(bundle)
+        self._hasher = TokenHasher(b"")
+        self._preparer = Preparer(bundle, hasher=self._hasher)
         self._pasts: dict[tuple[Scope, str], Past] = {}
+        self._origins: dict[str, Origins] = {}
+        self._decided = 0
 
     def forget(self) -> None:
         """Begin again with an empty past."""
         self._pasts = {}
+        self._origins = {}
 
     def open_session(
         self,
@@ -91,10 +105,12 @@ class Engine:
         parent: EngineSession | None = None,
         grant: Grant | None = None,
         workflow: str | None = None,
+        task: str | None = None,
     ) -> EngineSession:
         """Open a session that begins a workflow, joins the one it names, or belongs to its parent's.
 
         Args:
+            task: what the user asks for.
             grant: what the parent delegates, as `delegate` gave it.
         """
         root = parent.workflow if parent is not None else workflow or name
@@ -104,6 +120,8 @@ class Engine:
         pasts = {
             scope: self._past(scope, names[scope]) for scope in Scope if scope in self.bundle.program.used
         }
+        if task is not None:
+            self.add_task(root, task)
         return EngineSession(
             name=name,
             tenant=tenant,
@@ -113,6 +131,10 @@ class Engine:
             grants=grants,
             pasts=pasts,
         )
+
+    def add_task(self, workflow: str, task: str) -> None:
+        """The user asks for more."""
+        self._origins_of(workflow).task(told_by_task(task, self._hasher))
 
     def delegate(self, session: EngineSession, asked: Grant, *, now_us: int) -> Grant | Refusal:
         """The grant that a session can give, or why it cannot."""
@@ -146,22 +168,32 @@ class Engine:
         event = Event(now_us, prepared.possibly, prepared.certainly, dict(prepared.measures))
         look = Look(self.bundle.program, session.pasts, event)
         refusal = self._outside(session, resource, now_us) or prepared.refusal
+        origins = self._origins_of(session.workflow)
+        traced = prepared.traced
+        clauses = RuleClauses(look, origins, traced.units if traced is not None else ())
         verdict = decide(
             self.bundle,
             possibly=prepared.possibly,
             certainly=prepared.certainly,
             refusal=refusal,
-            clauses=look.holds,
+            clauses=clauses.holds,
         )
         matched: tuple[str, ...] = ()
         if refusal is None:
             rules = matched_rules(
-                self.bundle, possibly=prepared.possibly, certainly=prepared.certainly, clauses=look.holds
+                self.bundle, possibly=prepared.possibly, certainly=prepared.certainly, clauses=clauses.holds
             )
             matched = tuple(rule.name for rule in rules)
         positions: Mapping[Scope, int] = {}
+        looked_up = Fact.UNKNOWN
+        self._decided += 1
         if verdict.effect in (Effect.ALLOW, Effect.MODIFY):
             positions = look.permitted()
+            if traced is not None:
+                looked_up = origins.looked_up_by(traced.units)
+                origins.spoke(traced.spoken)
+                if result_trust(self.bundle.catalog.facts(resource.type, resource.id)).awaited:
+                    origins.await_result(self._decided)
         elif verdict.effect is Effect.DENY:
             look.denied()
         return EngineDecision(
@@ -171,16 +203,46 @@ class Engine:
             event=event,
             matched=matched,
             positions=positions,
-            look=look if refusal is None else None,
+            clauses=clauses if refusal is None else None,
+            number=self._decided,
+            looked_up=looked_up,
         )
 
-    def report(self, decision: EngineDecision, status: str, *, witnessed: bool) -> None:
-        """What a permitted action came to: "succeeded", "failed" or "not_executed". Once for each decision."""
+    def report(
+        self,
+        decision: EngineDecision,
+        status: str,
+        *,
+        witnessed: bool,
+        resource: Resource | None = None,
+        result: Json = None,
+        complete: bool = True,
+    ) -> None:
+        """What a permitted action came to: "succeeded", "failed" or "not_executed". Once for each decision.
+
+        Args:
+            resource: what it was carried out on, where there is a result to tell.
+            result: what it returned; None = nothing is told of it.
+            complete: whether that is all that it returned.
+        """
+        if self.bundle.looks_at_origins and (result is not None or status != "succeeded"):
+            facts = self.bundle.catalog.facts(resource.type, resource.id) if resource is not None else None
+            returns, default, _ = result_trust(facts)
+            told = told_by_result(result, returns, self._hasher, default=default, complete=complete)
+            self._origins_of(decision.session.workflow).result(
+                told, source=decision.number, looked_up=decision.looked_up, witnessed=witnessed
+            )
         for scope, position in decision.positions.items():
             past = decision.session.pasts[scope]
             past.outcome(decision.event, position, succeeded=status == "succeeded", witnessed=witnessed)
             if status == "not_executed" and witnessed:
                 past.give_back(decision.event)
+
+    def _origins_of(self, workflow: str) -> Origins:
+        found = self._origins.get(workflow)
+        if found is None:
+            found = self._origins[workflow] = Origins(b"")
+        return found
 
     def _past(self, scope: Scope, name: str) -> Past:
         past = self._pasts.get((scope, name))

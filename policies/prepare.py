@@ -15,6 +15,9 @@ from policies.condition_plans import ConditionPlans
 from policies.effect import Effect
 from policies.index import OnIndex, set_bits
 from policies.measures import Measured, Measures
+from policies.origin.arguments import Spoken, Unit, spoken, units_of
+from policies.origin.hashing import TokenHasher
+from policies.origin.trust import LOOKED_UP_BY
 
 UNCATALOGUED_RESOURCE = "uncatalogued_resource"
 UNLISTED_ACTION = "unlisted_action"
@@ -39,6 +42,7 @@ class Prepared(NamedTuple):
             "unlisted_action", "unlisted_argument", "missing_argument".
         detail: the refusal in words.
         measures: keys and amounts that the bundle's program asks of this action.
+        traced: what is asked about where its values come from; None where no rule asks.
     """
 
     possibly: int
@@ -46,6 +50,19 @@ class Prepared(NamedTuple):
     refusal: str | None = None
     detail: str = ""
     measures: tuple[Measured, ...] = ()
+    traced: Traced | None = None
+
+
+class Traced(NamedTuple):
+    """An action's values, as digests.
+
+    Args:
+        units: those that a rule may ask about, and by which a result is looked up; None = too many.
+        spoken: all that the agent says in it.
+    """
+
+    units: tuple[Unit, ...] | None
+    spoken: Spoken
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,11 +87,16 @@ class Preparer:
 
     Args:
         value_key: see `Measures`.
+        hasher: of the values that `origin` asks about.
     Cost: about 80 µs per distinct condition to build.
     """
 
-    def __init__(self, bundle: Bundle, *, value_key: bytes = b"") -> None:
+    def __init__(
+        self, bundle: Bundle, *, value_key: bytes = b"", hasher: TokenHasher | None = None
+    ) -> None:
         self._bundle = bundle
+        self._hasher = hasher or TokenHasher(value_key)
+        self._traced_roles = bundle.origin_roles | LOOKED_UP_BY if bundle.looks_at_origins else None
         self._index = OnIndex(bundle.atoms)
         bits_of: dict[str, int] = {}
         for number, atom in enumerate(bundle.atoms):
@@ -127,11 +149,20 @@ class Preparer:
         asked = possibly & self._conditioned
         if asked:
             possibly, certainly = self._evaluate(action, known, asked, possibly, certainly)
+        traced = None
+        if self._traced_roles is not None and refusal is None:
+            traced = self._trace(action, known, self._traced_roles)
         if not possibly & self._measures.asked:
-            return Prepared(possibly, certainly, refusal, detail)
+            return Prepared(possibly, certainly, refusal, detail, traced=traced)
         types = known.facts.arguments if known.facts is not None else None
         measures = self._measures.read(action, possibly, types, lambda: self._activation(action, known))
-        return Prepared(possibly, certainly, refusal, detail, measures)
+        return Prepared(possibly, certainly, refusal, detail, measures, traced)
+
+    def _trace(self, action: Action, known: _KnownResource, roles: frozenset[str]) -> Traced:
+        types = known.facts.arguments if known.facts is not None else None
+        pointers = self._bundle.origin_pointers
+        units = units_of(action.arguments, types, self._hasher, roles=roles, pointers=pointers)
+        return Traced(units, spoken(action.arguments, self._hasher))
 
     def _evaluate(
         self, action: Action, known: _KnownResource, asked: int, possibly: int, certainly: int

@@ -162,14 +162,15 @@ class _Teller:
             verdict = Verdict(effect=Effect.DENY, reason_code=session.code, reasons=())
             prepared = Prepared(0, 0, session.code, session.message)
         else:
+            resource = Resource(
+                type=step.resource_type or TOOL,
+                id=step.tool or step.resource or "",
+                properties=step.properties,
+            )
             decision = self._engine.decide(
                 session,
                 action=step.action,
-                resource=Resource(
-                    type=step.resource_type or TOOL,
-                    id=step.tool or step.resource or "",
-                    properties=step.properties,
-                ),
+                resource=resource,
                 arguments=step.args,
                 context=step.context,
                 now_us=now_us,
@@ -178,7 +179,14 @@ class _Teller:
             verdict, prepared, matched = decision.verdict, decision.prepared, decision.matched
             outcome = step.outcome or _SUCCEEDED
             if decision.permitted and outcome.status != "unreported":
-                self._engine.report(decision, outcome.status, witnessed=outcome.witness)
+                self._engine.report(
+                    decision,
+                    outcome.status,
+                    witnessed=outcome.witness,
+                    resource=resource,
+                    result=step.result,
+                    complete=outcome.complete,
+                )
         return StepResult(
             number=number,
             file=where.file,
@@ -201,7 +209,9 @@ class _Teller:
         session = document.sessions[name]
         subject = _subject_of(document, session)
         if session.parent is None:
-            return self._engine.open_session(name, subject, tenant=document.tenant)
+            return self._engine.open_session(
+                name, subject, tenant=document.tenant, task=session.task
+            )
         parent = self._session(session.parent, now_us)
         if isinstance(parent, Refusal):
             return parent

@@ -41,6 +41,7 @@ class StorySessionDocument(Strict):
 class StoryOutcomeDocument(Strict):
     status: Literal["succeeded", "failed", "not_executed", "unreported"] = "succeeded"
     labels: list[str] = Field(default_factory=list)
+    complete: bool = Field(default=True, description="whether `result` is all that was returned")
     witness: bool = Field(default=True, description="whether a key with the grant `witness` reports it")
 
 

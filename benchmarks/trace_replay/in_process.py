@@ -43,7 +43,7 @@ class InProcess:
         self._agents: dict[str, Agent] = {}
         self._sessions: dict[str, _Session] = {}
         self._tokens: dict[str, _Token] = {}
-        self._decisions: dict[str, EngineDecision] = {}
+        self._decisions: dict[str, tuple[EngineDecision, Resource]] = {}
         self._made = 0
         self._now_us = 0
 
@@ -58,12 +58,12 @@ class InProcess:
 
     def open_session(self, subject: str, task: str | None) -> str:
         name = f"session {len(self._sessions)}"
-        opened = self._engine.open_session(name, self._subject(subject))
+        opened = self._engine.open_session(name, self._subject(subject), task=task)
         self._sessions[name] = _Session(subject=subject, principal=subject, session=opened)
         return name
 
     def add_task(self, session: str, task: str) -> None:
-        """No rule reads tasks yet."""
+        self._engine.add_task(self._sessions[session].session.workflow, task)
 
     def delegate(
         self,
@@ -128,7 +128,7 @@ class InProcess:
         )
         self._made += 1
         name = f"decision {self._made}"
-        self._decisions[name] = decision
+        self._decisions[name] = (decision, Resource(type=TOOL, id=call.tool))
         verdict = decision.verdict
         return Answer(
             effect=str(verdict.effect),
@@ -140,7 +140,15 @@ class InProcess:
 
     def report(self, decision: str, result: Result) -> None:
         status = "failed" if result.failed else "succeeded"
-        self._engine.report(self._decisions.pop(decision), status, witnessed=True)
+        decided, resource = self._decisions.pop(decision)
+        self._engine.report(
+            decided,
+            status,
+            witnessed=True,
+            resource=resource,
+            result=result.value,
+            complete=result.complete,
+        )
 
     def _standing(self, agent: str) -> _Session | None:
         """The session in which an agent acts that names none; None = it may not."""

@@ -16,6 +16,7 @@ from policies.origin.arguments import Spoken, Unit
 from policies.origin.facts import Fact, worst
 from policies.origin.hashing import Rekeyed, unpacked
 from policies.origin.results import Told
+from policies.origin.trust import LOOKED_UP_BY
 
 MAX_KNOWN: Final = 5_000
 """Digests of one workflow, beside those of its task."""
@@ -161,8 +162,11 @@ class Origins:
         source = value >> 8
         return Judged(fact, self._sources[source - 1] if 0 < source <= len(self._sources) else None)
 
-    def looked_up_by(self, units: Iterable[Unit]) -> Fact:
-        """The worst fact of the values that an action is carried out with."""
+    def looked_up_by(self, units: Iterable[Unit] | None) -> Fact:
+        """The worst fact of the values that choose what an action returns."""
+        if units is None:
+            return Fact.UNTRUSTED
+        units = (unit for unit in units if unit.role in LOOKED_UP_BY)
         return worst(judged.fact for unit in units if (judged := self.judge(unit)) is not None)
 
     # -- as bytes -------------------------------------------------------------------------------------------------

@@ -1,0 +1,105 @@
+"""The clauses of a rule beyond its atom, asked of one action: its past, and where its values come from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from policies.bundle import OriginClause, Rule
+from policies.effect import Effect
+from policies.origin.arguments import Unit
+from policies.origin.facts import Fact
+from policies.origin.known import Judged, Origins
+from policies.past.look import Look
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OriginFinding:
+    """Why a rule's `origin` held: one value, what is known of it, and who said it.
+
+    Attributes:
+        pointer: where the value stands in the arguments.
+        shown: its ends.
+        source: see `Judged`.
+    """
+
+    pointer: str
+    role: str
+    shown: str
+    fact: Fact
+    source: int | None
+    over_bound: bool
+
+
+_NOTHING_KNOWN: Final = OriginFinding(
+    pointer="", role="", shown="", fact=Fact.UNKNOWN, source=None, over_bound=True
+)
+
+
+class RuleClauses:
+    """What is asked of one action beside its atoms; everything at most once.
+
+    Args:
+        look: at the past; None = there is none, and whatever looks at it holds where that restricts.
+        origins: what its workflow knows; None = nothing.
+        units: the values of its arguments; None = too many to look at.
+    Attributes:
+        findings: by rule, why its `origin` held.
+    """
+
+    __slots__ = ("_judged", "_origins", "_units", "findings", "look")
+
+    def __init__(
+        self, look: Look | None, origins: Origins | None = None, units: tuple[Unit, ...] | None = ()
+    ) -> None:
+        self.look = look
+        self._origins = origins
+        self._units = units
+        self._judged: list[tuple[Unit, Judged]] | None = None
+        self.findings: dict[str, OriginFinding] = {}
+
+    def holds(self, rule: Rule) -> bool:
+        """Whether all clauses of a rule beyond its atom hold."""
+        restricting = rule.effect is not Effect.ALLOW
+        if rule.origin is not None and not self._origin(rule, rule.origin, restricting=restricting):
+            return False
+        if rule.past is None and rule.limit is None:
+            return True
+        return restricting if self.look is None else self.look.holds(rule)
+
+    def _origin(self, rule: Rule, clause: OriginClause, *, restricting: bool) -> bool:
+        """A rule that restricts matches when any of its values is so; one that allows, when there are some and all are.
+
+        Past the bounds of what is kept and looked at, the former does and the latter does not.
+        """
+        if self._origins is None or self._units is None:
+            self.findings[rule.name] = _NOTHING_KNOWN
+            return restricting
+        found = [(unit, one) for unit, one in self._every() if clause.speaks_of(unit.pointer, unit.role)]
+        if not restricting:
+            return bool(found) and all(one.fact in clause.facts and not one.over_bound for _, one in found)
+        for unit, one in found:
+            if one.fact in clause.facts or one.over_bound:
+                self.findings[rule.name] = OriginFinding(
+                    pointer=unit.pointer,
+                    role=unit.role,
+                    shown=unit.shown,
+                    fact=one.fact,
+                    source=one.source,
+                    over_bound=one.over_bound,
+                )
+                return True
+        return False
+
+    def _every(self) -> list[tuple[Unit, Judged]]:
+        if self._judged is None:
+            self._judged = list(self._judge())
+        return self._judged
+
+    def _judge(self) -> Iterator[tuple[Unit, Judged]]:
+        assert self._origins is not None and self._units is not None
+        for unit in self._units:
+            judged = self._origins.judge(unit)
+            if judged is not None:
+                yield unit, judged
