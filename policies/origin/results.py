@@ -61,7 +61,7 @@ def told_by_result(
     for value in _contents(result):
         if isinstance(value, str) and len(value) > MAX_CHARACTERS:
             value, complete = value[:MAX_CHARACTERS], False
-        structured = structure_of(value) if isinstance(value, str) else value
+        structured = structure_of(value, cut=not complete) if isinstance(value, str) else value
         whole = value if structured is None else structured
         _take(whole, (), fields, returns.get("default", default), collected)
     return collected.told(hasher, complete=complete)
