@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from actors import delegation_journal, past_journal, reservation_journal
+from actors import delegation_journal, origin_journal, past_journal, reservation_journal
 from actors.ids import COUNTER_BITS, decision_key
 from actors.journal import Journal, Transaction
 from actors.live_agent import IDLE_LIMIT_US, STANDING_PREFIX, LiveAgent, Seen, SeenKey, Session
@@ -30,10 +30,12 @@ CREATE TABLE IF NOT EXISTS decided (
 CREATE TABLE IF NOT EXISTS bound (
     agent TEXT, key TEXT, decision INTEGER NOT NULL, PRIMARY KEY (agent, key)) WITHOUT ROWID;
 """
-SCHEMA += delegation_journal.SCHEMA + past_journal.SCHEMA + reservation_journal.SCHEMA
+SCHEMA += delegation_journal.SCHEMA + origin_journal.SCHEMA + past_journal.SCHEMA + reservation_journal.SCHEMA
 
 # How long a decision can be asked for, get its outcome, and keep its idempotency key.
 DECISION_MEMORY_US = 24 * 3_600_000_000
+ORIGINS_MEMORY_US = 31 * 24 * 3_600_000_000
+"""After the last that was heard of a workflow: as long as a session lives, and a day."""
 
 
 def open_agent_journal(path: Path, *, new_log_id: str) -> Journal:
@@ -165,6 +167,12 @@ def find_decision(journal: Journal, identity: str) -> tuple[bytes, bytes, str | 
     return rows[0] if rows else None
 
 
+def find_by_key(journal: Journal, key: int) -> tuple[str, bytes] | None:
+    """(id, request) of a decision that is remembered, by what it is filed under. Cost: a lookup."""
+    rows = journal.read("SELECT id, request FROM decided WHERE key = ?", (key,))
+    return rows[0] if rows else None
+
+
 def find_bound(journal: Journal, agent: str, key: str) -> tuple[bytes, bytes, str | None] | None:
     """(digest, answer, outcome) of the decision that an idempotency key is bound to. Cost: two lookups."""
     rows = journal.read(
@@ -199,7 +207,8 @@ def forget_what_is_over(journal: Journal, *, now_us: int, limit: int) -> bool:
     )
     expired = delegation_journal.expired(journal, now_us=now_us, limit=limit)
     reserved, settled = reservation_journal.over(journal, now_us=now_us, limit=limit)
-    if old or over or expired or reserved or settled:
+    unheard = origin_journal.over(journal, before_us=now_us - ORIGINS_MEMORY_US, limit=limit)
+    if old or over or expired or reserved or settled or unheard:
         keys = [(agent, name, key) for key, agent, name in old if name is not None]
         with journal.transaction() as step:
             step.executemany("DELETE FROM decided WHERE key = ?", [(key,) for key, _, _ in old])
@@ -207,7 +216,8 @@ def forget_what_is_over(journal: Journal, *, now_us: int, limit: int) -> bool:
             step.executemany("DELETE FROM sessions WHERE agent = ? AND name = ?", over)
             delegation_journal.forget(step, sessions=[name for _, name in over], delegations=expired)
             reservation_journal.forget(step, reserved, settled)
-    return limit in (len(old), len(over), len(expired), len(reserved), len(settled))
+            origin_journal.forget(step, unheard)
+    return limit in (len(old), len(over), len(expired), len(reserved), len(settled), len(unheard))
 
 
 def count_live_sessions(journal: Journal, key: str, *, limit: int) -> int:

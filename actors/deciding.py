@@ -12,7 +12,16 @@ from typing import Any
 
 import orjson
 
-from actors import api_keys, delegations, evidence_rows, messages, remembering, settlements, shadowing
+from actors import (
+    api_keys,
+    delegations,
+    evidence_rows,
+    messages,
+    remembering,
+    settlements,
+    shadowing,
+    tracing,
+)
 from actors.agent_journal import find_bound, save_decisions, save_seen, save_sessions
 from actors.ids import agent_key, read_session_id
 from actors.journal import Transaction
@@ -37,7 +46,8 @@ from actors.records import AgentRecord
 from actors.remembering import Met
 from actors.sessions import principal_of
 from policies.effect import Effect
-from policies.verdict import Verdict, no_past
+from policies.rule_clauses import RuleClauses
+from policies.verdict import Verdict
 from policies.verdict import decide as verdict_of
 
 ALLOW_LIFETIME_US = 30_000_000
@@ -131,7 +141,8 @@ def _decide_one(owner: Owner, request: DecisionRequest, step: _Step, transaction
             if refusal is None or refusal in delegations.COUNTED:
                 met = remembering.meet(owner, request, session, step.time.us)
                 refusal = refusal or met.refusal
-            decided, found = _verdict(owner, request, refusal, session, met, step)
+            asked = tracing.clauses(owner, request, session, met)
+            decided, found = _verdict(owner, request, refusal, session, met, asked, step)
             if not request.dry_run:
                 # An escalation is not final: what it waits for may lift it, under the same key.
                 bind = bind and decided.effect != Effect.ESCALATE
@@ -209,9 +220,10 @@ def _verdict(
     refusal: str | None,
     session: Session | None,
     met: Met,
+    asked: RuleClauses,
     step: _Step,
 ) -> tuple[Decided, dict[str, Any]]:
-    """The answer, and what evidence says beside it: what the past said, and what monitored rules would have done."""
+    """The answer, and what evidence says beside it: what past and origins said, what monitored rules would do."""
     found: dict[str, Any] = {}
     if refusal is None and owner.active is not None:
         verdict = verdict_of(
@@ -219,12 +231,13 @@ def _verdict(
             possibly=request.possibly,
             certainly=request.certainly,
             refusal=request.refusal,
-            clauses=met.look.holds if met.look is not None else no_past,
+            clauses=asked.holds,
         )
         effect, reason_code = verdict.effect, verdict.reason_code
         reasons = tuple((r.rule, r.because, r.controls) for r in verdict.reasons)
         detail = request.detail if reason_code == request.refusal else _doubt(verdict)
-        found = remembering.findings(owner, met)
+        found = remembering.findings(owner, met) | tracing.findings(owner, asked)
+        detail = tracing.explained(owner, asked, [reason.rule for reason in verdict.reasons]) or detail
         if verdict.would:
             found["would"] = [{"rule": one.rule, "effect": one.effect} for one in verdict.would]
     else:
@@ -321,8 +334,10 @@ def _keep(
         )
         step.seen[key, seen_key] = seen
     past: str | None = None
+    looked_up: str | None = None
     if answer.expires_us and session is not None:
         row, past = remembering.permitted(owner, met, request, session, now_us)
+        looked_up = tracing.permitted(owner, request, session, answer.id)
         step.history.append(row)
         step.pasts.update(dict.fromkeys(met.names))
     elif met.look is not None and answer.effect == Effect.DENY and met.refusal is None:
@@ -340,6 +355,7 @@ def _keep(
         workflow_id=session.workflow_id if session else None,
         past=past,
         shadow_past=watched.remembered or None,
+        looked_up=looked_up,
     )
     # orjson takes no named tuples.
     remembered, answer_json = orjson.dumps(tuple(action)), orjson.dumps(tuple(answer))
@@ -397,6 +413,7 @@ class _Step:
             owner.pasts.record(transaction, self.history)
         if self.pasts:
             owner.pasts.save(transaction, self.pasts, now_us=self.time.us)
+        owner.origins.save(transaction, now_us=self.time.us)
         if self.shadow_pasts and owner.shadow is not None:
             recorded = owner.pasts.newest()
             owner.shadow.pasts.save(transaction, self.shadow_pasts, now_us=self.time.us, recorded=recorded)

@@ -44,6 +44,8 @@ class DecisionRequest(NamedTuple):
     vouch: tuple[Any, ...] | None = (
         None  # `Vouch` of an agent's home owner, for a session that lives elsewhere
     )
+    # `Unit` tuples of the action's values (None = too many) and the `Spoken` of it; None = no rule asks for origins
+    traced: tuple[tuple[tuple[Any, ...], ...] | None, tuple[bytes, bool]] | None = None
 
 
 class Shadowed(NamedTuple):
@@ -54,6 +56,7 @@ class Shadowed(NamedTuple):
     certainly: int
     refusal: str | None
     measures: tuple[tuple[int, bytes | int | None], ...]
+    units: tuple[tuple[Any, ...], ...] | None = ()
 
 
 class Vouch(NamedTuple):
@@ -115,6 +118,9 @@ class DecidedAction(NamedTuple):
     workflow_id: str | None
     past: str | None = None  # what a permitted action left in the pasts, see `actors.remembering`
     shadow_past: str | None = None  # and in those of the shadow bundle
+    looked_up: str | None = (
+        None  # the worst origin of what its result is looked up by; None = nobody traced it
+    )
 
 
 class Decided(NamedTuple):
@@ -142,6 +148,7 @@ class Outcome(NamedTuple):
     result_digest: bytes | None  # HMAC under the deployment's key; the text itself is not kept
     key_id: str
     witness: bool
+    told: tuple[Any, ...] | None = None  # `Told` of the result, where rules ask for origins
 
 
 class SessionRequest(NamedTuple):
@@ -156,6 +163,7 @@ class SessionRequest(NamedTuple):
     principal: str | None = None  # `type:id`, on whose behalf; None = as it comes about
     parent: str | None = None  # a delegation token: the session joins the workflow of the one that delegated
     vouch: tuple[Any, ...] | None = None  # `Vouch` of the agent's home owner, when the parent lives elsewhere
+    told: tuple[Any, ...] | None = None  # `Told` of the task
 
 
 class DelegationRequest(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from actors import evidence_rows, settlements, shadowing
+from actors import evidence_rows, settlements, shadowing, tracing
 from actors.agent_journal import find_decision, save_decision_outcome
 from actors.deciding import read_answer
 from actors.journal import Transaction
@@ -17,6 +17,7 @@ from actors.past_journal import save_outcome
 from actors.remembering import reported
 from controlplane.errors import ConflictError, NotFoundError
 from policies.effect import Effect
+from policies.origin.results import Told
 
 
 def remembered(owner: Owner, decision_id: str) -> tuple[Decided, DecidedAction, dict[str, Any] | None]:
@@ -97,6 +98,16 @@ def _record(
         if owner.shadow is not None and answer.session is not None:
             shadowing.told(owner, owner.shadow, step, outcome, action, answer.session)
         save_outcome(step, told.history, outcome=told.code, witnessed=outcome.witness)
+    if outcome.told is not None and action.workflow_id is not None:
+        tracing.reported(
+            owner,
+            action.workflow_id,
+            Told._make(outcome.told),
+            decision_id=answer.id,
+            looked_up=action.looked_up,
+            witnessed=outcome.witness,
+        )
+        owner.origins.save(step, now_us=time_us)
     step.append(
         evidence_rows.outcome_row(
             outcome,

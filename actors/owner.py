@@ -18,6 +18,7 @@ from actors.directory import LEASE_S, Activation, Directory
 from actors.ids import COUNTER_BITS, agent_key, decision_id, subject_of_key
 from actors.journal import Journal
 from actors.live_agent import SESSIONS_AWAKE, LiveAgent, Session, standing_name, standing_workflow
+from actors.origins import WorkflowOrigins
 from actors.owner_clock import EventTime, OwnerClock
 from actors.past_journal import begin_record
 from actors.pasts import Pasts
@@ -107,6 +108,7 @@ class Owner:
         begin_record(journal, now_us=self.event_time().us)
         begin_settlements(journal, now_us=self.event_time().us)
         self.pasts = Pasts(journal, self.record_by_key)
+        self.origins = WorkflowOrigins(journal, settings.session_key)
         self.shadow: Shadow | None = None
 
     def adopt(self, active: ActiveBundle, activation: Activation) -> None:
@@ -132,6 +134,8 @@ class Owner:
             step.set_meta("active_digest", active.digest)
             step.set_meta("activation", activation.number)
             step.set_meta("activation_lenient", int(activation.lenient))
+            looks = active.bundle.looks_at_origins
+            self.origins.use(step, looks=looks, now_us=self.event_time().us)
         self.pasts.use(active, activation.number, lenient=activation.lenient)
         self.active = active
         self.activation = activation
@@ -194,6 +198,7 @@ class Owner:
         while len(self._awake) > self.settings.awake_limit:
             self._awake.popitem(last=False)
         self.pasts.rest_surplus()
+        self.origins.rest_surplus()
         if self.shadow is not None:
             self.shadow.pasts.rest_surplus()
         if self._crowded:
@@ -214,6 +219,7 @@ class Owner:
         """Let every agent and every past rest; each wakes from the journal at its next action."""
         self._awake.clear()
         self.pasts.forget_memory()
+        self.origins.forget_memory()
         if self.shadow is not None:
             self.shadow.pasts.forget_memory()
 

@@ -14,6 +14,8 @@ from actors.live_agent import SESSION_LIFETIME_US, SESSIONS_AWAKE, Delegated, Li
 from actors.messages import SessionRequest
 from actors.owner import Owner
 from controlplane.errors import ConflictError, NotFoundError, OverloadedError, UnavailableError
+from policies.origin.happened import asked_for
+from policies.origin.results import Told
 
 MAX_LIVE_SESSIONS = 10_000
 
@@ -103,8 +105,16 @@ def keep_opened(
     if session.delegated is not None:
         details |= describe(session.delegated)
 
+    if request.told is not None:
+        owner.origins.tell(
+            session.workflow_id,
+            asked_for(Told._make(request.told)),
+            since_us=session.opened_us if len(opened) == 1 else 0,
+        )
+
     def write(step: Transaction) -> None:
         save_lineage(step, session)
+        owner.origins.save(step, now_us=session.opened_us)
         also(step)
 
     record_event(owner, agent, opened, "session_opened", session.opened_us, details, also=write)
@@ -147,7 +157,9 @@ def session_subject(owner: Owner, name: str) -> str:
     return key
 
 
-def add_task(owner: Owner, name: str, *, task_digest: bytes, key_id: str) -> dict[str, Any]:
+def add_task(
+    owner: Owner, name: str, *, task_digest: bytes, told: tuple[Any, ...], key_id: str
+) -> dict[str, Any]:
     """Add a user's turn to a live session.
 
     Raises: NotFoundError: no such session. ConflictError: it has ended. EvidenceBacklogError.
@@ -158,7 +170,16 @@ def add_task(owner: Owner, name: str, *, task_digest: bytes, key_id: str) -> dic
     session.turns += 1
     session.last_us = now_us
     details = {"key": key_id, "task_digest": task_digest.hex()}
-    record_event(owner, agent, [session], "session_task", now_us, details)
+    owner.origins.tell(session.workflow_id, asked_for(Told._make(told)), since_us=0)
+    record_event(
+        owner,
+        agent,
+        [session],
+        "session_task",
+        now_us,
+        details,
+        also=lambda step: owner.origins.save(step, now_us=now_us),
+    )
     return {"session": name, "turns": session.turns}
 
 

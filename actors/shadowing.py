@@ -10,6 +10,7 @@ import logging
 from collections.abc import Iterable
 from typing import Any
 
+from actors import tracing
 from actors.active_bundle import ActiveBundle
 from actors.ids import agent_key
 from actors.journal import Transaction
@@ -19,10 +20,13 @@ from actors.owner import Owner
 from actors.past_journal import forget_shadow
 from actors.pasts import Name, Pasts
 from policies.effect import Effect
+from policies.origin.arguments import Unit
+from policies.origin.known import Origins
 from policies.past import state_bytes
 from policies.past.look import Look
 from policies.past.program import Scope
 from policies.past.slices import Event
+from policies.rule_clauses import RuleClauses
 from policies.verdict import decide as verdict_of
 
 log = logging.getLogger(__name__)
@@ -131,7 +135,7 @@ def _watch(
         possibly=prepared.possibly,
         certainly=prepared.certainly,
         refusal=refusal or prepared.refusal,
-        clauses=look.holds,
+        clauses=RuleClauses(look, *_origins(owner, request, prepared, session)).holds,
     )
     found = {
         "bundle": shadow.bundle.digest,
@@ -172,6 +176,15 @@ def told(
             past.give_back(event)
         changed.append((scope, names[scope]))
     shadow.pasts.save(step, changed, now_us=owner.event_time().us, recorded=owner.pasts.newest())
+
+
+def _origins(
+    owner: Owner, request: DecisionRequest, prepared: Shadowed, session: Session
+) -> tuple[Origins | None, tuple[Unit, ...] | None]:
+    """What is known for rules with `origin`: nothing where the active bundle has none, and nobody traced anything."""
+    if request.traced is None or prepared.units is None:
+        return None, None
+    return tracing.origins_of(owner, session), tuple([Unit._make(unit) for unit in prepared.units])
 
 
 def _names(request: DecisionRequest, session: Session) -> list[Name]:

@@ -19,7 +19,17 @@ from pydantic import (
 
 from policies.action import Json
 from policies.catalog import ARGUMENT_ROLES, ARGUMENT_TYPES, BOUNDARIES, EFFECTS, TRUST
-from policies.document_types import ControlId, DefineName, Id, Name, Pattern, Strict, Text, listed, one_or_many
+from policies.document_types import (
+    ControlId,
+    DefineName,
+    Id,
+    Name,
+    Pattern,
+    Strict,
+    Text,
+    listed,
+    one_or_many,
+)
 from policies.rule_documents import (
     ApproveDocument,
     DefineDocument,

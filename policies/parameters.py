@@ -49,7 +49,9 @@ def put_in(source: Source, root: Node, settings: Mapping[str, Values], errors: l
         if value is None:
             message = f"the parameter `{name}` has no default: it needs a value"
             hint = f"in the bundle's document: `parameters: {{{_text(root, 'name')}: {{{name}: …}}}}`"
-            errors.append(located.error(("parameters", name), "missing_parameter", message, hint, at_key=True))
+            errors.append(
+                located.error(("parameters", name), "missing_parameter", message, hint, at_key=True)
+            )
         else:
             values[name] = value
     if not declared and not given:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from policies import cel
 from policies.action import Action, Resource, Subject
@@ -64,6 +64,11 @@ class Traced(NamedTuple):
     units: tuple[Unit, ...] | None
     spoken: Spoken
 
+    def plain(self) -> tuple[tuple[tuple[Any, ...], ...] | None, tuple[bytes, bool]]:
+        """As it travels."""
+        units = None if self.units is None else tuple([tuple(unit) for unit in self.units])
+        return units, (self.spoken.digests, self.spoken.more)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _KnownResource:
@@ -91,10 +96,8 @@ class Preparer:
     Cost: about 80 µs per distinct condition to build.
     """
 
-    def __init__(
-        self, bundle: Bundle, *, value_key: bytes = b"", hasher: TokenHasher | None = None
-    ) -> None:
-        self._bundle = bundle
+    def __init__(self, bundle: Bundle, *, value_key: bytes = b"", hasher: TokenHasher | None = None) -> None:
+        self.bundle = bundle
         self._hasher = hasher or TokenHasher(value_key)
         self._traced_roles = bundle.origin_roles | LOOKED_UP_BY if bundle.looks_at_origins else None
         self._index = OnIndex(bundle.atoms)
@@ -160,7 +163,7 @@ class Preparer:
 
     def _trace(self, action: Action, known: _KnownResource, roles: frozenset[str]) -> Traced:
         types = known.facts.arguments if known.facts is not None else None
-        pointers = self._bundle.origin_pointers
+        pointers = self.bundle.origin_pointers
         units = units_of(action.arguments, types, self._hasher, roles=roles, pointers=pointers)
         return Traced(units, spoken(action.arguments, self._hasher))
 
@@ -201,7 +204,7 @@ class Preparer:
     def _refusal(self, action: Action, known: _KnownResource) -> tuple[str | None, str]:
         resource, facts = action.resource, known.facts
         if facts is None:
-            if self._bundle.uncatalogued is Effect.ALLOW:
+            if self.bundle.uncatalogued is Effect.ALLOW:
                 return None, ""
             return UNCATALOGUED_RESOURCE, f"the catalog does not know {resource.type} `{resource.id}`"
         if facts.actions is not None and action.name not in facts.actions:
@@ -239,7 +242,7 @@ class Preparer:
         key = (resource.type, resource.id)
         found = self._resources.get(key)
         if found is None:
-            facts = self._bundle.catalog.facts(*key)
+            facts = self.bundle.catalog.facts(*key)
             possibly, certainly = resource_masks(self._index, *key, facts or _UNKNOWN)
             arguments = facts.arguments if facts is not None else None
             found = _KnownResource(

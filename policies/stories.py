@@ -209,9 +209,7 @@ class _Teller:
         session = document.sessions[name]
         subject = _subject_of(document, session)
         if session.parent is None:
-            return self._engine.open_session(
-                name, subject, tenant=document.tenant, task=session.task
-            )
+            return self._engine.open_session(name, subject, tenant=document.tenant, task=session.task)
         parent = self._session(session.parent, now_us)
         if isinstance(parent, Refusal):
             return parent

@@ -72,8 +72,10 @@ class Application:
             Route(method="POST", path="/access/v1/evaluations", roles=DECIDING, door=self.evaluations),
             *KeyDoors(self._fleet).routes(),
             *AgentDoors(self._fleet, calls, owners).routes(),
-            *SessionDoors(self._fleet, calls, self._limiter, digest_key=digest_key).routes(),
-            *OutcomeDoors(self._fleet, calls, settling, self._limiter, digest_key=digest_key).routes(),
+            *SessionDoors(self._fleet, self._bundles, calls, self._limiter, digest_key=digest_key).routes(),
+            *OutcomeDoors(
+                self._fleet, self._bundles, calls, settling, self._limiter, digest_key=digest_key
+            ).routes(),
             *BundleDoors(self._fleet, self._bundles).routes(),
             *StatusDoor(self._fleet).routes(),
         ]

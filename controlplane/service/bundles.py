@@ -11,6 +11,7 @@ from controlplane.errors import GovernanceError, UnavailableError
 from controlplane.service.actor_calls import call_control
 from policies.bundle import Bundle
 from policies.compile import compile_sources
+from policies.origin.hashing import TokenHasher
 from policies.prepare import Preparer
 
 log = logging.getLogger(__name__)
@@ -24,11 +25,14 @@ class BundleCache:
     """Preparers by digest: the active bundle's and, around an activation, its neighbours'.
 
     Args:
-        digest_key: the keys that pasts are kept by are digested under one derived from it.
+        digest_key: the keys that pasts are kept by, and origins, are digested under keys derived from it.
+    Attributes:
+        hasher: of the values that origins are known by.
     """
 
     def __init__(self, digest_key: bytes = b"") -> None:
         self._value_key = blake2b(digest_key, person=b"cp past keys").digest()
+        self.hasher = TokenHasher(blake2b(digest_key, person=b"cp origin keys").digest())
         self._preparers: OrderedDict[str, Preparer] = OrderedDict()
         self._loading: dict[str, asyncio.Task[Preparer]] = {}
         self._shadow: tuple[str, Preparer | None] | None = None
@@ -60,7 +64,7 @@ class BundleCache:
             try:
                 stored = await call_control("bundle", digest=digest)
                 bundle = await asyncio.to_thread(compile_sources, stored["sources"])
-                self._shadow = (digest, await asyncio.to_thread(Preparer, bundle, value_key=self._value_key))
+                self._shadow = (digest, await asyncio.to_thread(self._made, bundle))
                 return
             except GovernanceError as error:
                 log.warning("the shadow bundle %s cannot be loaded: %s", digest, error)
@@ -84,12 +88,15 @@ class BundleCache:
 
     async def keep(self, bundle: Bundle) -> Preparer:
         """Take in a bundle that was compiled here already. Cost: about 80 µs a condition, beside the event loop."""
-        preparer = await asyncio.to_thread(Preparer, bundle, value_key=self._value_key)
+        preparer = await asyncio.to_thread(self._made, bundle)
         self._preparers[bundle.digest] = preparer
         self._preparers.move_to_end(bundle.digest)
         while len(self._preparers) > _KEPT:
             self._preparers.popitem(last=False)
         return preparer
+
+    def _made(self, bundle: Bundle) -> Preparer:
+        return Preparer(bundle, value_key=self._value_key, hasher=self.hasher)
 
     def _load(self, digest: str) -> asyncio.Task[Preparer]:
         task = self._loading.get(digest)

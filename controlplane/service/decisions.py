@@ -359,6 +359,7 @@ class DecisionDoor:
         detail = ""
         measures: tuple[Measured, ...] = ()
         shadow: tuple[Any, ...] | None = None
+        traced: tuple[Any, ...] | None = None
         if preparer is not None:
             action = Action(
                 tenant=caller.tenant,
@@ -375,6 +376,7 @@ class DecisionDoor:
                 prepared = preparer.prepare(action)
                 possibly, certainly = prepared.possibly, prepared.certainly
                 refusal, detail, measures = prepared.refusal, prepared.detail, prepared.measures
+                traced = None if prepared.traced is None else prepared.traced.plain()
             except Exception:
                 # INVARIANT (fail closed): an action that cannot be evaluated is denied, with evidence.
                 log.exception("preparing an action failed; it is denied")
@@ -408,6 +410,7 @@ class DecisionDoor:
             stop_on=stop_on,
             measures=measures,
             shadow=shadow,
+            traced=traced,
         )
 
     def _shadowed(self, action: Action) -> tuple[Any, ...] | None:
@@ -428,6 +431,7 @@ class DecisionDoor:
                 prepared.certainly,
                 prepared.refusal,
                 prepared.measures,
+                () if prepared.traced is None else prepared.traced.plain()[0],
             )
         )
 

@@ -55,7 +55,17 @@ class Origins:
     Cost: 11 bytes a digest; at most 100 kB.
     """
 
-    __slots__ = ("_awaited", "_digests", "_flags", "_fresh", "_own", "_own_of", "_sources", "_task_size", "_values")
+    __slots__ = (
+        "_awaited",
+        "_digests",
+        "_flags",
+        "_fresh",
+        "_own",
+        "_own_of",
+        "_sources",
+        "_task_size",
+        "_values",
+    )
 
     def __init__(self, key: bytes) -> None:
         self._own = Rekeyed(key)
@@ -93,7 +103,7 @@ class Origins:
             self._flags |= _SPOKE_MORE
 
     def await_result(self, source: int) -> None:
-        """A read of what strangers write was permitted: until it is reported, what nobody said may have been said there."""
+        """What strangers write is about to be read: until it is told, what nobody said may have been said there."""
         if len(self._awaited) >= MAX_AWAITED:
             self._flags |= _MISSED
         else:
@@ -103,7 +113,9 @@ class Origins:
         """Something was read of which nothing will be told."""
         self._flags |= _MISSED
 
-    def result(self, told: Told, *, source: int, looked_up: Fact = Fact.TRUSTED, witnessed: bool = True) -> None:
+    def result(
+        self, told: Told, *, source: int, looked_up: Fact = Fact.TRUSTED, witnessed: bool = True
+    ) -> None:
         """What an action returned.
 
         Args:
@@ -175,9 +187,7 @@ class Origins:
         """All that is known. Cost: about 20 ns a digest."""
         self._merge()
         awaited = sorted(self._awaited)
-        header = _HEADER.pack(
-            _VERSION, self._flags, self._task_size, len(awaited), len(self._sources)
-        )
+        header = _HEADER.pack(_VERSION, self._flags, self._task_size, len(awaited), len(self._sources))
         numbers = struct.pack(f"<{len(awaited) + len(self._sources)}q", *awaited, *self._sources)
         return header + numbers + self._digests.tobytes() + self._values.tobytes()
 
@@ -206,7 +216,7 @@ class Origins:
     # -- inside ---------------------------------------------------------------------------------------------------
 
     def _phrase(self, unit: Unit) -> int:
-        """What is known of a text by its words: of strangers', which may be any of theirs, of trusted ones in their order."""
+        """What is known of a text by its words: strangers' may be any of theirs, trusted ones must stand in their order."""
         values = [self._value(self._own(digest)) for digest in unit.words]
         common = 0xFF
         for value in values:
@@ -256,7 +266,9 @@ class Origins:
         """As many as may be kept: the task's, then what was said before, strangers' values, their words, and trust."""
         self._flags |= _OVERFULL
         kept = sorted(every.items(), key=lambda entry: _worth(entry[1]))[: MAX_KNOWN + self._task_size]
-        if sum(1 for value in every.values() if value & _SPOKEN) > sum(1 for _, value in kept if value & _SPOKEN):
+        if sum(1 for value in every.values() if value & _SPOKEN) > sum(
+            1 for _, value in kept if value & _SPOKEN
+        ):
             self._flags |= _SPOKE_MORE
         return dict(kept)
 

@@ -146,15 +146,13 @@ class _Collected:
 
     def told(self, hasher: TokenHasher, *, complete: bool) -> Told:
         kinds = [list(kind) for kind in (self._trusted, self._strangers, self._typed)]
-        return Told(
-            *(packed(hasher.all(kind[:MAX_TOLD])) for kind in kinds),
-            more=any(len(kind) > MAX_TOLD for kind in kinds),
-            complete=complete,
-        )
+        trusted, strangers, typed = (packed(hasher.all(kind[:MAX_TOLD])) for kind in kinds)
+        more = any(len(kind) > MAX_TOLD for kind in kinds)
+        return Told(trusted, strangers, typed, more=more, complete=complete)
 
 
 def _is_name(text: str) -> bool:
-    """Whether a text is one short name or address, and nothing besides: no sentence, nor a name with an address in it."""
+    """Whether a text is one short name or address and nothing besides: no sentence, no name with an address in it."""
     bare = text.strip()
     if len(bare) > _MAX_NAME:
         return bool(is_one(tokens_of(bare, pairs=False))) and len(bare) <= 4 * _MAX_NAME and " " not in bare

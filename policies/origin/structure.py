@@ -1,8 +1,8 @@
 """Results that are written as text: JSON, YAML or a Python literal, read back into what they say field by field.
 
 Whoever writes the text of a field must not be able to make it look like another field. So a text is taken for a
-structure only when it is one from its first to its last character, under the strict grammar of its language, and without
-anything that lets one place speak for another (anchors, tags, repeated keys). Everything else is just text.
+structure only when it is one from its first to its last character, under the strict grammar of its language, and
+without anything that lets one place speak for another (anchors, tags, repeated keys). Everything else is just text.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ MAX_CHARACTERS: Final = 1 << 20
 MAX_DEPTH: Final = 32
 # `literal_eval` builds a syntax tree: 50 times its text.
 _MAX_LITERAL: Final = 1 << 16
-# A dump begins with an item or with a key on its first line; a sentence with a colon in it does so too, and then says nothing
-# that its tool's fields are called.
+# A dump begins with an item or with a key on its first line; a sentence with a colon in it does so too, and then says
+# nothing that its tool's fields are called.
 _BLOCK: Final = re.compile(r"(?:- |-\n|[A-Za-z_][A-Za-z0-9_.-]{0,63}:(?:\s|$))")
 _ITEMS_GIVEN_UP: Final = 3
 _Events: TypeAlias = Iterator[yaml.events.Event]

@@ -7,7 +7,7 @@ names are one token each, however they are written. All else is words.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Final, NamedTuple
 
@@ -33,9 +33,12 @@ _CUE: Final = re.compile(r"(?:#|\b(?:id|ids|no|nr|num|number|numbers|code|codes|
 _CUE_REACH: Final = 16
 _WORD: Final = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 _FILE_ENDINGS: Final = frozenset(
-    "txt md pdf doc docx odt rtf xls xlsx csv tsv ppt pptx json yaml yml xml html htm zip gz tar png jpg jpeg gif svg eml "
-    "ics log sql sh bat exe js ts py java c h cpp rs go rb php".split()
-)
+    {
+        "txt", "md", "pdf", "doc", "docx", "odt", "rtf", "xls", "xlsx", "csv", "tsv", "ppt", "pptx", "json", "yaml", "yml",
+        "xml", "html", "htm", "zip", "gz", "tar", "png", "jpg", "jpeg", "gif", "svg", "eml", "ics", "log", "sql", "sh",
+        "bat", "exe", "js", "ts", "py", "java", "c", "h", "cpp", "rs", "go", "rb", "php",
+    }
+)  # fmt: skip
 
 
 class Tokens(NamedTuple):
@@ -124,10 +127,9 @@ def _of_chunk(bare: str) -> Iterator[str]:
     if "." in rest or "://" in rest:
         for address in _ADDRESS.findall(rest):
             host = _SLASH.split(address, maxsplit=1)[0]
-            if "://" in address or host == address.rstrip(_ENDS) and host.rpartition(".")[2] in _FILE_ENDINGS:
-                if "://" not in address:
-                    continue
-            yield from _address(address)
+            is_file = host == address.rstrip(_ENDS) and host.rpartition(".")[2] in _FILE_ENDINGS
+            if "://" in address or not is_file:
+                yield from _address(address)
     if "-" in rest:
         for date in _DATE.findall(rest):
             yield "d:" + date
@@ -170,8 +172,3 @@ def _account(text: str) -> Iterator[str]:
         yield "a:" + joined
     if len(groups) > 1:
         yield from ("a:" + one for one in groups if len(one) <= 40 and sum(map(str.isdigit, one)) >= 5)
-
-
-def hosts(tokens: Iterable[str]) -> Iterator[str]:
-    """The hosts among them."""
-    return (token for token in tokens if token.startswith("h:"))

@@ -183,6 +183,8 @@ class Replay:
             tight, loose = lenient, strict
         if not may:
             return False, False
+        if rule.origin is not None or rule.asked is not None:
+            must = False  # the record keeps no values
         if rule.past is not None:
             known = told.truths.get(rule.past)
             blind = rule.past in self._blind_monitors

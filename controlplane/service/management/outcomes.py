@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+from functools import partial
 from typing import Any
 
 import orjson
 
 from actors.messages import Decided, DecidedAction, Outcome, Settlement
 from controlplane.errors import NotFoundError
+from controlplane.service.bundles import BundleCache
 from controlplane.service.fleet import Fleet
 from controlplane.service.management import bodies
 from controlplane.service.management.replies import json_reply
@@ -19,15 +22,28 @@ from controlplane.service.settling import Settling
 from controlplane.service.turns import left_s
 from controlplane.wire.authzen import rfc3339
 from controlplane.wire.digest import keyed_digest
+from policies.origin.results import told_by_result
+from policies.origin.trust import result_trust
+
+_AT_ONCE = 4_096
+"""Bytes of a result that is read without leaving the event loop: a fraction of a millisecond."""
 
 
 class OutcomeDoors:
     """A decision id says which owner holds it."""
 
     def __init__(
-        self, fleet: Fleet, calls: OwnerCalls, settling: Settling, limiter: RateLimiter, *, digest_key: bytes
+        self,
+        fleet: Fleet,
+        bundles: BundleCache,
+        calls: OwnerCalls,
+        settling: Settling,
+        limiter: RateLimiter,
+        *,
+        digest_key: bytes,
     ) -> None:
         self._fleet = fleet
+        self._bundles = bundles
         self._calls = calls
         self._settling = settling
         self._limiter = limiter
@@ -57,6 +73,7 @@ class OutcomeDoors:
             else keyed_digest(self._digest_key, hashlib.sha256(result).digest()),
             key_id=call.caller.key_id,
             witness=call.caller.witnesses,
+            told=await self._told(body, action, size=len(result or b"")),
         )
         shown = await self._calls.call_by(call.deadline_us, owner, "report_outcome", tuple(outcome))
         told = shown.pop("settlement", None)
@@ -64,6 +81,26 @@ class OutcomeDoors:
             # What it allows there, the next action is to find; what it cannot be told now is told in the background.
             await self._settling.told([Settlement._make(told)], within_s=left_s(call.deadline_us))
         return json_reply(shown)
+
+    async def _told(
+        self, body: bodies.NewOutcome, action: DecidedAction, *, size: int
+    ) -> tuple[Any, ...] | None:
+        """What a result says, where the action's values were traced; a report without one says nothing of it."""
+        if action.looked_up is None or (body.result is None and body.status == "succeeded"):
+            return None
+        preparer = self._bundles.ready(self._fleet.directory.activation.digest)
+        catalog = None if preparer is None else preparer.bundle.catalog
+        facts = None if catalog is None else catalog.facts(action.resource_type, action.resource_id)
+        returns, default, _ = result_trust(facts)
+        read = partial(
+            told_by_result,
+            body.result,
+            returns,
+            self._bundles.hasher,
+            default=default,
+            complete=body.complete,
+        )
+        return tuple(read() if size < _AT_ONCE else await asyncio.to_thread(read))
 
     async def show_decision(self, call: Call) -> Reply:
         decision_id = call.path[0]

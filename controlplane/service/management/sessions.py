@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from typing import Any
 
@@ -10,6 +11,7 @@ from actors.ids import subject_of_key
 from actors.messages import DelegationRequest, SessionRequest
 from controlplane.errors import ForbiddenError, InputError, NotFoundError
 from controlplane.service.authorization import refuse_foreign
+from controlplane.service.bundles import BundleCache
 from controlplane.service.fleet import Fleet
 from controlplane.service.management import bodies
 from controlplane.service.management.replies import json_reply
@@ -18,13 +20,26 @@ from controlplane.service.rate_limits import RateLimiter
 from controlplane.service.routing import DECIDING, Call, Reply, Route
 from controlplane.wire.authzen import rfc3339
 from controlplane.wire.digest import keyed_digest
+from policies.origin.results import told_by_task
+
+_AT_ONCE = 4_096
+"""Characters of a text that is read without leaving the event loop: a fraction of a millisecond."""
 
 
 class SessionDoors:
     """Sessions live with the owner of the agent that began their workflow, which a session id and a token name."""
 
-    def __init__(self, fleet: Fleet, calls: OwnerCalls, limiter: RateLimiter, *, digest_key: bytes) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        bundles: BundleCache,
+        calls: OwnerCalls,
+        limiter: RateLimiter,
+        *,
+        digest_key: bytes,
+    ) -> None:
         self._fleet = fleet
+        self._bundles = bundles
         self._calls = calls
         self._limiter = limiter
         self._digest_key = digest_key
@@ -56,6 +71,7 @@ class SessionDoors:
             key_id=caller.key_id,
             principal=body.principal,
             parent=body.parent,
+            told=await self._told(body.task) if body.task is not None else None,
         )
         if body.parent is not None:
             opened = await self._open_child(call, request, body.parent)
@@ -104,7 +120,8 @@ class SessionDoors:
             raise ForbiddenError(
                 "only a key with the grant `workflows` adds a user's turn", code="task_needs_workflows"
             )
-        return await self._with_session(call, "add_task", self._text_digest(body.task))
+        told = await self._told(body.task)
+        return await self._with_session(call, "add_task", self._text_digest(body.task), told)
 
     async def end_session(self, call: Call) -> Reply:
         if not call.caller.starts_workflows:
@@ -129,6 +146,12 @@ class SessionDoors:
             raise NotFoundError(f"no session `{name}`", code="unknown_session")
         self._limiter.count(call.caller, subject_type, subject_id)
         return owner
+
+    async def _told(self, task: str) -> tuple[Any, ...]:
+        """What a task says, as digests: whatever bundle comes, it was asked for."""
+        if len(task) < _AT_ONCE:
+            return tuple(told_by_task(task, self._bundles.hasher))
+        return tuple(await asyncio.to_thread(told_by_task, task, self._bundles.hasher))
 
     def _text_digest(self, text: str) -> bytes:
         return keyed_digest(self._digest_key, hashlib.sha256(text.encode()).digest())

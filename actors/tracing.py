@@ -1,0 +1,134 @@
+"""Where an action's values come from, at its workflow's owner: what rules are told, and what the action leaves behind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from actors.agent_journal import find_by_key
+from actors.ids import decision_key
+from actors.live_agent import STANDING_WORKFLOW, Session
+from actors.messages import DecidedAction, DecisionRequest
+from actors.owner import Owner
+from actors.remembering import Met
+from policies.origin.arguments import Spoken, Unit
+from policies.origin.facts import Fact
+from policies.origin.happened import acted, returned
+from policies.origin.known import Origins
+from policies.origin.results import Told
+from policies.origin.trust import result_trust
+from policies.rule_clauses import OriginFinding, RuleClauses
+
+
+def clauses(owner: Owner, request: DecisionRequest, session: Session | None, met: Met) -> RuleClauses:
+    """What the clauses of rules ask of an action beside its atoms. Cost: a lookup for a workflow that is awake."""
+    if request.traced is None or session is None:
+        return RuleClauses(met.look)
+    return RuleClauses(met.look, origins_of(owner, session), _units(request))
+
+
+def origins_of(owner: Owner, session: Session) -> Origins:
+    return owner.origins.of(session.workflow_id, since_us=_since_us(session))
+
+
+def permitted(owner: Owner, request: DecisionRequest, session: Session, decision_id: str) -> str | None:
+    """The action was permitted. Returns: what its result is looked up by, for the report of its outcome."""
+    if request.traced is None:
+        return None
+    looked_up = origins_of(owner, session).looked_up_by(_units(request))
+    active = owner.active
+    facts = active.facts(request.resource_type, request.resource_id) if active is not None else None
+    happened = acted(
+        Spoken._make(request.traced[1]),
+        source=decision_key(decision_id),
+        awaited=result_trust(facts).awaited,
+    )
+    owner.origins.tell(session.workflow_id, happened, since_us=_since_us(session))
+    return str(looked_up)
+
+
+def reported(
+    owner: Owner, workflow: str, told: Told, *, decision_id: str, looked_up: str | None, witnessed: bool
+) -> None:
+    """The result of an action is told."""
+    happened = returned(
+        told,
+        source=decision_key(decision_id),
+        looked_up=Fact.UNTRUSTED if looked_up is None else Fact(looked_up),
+        witnessed=witnessed,
+    )
+    owner.origins.tell(workflow, happened, since_us=0)
+
+
+def findings(owner: Owner, found: RuleClauses) -> dict[str, Any]:
+    """What origins said of the rules that asked, for evidence: places, facts and sources, and no values."""
+    if not found.findings:
+        return {}
+    return {"origin": {rule: _described(owner, one) for rule, one in found.findings.items()}}
+
+
+def explained(owner: Owner, found: RuleClauses, rules: list[str]) -> str:
+    """The first of these rules' findings in words; "" where there is none."""
+    for rule in rules:
+        one = found.findings.get(rule)
+        if one is not None:
+            return _words(one) + _said_by(owner, one)
+    return ""
+
+
+def _described(owner: Owner, one: OriginFinding) -> dict[str, Any]:
+    described: dict[str, Any] = {"argument": one.pointer, "fact": str(one.fact), "value": one.shown}
+    said = _source(owner, one)
+    if said is not None:
+        described["decision"], described["resource"] = said
+    if one.over_bound:
+        described["over_bound"] = True
+    return described
+
+
+def _words(one: OriginFinding) -> str:
+    if not one.pointer:
+        return (
+            "the action has too many values to tell where they come from, or nothing is known of its workflow"
+        )
+    value = f"`{one.pointer}` ({one.shown})"
+    match one.fact:
+        case Fact.UNTRUSTED if one.source is None:
+            return f"{value} is nowhere in the task, and what strangers wrote is not known whole"
+        case Fact.UNTRUSTED:
+            return f"{value} comes from what strangers wrote"
+        case Fact.MIXED:
+            return f"{value} comes from a trusted result and from what strangers wrote"
+        case Fact.DERIVED:
+            return f"{value} was looked up by a value that strangers wrote"
+        case Fact.UNKNOWN:
+            return f"{value} is nowhere in the task, nor in any result"
+        case _:
+            return f"{value} comes from the task or a trusted result"
+
+
+def _said_by(owner: Owner, one: OriginFinding) -> str:
+    said = _source(owner, one)
+    return "" if said is None else f": the result of `{said[1]}`, decision {said[0]}"
+
+
+def _source(owner: Owner, one: OriginFinding) -> tuple[str, str] | None:
+    """The decision whose result said a value, and what was called; None = nobody, or it was more than a day ago."""
+    found = None if one.source is None else find_by_key(owner.journal, one.source)
+    if found is None:
+        return None
+    identity, request = found
+    return identity, DecidedAction(*orjson.loads(request)).resource_id
+
+
+def _units(request: DecisionRequest) -> tuple[Unit, ...] | None:
+    assert request.traced is not None
+    units = request.traced[0]
+    return None if units is None else tuple([Unit._make(unit) for unit in units])
+
+
+def _since_us(session: Session) -> int:
+    """When a session's workflow began, if it began with this one; else 0."""
+    own = session.delegated is None and not session.workflow_id.startswith(STANDING_WORKFLOW)
+    return session.opened_us if own else 0
