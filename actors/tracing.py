@@ -1,4 +1,4 @@
-"""Where an action's values come from, at its workflow's owner: what rules are told, and what the action leaves behind."""
+"""Where an action's values come from, at its workflow's owner: what rules are told, and what it leaves behind."""
 
 from __future__ import annotations
 

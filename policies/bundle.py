@@ -123,6 +123,7 @@ class Bundle:
         asked: bit set of the atoms that carry any other rule: one with another clause, or a monitored one.
         asked_of_atom: by atom, indexes of those.
         origin_roles, origin_pointers: which values the `origin` of any rule looks at.
+        looks_at_task: whether any rule asks what the task asks for.
         reasons: what each of `rules` says when it leads to a verdict.
         sources: the texts it was compiled from; `load_documents(bundle.sources)` compiles to the same digest.
         warnings: what is odd without being wrong.
@@ -136,6 +137,7 @@ class Bundle:
         "default",
         "defines",
         "digest",
+        "looks_at_task",
         "measures",
         "name",
         "origin_pointers",
@@ -197,6 +199,7 @@ class Bundle:
         self.asked = sum(1 << atom for atom in asked_of_atom)
         clauses = [rule.origin for rule in self.rules if rule.origin is not None]
         self.origin_roles = frozenset[str]().union(*(clause.roles for clause in clauses))
+        self.looks_at_task = any(rule.asked is not None for rule in self.rules)
         self.origin_pointers = tuple(sorted({pointer for clause in clauses for pointer in clause.pointers}))
 
     @property

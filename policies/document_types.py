@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from typing import Annotated, Any, TypeAlias, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, WithJsonSchema
 
@@ -16,6 +16,13 @@ Text: TypeAlias = Annotated[str, StringConstraints(max_length=4096)]
 Condition: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=16_384)]
 DURATION = r"^[0-9]{1,6}(s|m|h|d)$"
 Duration: TypeAlias = Annotated[str, StringConstraints(pattern=DURATION)]
+
+EffectName: TypeAlias = Literal[
+    "read", "write", "delete", "send", "pay", "execute", "grant", "delegate", "admin"
+]
+RoleName: TypeAlias = Literal[
+    "destination", "target", "secret", "content", "quantity", "time", "profile", "query"
+]
 
 
 class Strict(BaseModel):

@@ -22,9 +22,11 @@ from policies.catalog import ARGUMENT_ROLES, ARGUMENT_TYPES, BOUNDARIES, EFFECTS
 from policies.document_types import (
     ControlId,
     DefineName,
+    EffectName,
     Id,
     Name,
     Pattern,
+    RoleName,
     Strict,
     Text,
     listed,
@@ -37,14 +39,10 @@ from policies.rule_documents import (
     On,
     ParameterValue,
     PolicyDocument,
-    RoleName,
     RuleDocument,
 )
 from policies.story_documents import StoryDocument, StorySessionDocument, StoryStepDocument
 
-EffectName: TypeAlias = Literal[
-    "read", "write", "delete", "send", "pay", "execute", "grant", "delegate", "admin"
-]
 BoundaryName: TypeAlias = Literal["internal", "external"]
 TrustName: TypeAlias = Literal["trusted", "identifiers", "untrusted"]
 TypeName: TypeAlias = Literal[

@@ -11,7 +11,14 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from policies.action import Action, Json, Resource, Subject
+from policies.asked.basis import Basis
+from policies.asked.estimate import Estimator
+from policies.asked.judgement import Answer, judge
+from policies.asked.lexicons import english
+from policies.asked.scope import Scope as AskedScope
+from policies.asked.tallies import Tallies
 from policies.bundle import Bundle
+from policies.catalog import ResourceFacts
 from policies.delegation import PARENT_ENDED, Grant, Refusal, covers, narrow
 from policies.effect import Effect
 from policies.origin.facts import Fact
@@ -37,6 +44,7 @@ class EngineSession:
     Attributes:
         parent: the session that delegated to it.
         grants: under which it acts: its ancestors' and its own.
+        basis: what it was opened for.
         workflow: name of the root session.
     """
 
@@ -47,6 +55,7 @@ class EngineSession:
     parent: EngineSession | None = None
     grants: tuple[Grant, ...] = ()
     ended: bool = False
+    basis: Basis | None = None
     pasts: Mapping[Scope, Past] = field(default_factory=dict)
 
 
@@ -80,21 +89,27 @@ class EngineDecision:
 class Engine:
     """One bundle and everything that happened under it.
 
+    Args:
+        estimator: of what tasks ask for; the English lexicon unless said otherwise.
+
     Cost: that of a `Preparer` to make; a decision costs tens of microseconds.
     """
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, *, estimator: Estimator | None = None) -> None:
         self.bundle = bundle
         self._hasher = TokenHasher(b"")
         self._preparer = Preparer(bundle, hasher=self._hasher)
         self._pasts: dict[tuple[Scope, str], Past] = {}
         self._origins: dict[str, Origins] = {}
+        self._tallies: dict[str, Tallies] = {}
+        self._estimator: Estimator = estimator or english()
         self._decided = 0
 
     def forget(self) -> None:
         """Begin again with an empty past."""
         self._pasts = {}
         self._origins = {}
+        self._tallies = {}
 
     def open_session(
         self,
@@ -106,11 +121,13 @@ class Engine:
         grant: Grant | None = None,
         workflow: str | None = None,
         task: str | None = None,
+        scope: AskedScope | None = None,
     ) -> EngineSession:
         """Open a session that begins a workflow, joins the one it names, or belongs to its parent's.
 
         Args:
             task: what the user asks for.
+            scope: what the session is for, as declared.
             grant: what the parent delegates, as `delegate` gave it.
         """
         root = parent.workflow if parent is not None else workflow or name
@@ -120,8 +137,11 @@ class Engine:
         pasts = {
             scope: self._past(scope, names[scope]) for scope in Scope if scope in self.bundle.program.used
         }
+        basis = self._basis(task, scope)
+        if parent is not None:
+            basis = (basis or Basis()).below(parent.basis)
         if task is not None:
-            self.add_task(root, task)
+            self._origins_of(root).task(told_by_task(task, self._hasher))
         return EngineSession(
             name=name,
             tenant=tenant,
@@ -130,11 +150,21 @@ class Engine:
             parent=parent,
             grants=grants,
             pasts=pasts,
+            basis=basis,
         )
 
-    def add_task(self, workflow: str, task: str) -> None:
+    def add_task(self, session: EngineSession, task: str, scope: AskedScope | None = None) -> None:
         """The user asks for more."""
-        self._origins_of(workflow).task(told_by_task(task, self._hasher))
+        turn = self._basis(task, scope)
+        assert turn is not None
+        session.basis = turn if session.basis is None else session.basis.after(turn)
+        self._origins_of(session.workflow).task(told_by_task(task, self._hasher))
+
+    def _basis(self, task: str | None, scope: AskedScope | None) -> Basis | None:
+        if task is None and scope is None:
+            return None
+        estimate = None if task is None else self._estimator.estimate(task)
+        return Basis(scope=scope, estimate=estimate)
 
     def delegate(self, session: EngineSession, asked: Grant, *, now_us: int) -> Grant | Refusal:
         """The grant that a session can give, or why it cannot."""
@@ -170,7 +200,13 @@ class Engine:
         refusal = self._outside(session, resource, now_us) or prepared.refusal
         origins = self._origins_of(session.workflow)
         traced = prepared.traced
-        clauses = RuleClauses(look, origins, traced.units if traced is not None else ())
+        facts = self.bundle.catalog.facts(resource.type, resource.id)
+        clauses = RuleClauses(
+            look,
+            origins,
+            traced.units if traced is not None else (),
+            lambda: self._asked_for(session, resource, facts, arguments),
+        )
         verdict = decide(
             self.bundle,
             possibly=prepared.possibly,
@@ -192,8 +228,15 @@ class Engine:
             if traced is not None:
                 looked_up = origins.looked_up_by(traced.units)
                 origins.spoke(traced.spoken)
-                if result_trust(self.bundle.catalog.facts(resource.type, resource.id)).awaited:
+                if result_trust(facts).awaited:
                     origins.await_result(self._decided)
+            if session.basis is not None:
+                before = self._tallies.get(session.workflow, Tallies())
+                self._tallies[session.workflow] = before.after(
+                    session.basis.scope,
+                    effects=facts.effects if facts is not None else None,
+                    tool=resource.id,
+                )
         elif verdict.effect is Effect.DENY:
             look.denied()
         return EngineDecision(
@@ -237,6 +280,22 @@ class Engine:
             past.outcome(decision.event, position, succeeded=status == "succeeded", witnessed=witnessed)
             if status == "not_executed" and witnessed:
                 past.give_back(decision.event)
+
+    def _asked_for(
+        self,
+        session: EngineSession,
+        resource: Resource,
+        facts: ResourceFacts | None,
+        arguments: Mapping[str, Json],
+    ) -> Answer:
+        return judge(
+            None if session.basis is None else session.basis.decisive,
+            effects=None if facts is None else facts.effects,
+            tool=resource.id,
+            arguments=arguments,
+            types=None if facts is None else facts.arguments,
+            tallies=self._tallies.get(session.workflow, Tallies()),
+        )
 
     def _origins_of(self, workflow: str) -> Origins:
         found = self._origins.get(workflow)

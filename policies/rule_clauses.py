@@ -1,11 +1,13 @@
-"""The clauses of a rule beyond its atom, asked of one action: its past, and where its values come from."""
+"""The clauses of a rule beyond its atom, asked of one action: its past, where its values come from, whether the task
+asks for it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from policies.asked.judgement import Answer, Reply
 from policies.bundle import OriginClause, Rule
 from policies.effect import Effect
 from policies.origin.arguments import Unit
@@ -44,16 +46,24 @@ class RuleClauses:
         look: at the past; None = there is none, and whatever looks at it holds where that restricts.
         origins: what its workflow knows; None = nothing.
         units: the values of its arguments; None = too many to look at.
+        asked_for: tells whether the task asks for it; None = there is nothing that could tell.
     Attributes:
         findings: by rule, why its `origin` held.
+        answer: whether the task asks for it; None = no rule wanted to know.
     """
 
-    __slots__ = ("_judged", "_origins", "_units", "findings", "look")
+    __slots__ = ("_asked_for", "_judged", "_origins", "_units", "answer", "findings", "look")
 
     def __init__(
-        self, look: Look | None, origins: Origins | None = None, units: tuple[Unit, ...] | None = ()
+        self,
+        look: Look | None,
+        origins: Origins | None = None,
+        units: tuple[Unit, ...] | None = (),
+        asked_for: Callable[[], Answer] | None = None,
     ) -> None:
         self.look = look
+        self._asked_for = asked_for
+        self.answer: Answer | None = None
         self._origins = origins
         self._units = units
         self._judged: list[tuple[Unit, Judged]] | None = None
@@ -62,11 +72,20 @@ class RuleClauses:
     def holds(self, rule: Rule) -> bool:
         """Whether all clauses of a rule beyond its atom hold."""
         restricting = rule.effect is not Effect.ALLOW
+        if rule.asked is not None and self._reply() not in rule.asked:
+            return False
         if rule.origin is not None and not self._origin(rule, rule.origin, restricting=restricting):
             return False
         if rule.past is None and rule.limit is None:
             return True
         return restricting if self.look is None else self.look.holds(rule)
+
+    def _reply(self) -> str:
+        if self._asked_for is None:
+            return Reply.UNKNOWN
+        if self.answer is None:
+            self.answer = self._asked_for()
+        return self.answer.reply
 
     def _origin(self, rule: Rule, clause: OriginClause, *, restricting: bool) -> bool:
         """A rule that restricts matches when any of its values is so; one that allows, when there are some and all are.

@@ -14,6 +14,7 @@ from policies.document_types import (
     Id,
     Name,
     Pattern,
+    RoleName,
     Strict,
     Text,
     listed,
@@ -28,9 +29,6 @@ ScopeName: TypeAlias = Literal["session", "workflow", "agent"]
 ModeName: TypeAlias = Literal["enforce", "monitor"]
 FactName: TypeAlias = Literal["trusted", "derived", "mixed", "unknown", "untrusted"]
 AnswerName: TypeAlias = Literal["yes", "no", "unknown"]
-RoleName: TypeAlias = Literal[
-    "destination", "target", "secret", "content", "quantity", "time", "profile", "query"
-]
 _POINTER = r"^(/[^/\x00]{1,256}){1,16}$"
 Pointer: TypeAlias = Annotated[str, StringConstraints(pattern=_POINTER)]
 _AnyOf = one_or_many({"type": "string"}, at_least=1)

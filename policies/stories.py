@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from policies.action import Resource, Subject
+from policies.asked.scope import scope_of
 from policies.bundle import Bundle
 from policies.catalog import TOOL
 from policies.delegation import MAX_DEPTH, Grant, Refusal
@@ -209,7 +210,13 @@ class _Teller:
         session = document.sessions[name]
         subject = _subject_of(document, session)
         if session.parent is None:
-            return self._engine.open_session(name, subject, tenant=document.tenant, task=session.task)
+            return self._engine.open_session(
+                name,
+                subject,
+                tenant=document.tenant,
+                task=session.task,
+                scope=None if session.scope is None else scope_of(session.scope),
+            )
         parent = self._session(session.parent, now_us)
         if isinstance(parent, Refusal):
             return parent

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
+from policies.asked.scope import ScopeDocument
 from policies.document_types import Duration, Id, Name, Pattern, Strict, Text, listed, one_or_many
 
 
@@ -21,6 +22,9 @@ class StorySessionDocument(Strict):
     agent: Id | None = Field(default=None, description="the subject's id; its type is `agent`")
     subject: Id | None = Field(default=None, description="`type:id` of a subject that is no agent")
     task: Text | None = None
+    scope: ScopeDocument | None = Field(
+        default=None, description="what the session is for, as whoever opens it declares"
+    )
     parent: str | None = Field(
         default=None, description="the session that delegates to this one: it joins its workflow"
     )

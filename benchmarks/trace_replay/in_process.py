@@ -63,7 +63,7 @@ class InProcess:
         return name
 
     def add_task(self, session: str, task: str) -> None:
-        self._engine.add_task(self._sessions[session].session.workflow, task)
+        self._engine.add_task(self._sessions[session].session, task)
 
     def delegate(
         self,

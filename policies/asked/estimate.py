@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Protocol
+from typing import Any, Protocol
 
 MAX_TASK_CHARACTERS = 65_536
 
@@ -17,9 +17,11 @@ class Asked:
     Args:
         effects: effect → the word or phrase of the task that says so; what another effect brings along
             has the same word.
+        leaves_open: the words by which it leaves what is to be done to some other text; "" where it does not.
     """
 
     effects: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    leaves_open: str = ""
 
     @property
     def estimated(self) -> bool:
@@ -27,11 +29,16 @@ class Asked:
 
     def union(self, later: Asked) -> Asked:
         """With what a later turn asks for; the earlier word stays. Turns only ever add."""
-        return Asked(MappingProxyType({**later.effects, **self.effects}))
+        effects = MappingProxyType({**later.effects, **self.effects})
+        return Asked(effects, self.leaves_open or later.leaves_open)
 
-    def plain(self) -> dict[str, str]:
-        """JSON that the constructor takes back."""
-        return dict(self.effects)
+    def plain(self) -> dict[str, object]:
+        """JSON that `restore` takes back."""
+        return {"effects": dict(self.effects), "leaves_open": self.leaves_open}
+
+    @classmethod
+    def restore(cls, plain: Mapping[str, Any]) -> Asked:
+        return cls(MappingProxyType(dict(plain["effects"])), str(plain["leaves_open"]))
 
 
 class Estimator(Protocol):

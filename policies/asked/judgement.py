@@ -1,8 +1,7 @@
 """One action against what was asked: `yes`, `no` or `unknown`, and why.
 
-`unknown` means that what would decide is not known: the catalog leaves the tool's effects open, or there is neither
-scope nor task. As everywhere, what is unknown counts where it restricts: a rule with `asked: [no]` that denies,
-escalates or modifies matches `no` and `unknown`, one that allows on `asked: [yes]` matches `yes` alone.
+`unknown` means that what would decide is not known: the catalog leaves the tool's effects open, there is neither scope
+nor task, or the task leaves what is to be done to some other text. Rules name the answers that they match.
 """
 
 from __future__ import annotations
@@ -51,10 +50,6 @@ class Answer(NamedTuple):
     reply: Reply
     estimated: bool
     because: str
-
-    def restricts(self) -> bool:
-        """Whether `asked: [no]` of a restricting rule matches."""
-        return self.reply is not Reply.YES
 
 
 def judge(
@@ -105,12 +100,15 @@ def judge(
 def _estimated(asked: Asked, effects: Collection[str] | None) -> Answer:
     if effects is None:
         return Answer(Reply.UNKNOWN, True, "the catalog does not say what this action does")
-    beyond = [
-        effect for effect in VERBS if effect in effects and effect != "read" and effect not in asked.effects
-    ]
-    if beyond:
+    acts = [effect for effect in VERBS if effect in effects and effect != "read"]
+    # Who asks for one effect of an action takes the others with it: an invitation to a meeting mails its guests.
+    if acts and not any(effect in asked.effects for effect in acts):
+        if asked.leaves_open:
+            return Answer(
+                Reply.UNKNOWN, True, f"the task leaves open what is asked for: `{asked.leaves_open}`"
+            )
         told = ", ".join(effect for effect in VERBS if effect == "read" or effect in asked.effects)
-        return Answer(Reply.NO, True, f"the task asks for: {told}; this action {_verbs(beyond)}")
+        return Answer(Reply.NO, True, f"the task asks for: {told}; this action {_verbs(acts)}")
     words = ", ".join(
         f"{effect} (`{asked.effects[effect]}`)" for effect in effects if effect in asked.effects
     )

@@ -12,8 +12,7 @@ from typing import Annotated, TypeAlias
 
 from pydantic import Field, StringConstraints, ValidationError
 
-from policies.document_types import Strict
-from policies.documents import EffectName
+from policies.document_types import EffectName, Strict
 from policies.error import PolicyError, PolicyErrors, Source
 from policies.located import Located
 from policies.validation_errors import explain
@@ -62,6 +61,9 @@ class LexiconDocument(Strict):
     negation_phrases: _Phrases = Field(default_factory=list)
     no_negations: _Phrases = Field(default_factory=list, description="`do not forget to` asks")
     resets: _Words = Field(default_factory=list, description="end what a negation reaches: `but`")
+    leaves_open: _Phrases = Field(
+        default_factory=list, description="`follow the instructions`: what is asked for stands elsewhere"
+    )
     no_requests: _Phrases = Field(default_factory=list, description="`tell me` asks for an answer")
 
 

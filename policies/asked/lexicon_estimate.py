@@ -25,13 +25,23 @@ class LexiconEstimator:
     def estimate(self, task: str) -> Asked:
         """What one turn asks for. Cost: linear in the text, under 1 ms for 2 kB."""
         found: dict[str, str] = {}
+        leaves_open = ""
         negated = False
         for clause in clauses(task[:MAX_TASK_CHARACTERS]):
             words = clause.words
             # `do not send, share or forward it`: the list goes on behind the comma.
             goes_on = words[0] in _ALTERNATIVES or len(words) == 1 or words[1] in _ALTERNATIVES
+            leaves_open = leaves_open or self._leaves_open(words)
             negated = self._read(words, negated and not clause.starts and goes_on, found)
-        return Asked(MappingProxyType(found))
+        return Asked(MappingProxyType(found), leaves_open)
+
+    def _leaves_open(self, words: tuple[str, ...]) -> str:
+        for at, word in enumerate(words):
+            if word in self._tables.leaves_open:
+                length, _ = match(self._tables.leaves_open, words, at)
+                if length:
+                    return " ".join(words[at : at + length])
+        return ""
 
     def _read(self, words: tuple[str, ...], negated: bool, found: dict[str, str]) -> bool:
         """Add what one clause asks for to `found`; returns whether it ends negated."""

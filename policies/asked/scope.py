@@ -16,8 +16,7 @@ from pydantic import AfterValidator, Field, StringConstraints, ValidationError
 from controlplane.errors import InputError
 from policies.action import Json
 from policies.catalog import EFFECTS
-from policies.document_types import Pattern, Strict
-from policies.documents import EffectName
+from policies.document_types import EffectName, Pattern, Strict
 from policies.globs import MAX_WILDCARDS, wildcards
 
 MAX_ENTRIES = 64

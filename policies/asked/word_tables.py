@@ -59,6 +59,7 @@ class WordTables:
             for form, parts in found.items()
         }
         self.phrases = _by_first({words: tuple(effects) for words, effects in phrases.items()})
+        self.leaves_open = _by_first(_split(lexicon.leaves_open))
         self.no_requests = _by_first(_split(lexicon.no_requests))
         self.negation_phrases = _by_first(_split(lexicon.negation_phrases))
         self.no_negations = _by_first(_split(lexicon.no_negations))
@@ -79,7 +80,13 @@ class WordTables:
         self.resets = frozenset(lexicon.resets)
         # Most words of a task are none of these: one look tells.
         self.telling = self.negations.union(
-            self.resets, self.forms, self.phrases, self.no_requests, self.negation_phrases, self.no_negations
+            self.resets,
+            self.forms,
+            self.phrases,
+            self.leaves_open,
+            self.no_requests,
+            self.negation_phrases,
+            self.no_negations,
         )
 
 

@@ -216,7 +216,7 @@ class Origins:
     # -- inside ---------------------------------------------------------------------------------------------------
 
     def _phrase(self, unit: Unit) -> int:
-        """What is known of a text by its words: strangers' may be any of theirs, trusted ones must stand in their order."""
+        """What is known of a text by its words: strangers' may be any of theirs, trusted ones stand in their order."""
         values = [self._value(self._own(digest)) for digest in unit.words]
         common = 0xFF
         for value in values:

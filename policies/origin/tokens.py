@@ -34,9 +34,9 @@ _CUE_REACH: Final = 16
 _WORD: Final = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 _FILE_ENDINGS: Final = frozenset(
     {
-        "txt", "md", "pdf", "doc", "docx", "odt", "rtf", "xls", "xlsx", "csv", "tsv", "ppt", "pptx", "json", "yaml", "yml",
-        "xml", "html", "htm", "zip", "gz", "tar", "png", "jpg", "jpeg", "gif", "svg", "eml", "ics", "log", "sql", "sh",
-        "bat", "exe", "js", "ts", "py", "java", "c", "h", "cpp", "rs", "go", "rb", "php",
+        "txt", "md", "pdf", "doc", "docx", "odt", "rtf", "xls", "xlsx", "csv", "tsv", "ppt", "pptx", "json", "yaml",
+        "yml", "xml", "html", "htm", "zip", "gz", "tar", "png", "jpg", "jpeg", "gif", "svg", "eml", "ics", "log", "sql",
+        "sh", "bat", "exe", "js", "ts", "py", "java", "c", "h", "cpp", "rs", "go", "rb", "php",
     }
 )  # fmt: skip
 

@@ -43,7 +43,7 @@ def test_many_that_are_loaded_at_once_reach_whoever_waits_and_few_are_kept(
         cache = BundleCache()
         for _ in range(5):
             found = await asyncio.gather(*(cache.get(digest, timeout_s=20) for digest in stored))
-            assert [preparer._bundle.digest for preparer in found] == list(stored)
+            assert [preparer.bundle.digest for preparer in found] == list(stored)
             assert len(cache._preparers) == 1 and cache._loading == {}
 
     asyncio.run(story())
@@ -85,6 +85,6 @@ def test_one_that_cannot_be_loaded_is_asked_for_seldom_and_found_when_it_can(
         assert 1 <= len(asked) < 100
         monkeypatch.setattr(bundles, "call_control", control)
         await asyncio.sleep(0.05)
-        assert (await cache.get(digest, timeout_s=20))._bundle.digest == digest
+        assert (await cache.get(digest, timeout_s=20)).bundle.digest == digest
 
     asyncio.run(story())
