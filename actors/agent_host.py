@@ -70,8 +70,8 @@ _WORK: Final[Mapping[str, Callable[..., Any]]] = {
     "open_child": lambda owner, request: delegations.open_child(owner, SessionRequest._make(request)),
     "delegate": lambda owner, request: delegations.delegate(owner, DelegationRequest._make(request)),
     "session_subject": sessions.session_subject,
-    "add_task": lambda owner, name, digest, told, key_id: sessions.add_task(
-        owner, name, task_digest=digest, told=told, key_id=key_id
+    "add_task": lambda owner, name, digest, told, basis, key_id: sessions.add_task(
+        owner, name, task_digest=digest, told=told, basis=basis, key_id=key_id
     ),
     "end_session": lambda owner, name, key_id: sessions.end_session(owner, name, key_id=key_id),
     "report_outcome": lambda owner, outcome: outcomes.report_outcome(owner, Outcome._make(outcome)),
@@ -186,8 +186,10 @@ class AgentHost:
     async def session_subject(self, name: str) -> Any:
         return self._do("session_subject", name)
 
-    async def add_task(self, name: str, task_digest: bytes, told: tuple[Any, ...], key_id: str) -> Any:
-        return self._do("add_task", name, task_digest, told, key_id)
+    async def add_task(
+        self, name: str, task_digest: bytes, told: tuple[Any, ...], basis: bytes | None, key_id: str
+    ) -> Any:
+        return self._do("add_task", name, task_digest, told, basis, key_id)
 
     async def end_session(self, name: str, key_id: str) -> Any:
         return self._do("end_session", name, key_id)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from actors import delegation_journal, origin_journal, past_journal, reservation_journal
+from actors import asked_journal, delegation_journal, origin_journal, past_journal, reservation_journal
 from actors.ids import COUNTER_BITS, decision_key
 from actors.journal import Journal, Transaction
 from actors.live_agent import IDLE_LIMIT_US, STANDING_PREFIX, LiveAgent, Seen, SeenKey, Session
@@ -30,7 +30,13 @@ CREATE TABLE IF NOT EXISTS decided (
 CREATE TABLE IF NOT EXISTS bound (
     agent TEXT, key TEXT, decision INTEGER NOT NULL, PRIMARY KEY (agent, key)) WITHOUT ROWID;
 """
-SCHEMA += delegation_journal.SCHEMA + origin_journal.SCHEMA + past_journal.SCHEMA + reservation_journal.SCHEMA
+SCHEMA += (
+    asked_journal.SCHEMA
+    + delegation_journal.SCHEMA
+    + origin_journal.SCHEMA
+    + past_journal.SCHEMA
+    + reservation_journal.SCHEMA
+)
 
 # How long a decision can be asked for, get its outcome, and keep its idempotency key.
 DECISION_MEMORY_US = 24 * 3_600_000_000
@@ -102,6 +108,7 @@ def find_session(journal: Journal, key: str, name: str) -> Session | None:
             actions=actions,
             principal=principal,
             delegated=delegated,
+            basis=asked_journal.read_basis(journal, name),
         )
     return None
 
@@ -214,6 +221,7 @@ def forget_what_is_over(journal: Journal, *, now_us: int, limit: int) -> bool:
             step.executemany("DELETE FROM decided WHERE key = ?", [(key,) for key, _, _ in old])
             step.executemany("DELETE FROM bound WHERE agent = ? AND key = ? AND decision = ?", keys)
             step.executemany("DELETE FROM sessions WHERE agent = ? AND name = ?", over)
+            asked_journal.forget(step, [name for _, name in over])
             delegation_journal.forget(step, sessions=[name for _, name in over], delegations=expired)
             reservation_journal.forget(step, reserved, settled)
             origin_journal.forget(step, unheard)

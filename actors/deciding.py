@@ -338,6 +338,7 @@ def _keep(
     if answer.expires_us and session is not None:
         row, past = remembering.permitted(owner, met, request, session, now_us)
         looked_up = tracing.permitted(owner, request, session, answer.id)
+        tracing.count(owner, request, session)
         step.history.append(row)
         step.pasts.update(dict.fromkeys(met.names))
     elif met.look is not None and answer.effect == Effect.DENY and met.refusal is None:
@@ -414,6 +415,7 @@ class _Step:
         if self.pasts:
             owner.pasts.save(transaction, self.pasts, now_us=self.time.us)
         owner.origins.save(transaction, now_us=self.time.us)
+        owner.tallies.save(transaction)
         if self.shadow_pasts and owner.shadow is not None:
             recorded = owner.pasts.newest()
             owner.shadow.pasts.save(transaction, self.shadow_pasts, now_us=self.time.us, recorded=recorded)

@@ -23,6 +23,7 @@ from controlplane.errors import (
     OverloadedError,
     UnavailableError,
 )
+from policies.asked.basis import Basis
 from policies.delegation import (
     DELEGATION_EXPIRED,
     OUTSIDE_DELEGATION,
@@ -128,7 +129,10 @@ def open_child(owner: Owner, request: SessionRequest) -> dict[str, Any]:
         turns=1 if request.task_digest is not None else 0,
         principal=principal,
         delegated=delegated,
+        basis=sessions.basis_of(request.basis),
     )
+    if parent.basis is not None:
+        session.basis = (session.basis or Basis()).below(parent.basis)
     return sessions.keep_opened(
         owner,
         agent,

@@ -12,6 +12,7 @@ from hashlib import sha256
 
 from actors.records import AgentRecord
 from graph.capability import Capability, CapabilityGraph, Observation
+from policies.asked.basis import Basis
 from policies.delegation import Grant
 
 DAY_US = 86_400_000_000
@@ -48,6 +49,7 @@ class Session:
     Attributes:
         principal: `type:id`, on whose behalf it acts, if that was said.
         delegated: None for a session that acts on its agent's own authority.
+        basis: what it was opened for; None = nobody said.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Session:
     actions: int = 0
     principal: str | None = None
     delegated: Delegated | None = None
+    basis: Basis | None = None
 
     def state(self, now_us: int) -> str:
         """``live``, ``ended`` or ``expired`` (idle for more than seven days)."""

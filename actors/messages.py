@@ -46,6 +46,8 @@ class DecisionRequest(NamedTuple):
     )
     # `Unit` tuples of the action's values (None = too many) and the `Spoken` of it; None = no rule asks for origins
     traced: tuple[tuple[tuple[Any, ...], ...] | None, tuple[bytes, bool]] | None = None
+    # JSON of the arguments that are destinations and targets, for scopes; b"" = no rule asks, or there are too many
+    objects: bytes = b""
 
 
 class Shadowed(NamedTuple):
@@ -164,6 +166,7 @@ class SessionRequest(NamedTuple):
     parent: str | None = None  # a delegation token: the session joins the workflow of the one that delegated
     vouch: tuple[Any, ...] | None = None  # `Vouch` of the agent's home owner, when the parent lives elsewhere
     told: tuple[Any, ...] | None = None  # `Told` of the task
+    basis: bytes | None = None  # JSON of `Basis`: the declared scope, and what the task's words ask for
 
 
 class DelegationRequest(NamedTuple):

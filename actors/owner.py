@@ -24,6 +24,7 @@ from actors.past_journal import begin_record
 from actors.pasts import Pasts
 from actors.records import AgentRecord
 from actors.reservation_journal import begin_settlements
+from actors.tallies import WorkflowTallies
 from controlplane.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -109,6 +110,7 @@ class Owner:
         begin_settlements(journal, now_us=self.event_time().us)
         self.pasts = Pasts(journal, self.record_by_key)
         self.origins = WorkflowOrigins(journal, settings.session_key)
+        self.tallies = WorkflowTallies(journal)
         self.shadow: Shadow | None = None
 
     def adopt(self, active: ActiveBundle, activation: Activation) -> None:
@@ -199,6 +201,7 @@ class Owner:
             self._awake.popitem(last=False)
         self.pasts.rest_surplus()
         self.origins.rest_surplus()
+        self.tallies.rest_surplus()
         if self.shadow is not None:
             self.shadow.pasts.rest_surplus()
         if self._crowded:
@@ -220,6 +223,7 @@ class Owner:
         self._awake.clear()
         self.pasts.forget_memory()
         self.origins.forget_memory()
+        self.tallies.forget_memory()
         if self.shadow is not None:
             self.shadow.pasts.forget_memory()
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import orjson
+
 from actors import evidence_rows
 from actors.agent_journal import count_live_sessions, save_sessions, subject_of_session
+from actors.asked_journal import save_basis
 from actors.delegation_journal import save_lineage
 from actors.ids import agent_key, read_session_id, session_id, subject_of_key
 from actors.journal import Transaction
@@ -14,6 +17,7 @@ from actors.live_agent import SESSION_LIFETIME_US, SESSIONS_AWAKE, Delegated, Li
 from actors.messages import SessionRequest
 from actors.owner import Owner
 from controlplane.errors import ConflictError, NotFoundError, OverloadedError, UnavailableError
+from policies.asked.basis import Basis
 from policies.origin.happened import asked_for
 from policies.origin.results import Told
 
@@ -42,6 +46,7 @@ def open_session(owner: Owner, request: SessionRequest) -> dict[str, Any]:
         last_us=now_us,
         turns=1 if request.task_digest is not None else 0,
         principal=request.principal,
+        basis=basis_of(request.basis),
     )
     return keep_opened(owner, agent, [*joined, session], request, expires_us=expires_us)
 
@@ -104,6 +109,8 @@ def keep_opened(
         details["principal"] = principal
     if session.delegated is not None:
         details |= describe(session.delegated)
+    if session.basis is not None and session.basis.scope is not None:
+        details["scope"] = session.basis.scope.plain()
 
     if request.told is not None:
         owner.origins.tell(
@@ -114,6 +121,7 @@ def keep_opened(
 
     def write(step: Transaction) -> None:
         save_lineage(step, session)
+        save_basis(step, session.name, session.basis)
         owner.origins.save(step, now_us=session.opened_us)
         also(step)
 
@@ -158,7 +166,13 @@ def session_subject(owner: Owner, name: str) -> str:
 
 
 def add_task(
-    owner: Owner, name: str, *, task_digest: bytes, told: tuple[Any, ...], key_id: str
+    owner: Owner,
+    name: str,
+    *,
+    task_digest: bytes,
+    told: tuple[Any, ...],
+    basis: bytes | None,
+    key_id: str,
 ) -> dict[str, Any]:
     """Add a user's turn to a live session.
 
@@ -167,10 +181,18 @@ def add_task(
     owner.refuse_backlog()
     agent, session = live_session(owner, name)
     now_us = owner.event_time().us
+    turn = basis_of(basis)
+    if turn is not None:
+        session.basis = turn if session.basis is None else session.basis.after(turn)
     session.turns += 1
     session.last_us = now_us
     details = {"key": key_id, "task_digest": task_digest.hex()}
     owner.origins.tell(session.workflow_id, asked_for(Told._make(told)), since_us=0)
+
+    def write(step: Transaction) -> None:
+        save_basis(step, session.name, session.basis)
+        owner.origins.save(step, now_us=now_us)
+
     record_event(
         owner,
         agent,
@@ -178,9 +200,14 @@ def add_task(
         "session_task",
         now_us,
         details,
-        also=lambda step: owner.origins.save(step, now_us=now_us),
+        also=write,
     )
     return {"session": name, "turns": session.turns}
+
+
+def basis_of(raw: bytes | None) -> Basis | None:
+    """What a request says that a session is for."""
+    return None if raw is None else Basis.read(orjson.loads(raw))
 
 
 def end_session(owner: Owner, name: str, *, key_id: str) -> dict[str, Any]:

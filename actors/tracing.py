@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import orjson
@@ -12,6 +13,10 @@ from actors.live_agent import STANDING_WORKFLOW, Session
 from actors.messages import DecidedAction, DecisionRequest
 from actors.owner import Owner
 from actors.remembering import Met
+from policies.action import Json
+from policies.asked.judgement import Answer, Reply, judge
+from policies.asked.scope import Scope
+from policies.catalog import ResourceFacts
 from policies.origin.arguments import Spoken, Unit
 from policies.origin.facts import Fact
 from policies.origin.happened import acted, returned
@@ -23,9 +28,43 @@ from policies.rule_clauses import OriginFinding, RuleClauses
 
 def clauses(owner: Owner, request: DecisionRequest, session: Session | None, met: Met) -> RuleClauses:
     """What the clauses of rules ask of an action beside its atoms. Cost: a lookup for a workflow that is awake."""
-    if request.traced is None or session is None:
+    if session is None:
         return RuleClauses(met.look)
-    return RuleClauses(met.look, origins_of(owner, session), _units(request))
+    answer = partial(_answer, owner, request, session)
+    if request.traced is None:
+        return RuleClauses(met.look, asked_for=answer)
+    return RuleClauses(met.look, origins_of(owner, session), _units(request), answer)
+
+
+def count(owner: Owner, request: DecisionRequest, session: Session) -> None:
+    """A permitted action counts in its session's scope."""
+    scope = None if session.basis is None else session.basis.scope
+    if scope is not None and scope.counts:
+        facts = _facts(owner, request)
+        effects = None if facts is None else facts.effects
+        owner.tallies.add(session.workflow_id, scope, effects=effects, tool=request.resource_id)
+
+
+def _answer(owner: Owner, request: DecisionRequest, session: Session) -> Answer:
+    facts = _facts(owner, request)
+    basis = None if session.basis is None else session.basis.decisive
+    types = None if facts is None else facts.arguments
+    arguments: dict[str, Json] = orjson.loads(request.objects) if request.objects else {}
+    if isinstance(basis, Scope) and basis.objects and not request.objects:
+        return Answer(Reply.UNKNOWN, False, "the action has too many destinations and targets to look at")
+    return judge(
+        basis,
+        effects=None if facts is None else facts.effects,
+        tool=request.resource_id,
+        arguments=arguments,
+        types=types,
+        tallies=owner.tallies.of(session.workflow_id),
+    )
+
+
+def _facts(owner: Owner, request: DecisionRequest) -> ResourceFacts | None:
+    active = owner.active
+    return active.facts(request.resource_type, request.resource_id) if active is not None else None
 
 
 def origins_of(owner: Owner, session: Session) -> Origins:
@@ -37,8 +76,7 @@ def permitted(owner: Owner, request: DecisionRequest, session: Session, decision
     if request.traced is None:
         return None
     looked_up = origins_of(owner, session).looked_up_by(_units(request))
-    active = owner.active
-    facts = active.facts(request.resource_type, request.resource_id) if active is not None else None
+    facts = _facts(owner, request)
     happened = acted(
         Spoken._make(request.traced[1]),
         source=decision_key(decision_id),
@@ -63,9 +101,13 @@ def reported(
 
 def findings(owner: Owner, found: RuleClauses) -> dict[str, Any]:
     """What origins said of the rules that asked, for evidence: places, facts and sources, and no values."""
-    if not found.findings:
-        return {}
-    return {"origin": {rule: _described(owner, one) for rule, one in found.findings.items()}}
+    described: dict[str, Any] = {}
+    if found.findings:
+        described["origin"] = {rule: _described(owner, one) for rule, one in found.findings.items()}
+    if found.answer is not None:
+        reply, estimated, because = found.answer
+        described["asked"] = {"answer": str(reply), "estimated": estimated, "because": because}
+    return described
 
 
 def explained(owner: Owner, found: RuleClauses, rules: list[str]) -> str:
@@ -74,6 +116,9 @@ def explained(owner: Owner, found: RuleClauses, rules: list[str]) -> str:
         one = found.findings.get(rule)
         if one is not None:
             return _words(one) + _said_by(owner, one)
+    answer = found.answer
+    if answer is not None and answer.reply is not Reply.YES and any(rule in found.asked for rule in rules):
+        return answer.because + (" (estimated from the task's words)" if answer.estimated else "")
     return ""
 
 

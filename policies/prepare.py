@@ -6,9 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
+import orjson
+
 from policies import cel
 from policies.action import Action, Resource, Subject
 from policies.argument_values import Readers, read_arguments, readers_of
+from policies.asked.judgement import CHECKED_ROLES
 from policies.bundle import Bundle
 from policies.catalog import TOOL, ResourceFacts
 from policies.condition_plans import ConditionPlans
@@ -25,6 +28,7 @@ UNLISTED_ARGUMENT = "unlisted_argument"
 MISSING_ARGUMENT = "missing_argument"
 
 _MEMO_LIMIT = 10_000  # ids come from callers: an unbounded memo would be theirs to fill
+_OBJECTS_BYTES = 16_384
 _NAME_SHOWN = 64  # of an argument that a caller named: it goes into the answer and into evidence
 _UNKNOWN = ResourceFacts()
 _AGENT = "agent"
@@ -43,6 +47,8 @@ class Prepared(NamedTuple):
         detail: the refusal in words.
         measures: keys and amounts that the bundle's program asks of this action.
         traced: what is asked about where its values come from; None where no rule asks.
+        objects: JSON of the arguments that are destinations and targets, where a rule asks for the task; b"" where none
+            does, or they are too many to send.
     """
 
     possibly: int
@@ -51,6 +57,7 @@ class Prepared(NamedTuple):
     detail: str = ""
     measures: tuple[Measured, ...] = ()
     traced: Traced | None = None
+    objects: bytes = b""
 
 
 class Traced(NamedTuple):
@@ -155,11 +162,22 @@ class Preparer:
         traced = None
         if self._traced_roles is not None and refusal is None:
             traced = self._trace(action, known, self._traced_roles)
+        objects = self._objects(action, known) if self.bundle.looks_at_task and refusal is None else b""
         if not possibly & self._measures.asked:
-            return Prepared(possibly, certainly, refusal, detail, traced=traced)
+            return Prepared(possibly, certainly, refusal, detail, traced=traced, objects=objects)
         types = known.facts.arguments if known.facts is not None else None
         measures = self._measures.read(action, possibly, types, lambda: self._activation(action, known))
-        return Prepared(possibly, certainly, refusal, detail, measures, traced)
+        return Prepared(possibly, certainly, refusal, detail, measures, traced, objects)
+
+    def _objects(self, action: Action, known: _KnownResource) -> bytes:
+        types = (known.facts.arguments if known.facts is not None else None) or {}
+        found = {
+            name: value
+            for name, value in action.arguments.items()
+            if (one := types.get(name)) is None or one.role is None or one.role in CHECKED_ROLES
+        }
+        encoded = orjson.dumps(found)
+        return encoded if len(encoded) <= _OBJECTS_BYTES else b""
 
     def _trace(self, action: Action, known: _KnownResource, roles: frozenset[str]) -> Traced:
         types = known.facts.arguments if known.facts is not None else None

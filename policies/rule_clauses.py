@@ -50,9 +50,10 @@ class RuleClauses:
     Attributes:
         findings: by rule, why its `origin` held.
         answer: whether the task asks for it; None = no rule wanted to know.
+        asked: the rules that wanted to know it and whose answer it was.
     """
 
-    __slots__ = ("_asked_for", "_judged", "_origins", "_units", "answer", "findings", "look")
+    __slots__ = ("_asked_for", "_judged", "_origins", "_units", "answer", "asked", "findings", "look")
 
     def __init__(
         self,
@@ -64,6 +65,7 @@ class RuleClauses:
         self.look = look
         self._asked_for = asked_for
         self.answer: Answer | None = None
+        self.asked: set[str] = set()
         self._origins = origins
         self._units = units
         self._judged: list[tuple[Unit, Judged]] | None = None
@@ -72,8 +74,10 @@ class RuleClauses:
     def holds(self, rule: Rule) -> bool:
         """Whether all clauses of a rule beyond its atom hold."""
         restricting = rule.effect is not Effect.ALLOW
-        if rule.asked is not None and self._reply() not in rule.asked:
-            return False
+        if rule.asked is not None:
+            if self._reply() not in rule.asked:
+                return False
+            self.asked.add(rule.name)
         if rule.origin is not None and not self._origin(rule, rule.origin, restricting=restricting):
             return False
         if rule.past is None and rule.limit is None:

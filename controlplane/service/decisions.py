@@ -360,6 +360,7 @@ class DecisionDoor:
         measures: tuple[Measured, ...] = ()
         shadow: tuple[Any, ...] | None = None
         traced: tuple[Any, ...] | None = None
+        objects = b""
         if preparer is not None:
             action = Action(
                 tenant=caller.tenant,
@@ -377,6 +378,7 @@ class DecisionDoor:
                 possibly, certainly = prepared.possibly, prepared.certainly
                 refusal, detail, measures = prepared.refusal, prepared.detail, prepared.measures
                 traced = None if prepared.traced is None else prepared.traced.plain()
+                objects = prepared.objects
             except Exception:
                 # INVARIANT (fail closed): an action that cannot be evaluated is denied, with evidence.
                 log.exception("preparing an action failed; it is denied")
@@ -411,6 +413,7 @@ class DecisionDoor:
             measures=measures,
             shadow=shadow,
             traced=traced,
+            objects=objects,
         )
 
     def _shadowed(self, action: Action) -> tuple[Any, ...] | None:

@@ -71,7 +71,7 @@ class NewSession(_Body):
     agent: Id
     subject_type: Id = "agent"
     task: Annotated[str, StringConstraints(min_length=1, max_length=65_536)] | None = None
-
+    scope: dict[str, Any] | None = None
     principal: Principal | None = None
     parent: Token | None = None
 
@@ -94,6 +94,7 @@ class NewDelegation(_Body):
 
 class NewTask(_Body):
     task: Annotated[str, StringConstraints(min_length=1, max_length=65_536)]
+    scope: dict[str, Any] | None = None
 
 
 class NewOutcome(_Body):

@@ -6,6 +6,8 @@ import asyncio
 import hashlib
 from typing import Any
 
+import orjson
+
 from actors.api_keys import Caller
 from actors.ids import subject_of_key
 from actors.messages import DelegationRequest, SessionRequest
@@ -20,6 +22,9 @@ from controlplane.service.rate_limits import RateLimiter
 from controlplane.service.routing import DECIDING, Call, Reply, Route
 from controlplane.wire.authzen import rfc3339
 from controlplane.wire.digest import keyed_digest
+from policies.asked.basis import Basis
+from policies.asked.lexicons import english
+from policies.asked.scope import read_scope
 from policies.origin.results import told_by_task
 
 _AT_ONCE = 4_096
@@ -62,6 +67,11 @@ class SessionDoors:
                 "only a key with the grant `workflows` says what the user asked for: an agent cannot set its own task",
                 code="task_needs_workflows",
             )
+        if body.scope is not None and not caller.starts_workflows:
+            raise ForbiddenError(
+                "only a key with the grant `workflows` says what a session is for",
+                code="scope_needs_workflows",
+            )
         request = SessionRequest(
             tenant=caller.tenant,
             subject_type=body.subject_type,
@@ -72,6 +82,7 @@ class SessionDoors:
             principal=body.principal,
             parent=body.parent,
             told=await self._told(body.task) if body.task is not None else None,
+            basis=_basis(body.task, body.scope),
         )
         if body.parent is not None:
             opened = await self._open_child(call, request, body.parent)
@@ -121,7 +132,9 @@ class SessionDoors:
                 "only a key with the grant `workflows` adds a user's turn", code="task_needs_workflows"
             )
         told = await self._told(body.task)
-        return await self._with_session(call, "add_task", self._text_digest(body.task), told)
+        return await self._with_session(
+            call, "add_task", self._text_digest(body.task), told, _basis(body.task, body.scope)
+        )
 
     async def end_session(self, call: Call) -> Reply:
         if not call.caller.starts_workflows:
@@ -155,6 +168,15 @@ class SessionDoors:
 
     def _text_digest(self, text: str) -> bytes:
         return keyed_digest(self._digest_key, hashlib.sha256(text.encode()).digest())
+
+
+def _basis(task: str | None, scope: dict[str, Any] | None) -> bytes | None:
+    """What a session is opened for, as its owner keeps it. Raises: InputError: no scope."""
+    if task is None and scope is None:
+        return None
+    declared = None if scope is None else read_scope(scope)
+    estimate = None if task is None else english().estimate(task)
+    return orjson.dumps(Basis(scope=declared, estimate=estimate).plain())
 
 
 def _refuse_principal(caller: Caller, body: bodies.NewSession) -> None:
