@@ -92,6 +92,8 @@ def _sign_hint(text: str, at: int) -> str:
     for signs, word in (("&&", "and"), ("||", "or"), ("!", "not"), ("->", "implies"), ("=>", "implies")):
         if text.startswith(signs, at):
             return f"write `{word}`"
+    if text[at].isdecimal():
+        return "a window stands in square brackets right behind its word, such as `once[24h]`"
     return "a formula is made of names, brackets, windows such as `[24h]` and words such as `once`"
 
 
@@ -118,6 +120,8 @@ class _Parser:
         hint = ""
         if token.kind == "word":
             hint = _word_hint(token.text, ("and", "or", "implies", "since"))
+        elif token.text == "(":
+            hint = "only `done(name)` takes a name in brackets; between two formulas stands a word"
         raise FormulaError(
             f"expected `and`, `or`, `implies`, `since` or the end, found `{token.text}`", token.start, hint
         )
