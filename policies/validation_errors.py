@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from policies.document_types import DEFINE_NAME, DURATION, NAME, Duration, Strict, bare
-from policies.documents import LATER_KEYS, LATER_VALUES, RuleDocument
+from policies.documents import LATER_KEYS, LATER_VALUES, On, RuleDocument
 from policies.error import PolicyError, did_you_mean
 from policies.located import Located
 
@@ -20,6 +20,7 @@ _NAMES = {
     NAME: "a name has letters, digits, `.`, `_` and `-`, and begins with a letter or digit",
     DEFINE_NAME: "an atom's name has small letters, digits and `_`, and begins with a letter",
 }
+_KEYS_SHOWN = 8
 # YAML 1.1 read these as booleans, so that they are what people write.
 _BOOLEANS = {"yes": "true", "on": "true", "true": "true", "no": "false", "off": "false", "false": "false"}
 
@@ -86,10 +87,13 @@ def _explain_one(located: Located[object], root: type[Strict], detail: ErrorDeta
                 path, "wrong_type", f"expected `true` or `false`, found {_kind(found)}", hint
             )
         case "model_type" | "dict_type":
-            hint = _outer_hint(root, path) or _mapping_hint(model, key)
+            hint = _outer_hint(root, path) or _mapping_hint(root, path)
             return located.error(path, "wrong_type", f"expected a mapping, found {_kind(found)}", hint)
         case "list_type":
-            return located.error(path, "wrong_type", f"expected a list, found {_kind(found)}")
+            hint = f"write `[{_shown(found)}]`" if isinstance(found, str) else ""
+            return located.error(path, "wrong_type", f"expected a list, found {_kind(found)}", hint)
+        case "int_type":
+            return located.error(path, "wrong_type", f"expected a whole number, found {_kind(found)}")
         case _:
             return located.error(path, "invalid", detail["msg"][:1].lower() + detail["msg"][1:])
 
@@ -113,8 +117,15 @@ def _inner_hint(model: type[Strict] | None, key: str) -> str:
     return ""
 
 
-def _mapping_hint(model: type[Strict] | None, key: str) -> str:
-    return "give each atom its key: `by: {name: args.…}`" if model is RuleDocument and key == "by" else ""
+def _mapping_hint(root: type[Strict], path: tuple[str | int, ...]) -> str:
+    if path[-1:] == ("by",) and _model_at(root, path[:-1]) is RuleDocument:
+        return "give each atom its key: `by: {name: args.…}`"
+    wanted = _model_at(root, path)
+    if wanted is On:
+        return "write `on: {tool: …}`"
+    if wanted is None or len(wanted.model_fields) > _KEYS_SHOWN:
+        return ""
+    return "its keys are " + ", ".join(f"`{name}`" for name in wanted.model_fields)
 
 
 def _is_duration(model: type[Strict], key: str) -> bool:

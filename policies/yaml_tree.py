@@ -41,6 +41,7 @@ _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", re.A
 _PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 _NOT_A_NUMBER = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _SYNTAX_HINTS = (
+    ("<stream end>", "a bracket or a quote is not closed"),
     (
         "mapping values are not allowed here",
         "put text with a colon in it in quotes; is the line indented as its neighbours are?",
@@ -49,6 +50,10 @@ _SYNTAX_HINTS = (
     (
         "could not find expected ':'",
         "a key is followed by a colon and a space; is the line indented as its neighbours are?",
+    ),
+    (
+        "expected ',' or",
+        "inside `{…}` and `[…]`, text with a bracket, a comma or a colon in it stands in quotes",
     ),
     ("'\\t' that cannot start any token", "indent with spaces, not with tabs"),
     ("expected alphabetic or numeric character", "put text that begins with `*` or `&` in quotes"),
@@ -175,7 +180,8 @@ def _read(source: Source, events: Events, event: Any, key: tuple[int, int] | Non
         name = _paired(event.value)
         _check_text(source, event.start_mark, name)
         if name in children:
-            raise _refusal(source, event.start_mark, "duplicate_key", f"duplicate key `{_shown(name)}`")
+            hint = "a line `---` stands between two documents" if (name, depth) == ("kind", 1) else ""
+            raise _refusal(source, event.start_mark, "duplicate_key", f"duplicate key `{_shown(name)}`", hint)
         where = (event.start_mark.line + 1, event.start_mark.column + 1)
         children[name] = _read(source, events, next(events), where, depth + 1)
     return Node(children, line, column, key)

@@ -85,7 +85,9 @@ def test_what_policies_do_not_use_is_refused_with_its_place(text: str, code: str
         ("a:\n\tb: 1", 2, "spaces"),
         ("a: *", 1, "quotes"),
         ("a\nb: 1", 2, "colon"),
-        ("a: [1, 2", 1, ""),
+        ("{a: b[1]}", 1, "quotes"),
+        ("a: [1, 2", 1, "not closed"),
+        ("a: %", 1, ""),
     ],
 )
 def test_what_is_no_yaml_is_told_with_what_usually_lies_behind_it(text: str, line: int, hint: str) -> None:
