@@ -20,7 +20,7 @@ from cel_expr_python import cel
 from cel_expr_python.ext import ext_optional, ext_strings
 
 from policies.cel_ast import Ast, read_ast, read_fields
-from policies.error import did_you_mean
+from policies.cel_hints import name_hint, operator_hint
 from policies.thresholds import threshold_of
 
 _T = cel.Type
@@ -91,7 +91,7 @@ class Condition:
         try:
             expression = _environment().compile(text)
         except RuntimeError as error:
-            raise _condition_error(str(error)) from error
+            raise _condition_error(str(error), text) from error
         result = expression.return_type()
         if result not in (_T.BOOL, _T.DYN):
             kind = str(result.name()).lower()
@@ -134,7 +134,7 @@ class KeyExpression:
         try:
             expression = _environment().compile(text)
         except RuntimeError as error:
-            raise _condition_error(str(error)) from error
+            raise _condition_error(str(error), text) from error
         self.text = text
         self._expression = expression
         self._eval = expression.eval
@@ -232,7 +232,7 @@ def _regex_probe() -> Any:
     return _environment().compile('"".matches(args.pattern)')
 
 
-def _condition_error(text: str) -> ConditionError:
+def _condition_error(text: str, condition: str) -> ConditionError:
     if "recursion" in text:
         return ConditionError("the condition is nested too deeply (at most 32 levels)")
     found = _POSITION.search(text)
@@ -241,7 +241,11 @@ def _condition_error(text: str) -> ConditionError:
     line, column, message = found.groups()
     message = message.removesuffix(" (in container '')")
     undeclared = _UNDECLARED.search(message)
-    hint = did_you_mean(undeclared.group(1), VARIABLES) if undeclared else ""
+    hint = (
+        name_hint(undeclared.group(1), condition, VARIABLES)
+        if undeclared
+        else operator_hint(message, condition, int(line), int(column))
+    )
     if "(double, int)" in message or "(int, double)" in message:
         hint = "write the number with a point: `2.0`"
     message = message[:1].lower() + message[1:300]

@@ -111,7 +111,8 @@ def _check_past(rule: RuleDocument, text: str, known: frozenset[str], found: Che
             ClauseError(path=path, code=one.code, message=one.message, hint=one.hint, offset=one.offset)
         )
     used = names(formula)
-    for name in sorted(rule.by or {}):
+    # An unknown name may be meant to be one that has a key: what to say of that is not known then.
+    for name in sorted(rule.by or {}) if used <= known else ():
         if name not in used:
             hint = did_you_mean(name, used)
             message = f"`by` has a key for `{name}`, of which `past` does not speak"
@@ -192,7 +193,10 @@ def _check_limit(
     above = amount_of(limit.above)
     if above is None or isinstance(limit.above, bool):
         message = f"`{limit.above}` is not a number"
-        found.errors.append(ClauseError(path=("limit", "above"), code="invalid_number", message=message))
+        hint = "write digits alone, with a point before a fraction, such as `50000` or `250.50`"
+        found.errors.append(
+            ClauseError(path=("limit", "above"), code="invalid_number", message=message, hint=hint)
+        )
     elif limit.count is not None and not (isinstance(limit.above, int) and limit.above >= 0):
         message = f"a count is compared with a whole number, not `{limit.above}`"
         found.errors.append(ClauseError(path=("limit", "above"), code="invalid_number", message=message))

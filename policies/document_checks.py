@@ -112,7 +112,7 @@ def _check_step(
 ) -> int:
     sessions = story.document.sessions
     if step.session not in sessions:
-        hint = did_you_mean(step.session, sessions)
+        hint = did_you_mean(step.session, sessions) or "name it under `sessions`"
         message = f"unknown session `{step.session}`"
         errors.append(story.error((*path, "session"), "unknown_session", message, hint))
     if (step.tool is None) == (step.resource is None):

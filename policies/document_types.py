@@ -7,8 +7,10 @@ from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_orig
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, WithJsonSchema
 
-Name: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
-DefineName: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
+Name: TypeAlias = Annotated[str, StringConstraints(pattern=NAME)]
+DEFINE_NAME = r"^[a-z][a-z0-9_]{0,63}$"
+DefineName: TypeAlias = Annotated[str, StringConstraints(pattern=DEFINE_NAME)]
 Id: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,255}$")]
 ControlId: TypeAlias = Id
 Pattern: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9*][A-Za-z0-9._:/@*-]{0,255}$")]

@@ -8,12 +8,21 @@ from typing import Any, get_args, get_origin
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from policies.document_types import Strict, bare
-from policies.documents import LATER_KEYS, LATER_VALUES
+from policies.document_types import DEFINE_NAME, DURATION, NAME, Duration, Strict, bare
+from policies.documents import LATER_KEYS, LATER_VALUES, On, RuleDocument
 from policies.error import PolicyError, did_you_mean
 from policies.located import Located
 
 NOT_SUPPORTED_YET = "not_supported_yet"
+
+_DURATION_HINT = "write a whole number and s, m, h or d, such as `24h`"
+_NAMES = {
+    NAME: "a name has letters, digits, `.`, `_` and `-`, and begins with a letter or digit",
+    DEFINE_NAME: "an atom's name has small letters, digits and `_`, and begins with a letter",
+}
+_KEYS_SHOWN = 8
+# YAML 1.1 read these as booleans, so that they are what people write.
+_BOOLEANS = {"yes": "true", "on": "true", "true": "true", "no": "false", "off": "false", "false": "false"}
 
 
 def explain(
@@ -41,7 +50,11 @@ def _explain_one(located: Located[object], root: type[Strict], detail: ErrorDeta
             if model is not None and key in LATER_KEYS.get(model, ()):
                 return _later(located, path, f"`{key}`", at_key=True)
             known = sorted(model.model_fields) if model is not None else []
-            hint = did_you_mean(key, known) or ("known keys: " + ", ".join(known) if known else "")
+            hint = (
+                _inner_hint(model, key)
+                or did_you_mean(key, known)
+                or ("known keys: " + ", ".join(known) if known else "")
+            )
             return located.error(path, "unknown_key", f"unknown key `{_shown(key)}`", hint, at_key=True)
         case "missing":
             return located.error(path[:-1], "missing_key", f"missing key `{key}`")
@@ -53,17 +66,71 @@ def _explain_one(located: Located[object], root: type[Strict], detail: ErrorDeta
             return located.error(path, "unknown_value", f"unknown value `{_shown(found)}`", hint)
         case "string_pattern_mismatch":
             at_key = path[-1:] == ("[key]",)
+            if context.get("pattern") == DURATION:
+                return located.error(
+                    path, "invalid_name", f"`{_shown(found)}` is not a duration", _DURATION_HINT
+                )
             message = f"`{_shown(found)}` does not fit `{context.get('pattern')}`"
-            return located.error(path, "invalid_name", message, at_key=at_key)
+            hint = _NAMES.get(str(context.get("pattern")), "")
+            return located.error(path, "invalid_name", message, hint, at_key=at_key)
         case "string_type":
+            if model is not None and _is_duration(model, key):
+                return located.error(
+                    path, "wrong_type", f"expected a duration, found {_kind(found)}", _DURATION_HINT
+                )
             hint = "quote it" if isinstance(found, bool | int | float) else ""
             return located.error(path, "wrong_type", f"expected text, found {_kind(found)}", hint)
+        case "bool_type":
+            meant = _BOOLEANS.get(found.lower()) if isinstance(found, str) else None
+            hint = f"write `{meant}`" if meant else ""
+            return located.error(
+                path, "wrong_type", f"expected `true` or `false`, found {_kind(found)}", hint
+            )
         case "model_type" | "dict_type":
-            return located.error(path, "wrong_type", f"expected a mapping, found {_kind(found)}")
+            hint = _outer_hint(root, path) or _mapping_hint(root, path)
+            return located.error(path, "wrong_type", f"expected a mapping, found {_kind(found)}", hint)
         case "list_type":
-            return located.error(path, "wrong_type", f"expected a list, found {_kind(found)}")
+            hint = f"write `[{_shown(found)}]`" if isinstance(found, str) else ""
+            return located.error(path, "wrong_type", f"expected a list, found {_kind(found)}", hint)
+        case "int_type":
+            return located.error(path, "wrong_type", f"expected a whole number, found {_kind(found)}")
         case _:
             return located.error(path, "invalid", detail["msg"][:1].lower() + detail["msg"][1:])
+
+
+def _outer_hint(root: type[Strict], path: tuple[str | int, ...]) -> str:
+    """For a name in a mapping of names that is a key beside that mapping: it was indented too far."""
+    if len(path) < 2:
+        return ""
+    around = _model_at(root, path[:-2])
+    if around is None or path[-1] not in around.model_fields:
+        return ""
+    return f"to be a key beside `{path[-2]}`, `{path[-1]}` begins in the same column"
+
+
+def _inner_hint(model: type[Strict] | None, key: str) -> str:
+    """For a key of a mapping that is itself a key of `model`: it was indented too little."""
+    for name, field in model.model_fields.items() if model is not None else ():
+        inner = bare(field.annotation)
+        if isinstance(inner, type) and issubclass(inner, Strict) and key in inner.model_fields:
+            return f"`{key}` is a key of `{name}`: write `{name}: {{{key}: …}}`, or indent it further"
+    return ""
+
+
+def _mapping_hint(root: type[Strict], path: tuple[str | int, ...]) -> str:
+    if path[-1:] == ("by",) and _model_at(root, path[:-1]) is RuleDocument:
+        return "give each atom its key: `by: {name: args.…}`"
+    wanted = _model_at(root, path)
+    if wanted is On:
+        return "write `on: {tool: …}`"
+    if wanted is None or len(wanted.model_fields) > _KEYS_SHOWN:
+        return ""
+    return "its keys are " + ", ".join(f"`{name}`" for name in wanted.model_fields)
+
+
+def _is_duration(model: type[Strict], key: str) -> bool:
+    field = model.model_fields.get(key)
+    return field is not None and Duration in get_args(field.annotation)
 
 
 def _later(

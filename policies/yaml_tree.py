@@ -40,6 +40,24 @@ _INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", re.ASCII)
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", re.ASCII)
 _PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 _NOT_A_NUMBER = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_SYNTAX_HINTS = (
+    ("<stream end>", "a bracket or a quote is not closed"),
+    (
+        "mapping values are not allowed here",
+        "put text with a colon in it in quotes; is the line indented as its neighbours are?",
+    ),
+    ("expected <block end>", "keys of one mapping, and items of one list, begin in the same column"),
+    (
+        "could not find expected ':'",
+        "a key is followed by a colon and a space; is the line indented as its neighbours are?",
+    ),
+    (
+        "expected ',' or",
+        "inside `{…}` and `[…]`, text with a bracket, a comma or a colon in it stands in quotes",
+    ),
+    ("'\\t' that cannot start any token", "indent with spaces, not with tabs"),
+    ("expected alphabetic or numeric character", "put text that begins with `*` or `&` in quotes"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +123,10 @@ def read_yaml(source: Source) -> list[Node]:
         return list(_documents(source))
     except MarkedYAMLError as error:
         reason = str(error.problem or error.context or "not YAML").strip().lower()
-        raise _refusal(source, error.problem_mark, "invalid_yaml", f"not valid YAML: {reason}") from error
+        hint = _syntax_hint(reason)
+        raise _refusal(
+            source, error.problem_mark, "invalid_yaml", f"not valid YAML: {reason}", hint
+        ) from error
     except PolicyErrors:
         raise
     except Exception as error:  # the parser raises ValueError, IndexError, … on some malformed texts
@@ -159,7 +180,8 @@ def _read(source: Source, events: Events, event: Any, key: tuple[int, int] | Non
         name = _paired(event.value)
         _check_text(source, event.start_mark, name)
         if name in children:
-            raise _refusal(source, event.start_mark, "duplicate_key", f"duplicate key `{_shown(name)}`")
+            hint = "a line `---` stands between two documents" if (name, depth) == ("kind", 1) else ""
+            raise _refusal(source, event.start_mark, "duplicate_key", f"duplicate key `{_shown(name)}`", hint)
         where = (event.start_mark.line + 1, event.start_mark.column + 1)
         children[name] = _read(source, events, next(events), where, depth + 1)
     return Node(children, line, column, key)
@@ -206,9 +228,16 @@ def _check_text(source: Source, mark: Any, text: str) -> None:
             raise _refusal(source, mark, "surrogate", "lone surrogate in a string") from None
 
 
-def _refusal(source: Source, mark: Any, code: str, message: str) -> PolicyErrors:
+def _syntax_hint(reason: str) -> str:
+    """What usually lies behind the parser's words, which speak of its own state."""
+    return next((hint for part, hint in _SYNTAX_HINTS if part in reason), "")
+
+
+def _refusal(source: Source, mark: Any, code: str, message: str, hint: str = "") -> PolicyErrors:
     line, column = (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
-    return PolicyErrors([PolicyError(file=source.name, line=line, column=column, code=code, message=message)])
+    return PolicyErrors(
+        [PolicyError(file=source.name, line=line, column=column, code=code, message=message, hint=hint)]
+    )
 
 
 def _shown(text: str) -> str:

@@ -158,7 +158,7 @@ def list_bundles(
 def show_bundle(
     digest: Annotated[
         str | None,
-        typer.Argument(help="A stored bundle's digest, or how it begins. [default: the active one]"),
+        typer.Argument(help="A stored bundle's digest, or how it begins. [default: `active`]"),
     ] = None,
     data: DataOption = None,
     url: UrlOption = None,
@@ -168,7 +168,9 @@ def show_bundle(
     """Show a bundle with the documents it was compiled from."""
     with connect(data, url, key) as client:
         wanted = (
-            resolved_digest(client, digest) if digest else client.request("GET", "/v1/bundles").get("active")
+            resolved_digest(client, digest)
+            if digest and digest != "active"
+            else client.request("GET", "/v1/bundles").get("active")
         )
         if not wanted:
             raise InputError(

@@ -45,8 +45,10 @@ def decide(
 ) -> None:
     """Decide one action, with reasons.
 
-    Exit status: 0 allowed, 4 denied (a dry run: by its effect), 1 when there was no decision: the control plane
-    could not be asked, or refused the question.
+    What made each rule match: `controlplane policy explain`, with the decision's id.
+
+    Exit status: 0 allowed, 4 denied or escalated (a dry run: by its effect), 1 when there was no decision: the
+    control plane could not be asked, or refused the question.
 
     Example: controlplane decide --agent treasury-bot --tool payments.transfer --args '{"amount": 12000}'
     """
@@ -108,7 +110,8 @@ def _print(console: Console, decision: Decision, *, dry_run: bool) -> None:
     console.print(f"{decision.effect}{' (dry run)' if dry_run else ''}", style=style)
     for reason in decision.reasons:
         controls = f"  [{', '.join(reason.controls)}]" if reason.controls else ""
-        console.print(f"  {reason.rule}: {reason.because or 'no reason given'}{controls}")
+        because = reason.because or ("" if decision.effect == "allow" else "no reason given")
+        console.print(f"  {reason.rule}{f': {because}' if because else ''}{controls}")
     pairs(
         console,
         {

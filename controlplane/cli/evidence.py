@@ -37,7 +37,8 @@ def query(
 ) -> None:
     """Ask in SQL, from the table alone.
 
-    No control plane has to run.
+    No control plane has to run. `describe evidence` lists the columns: a decision's id is `event_id`, what rules said
+    is `rule_ids` and `reason_code`, and `details` is JSON in text (`json_extract(details, '$.shadow')`).
 
     Example: controlplane evidence query "select decision, count(*) from evidence group by 1"
     """

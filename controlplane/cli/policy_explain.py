@@ -16,6 +16,7 @@ from controlplane.cli.policy_bundles import compiled, stored_sources
 from controlplane.cli.policy_files import read_sources
 from controlplane.cli.times import shown
 from controlplane.errors import GovernanceError, InputError
+from controlplane.service.explanations import explanation
 from controlplane.settings import Settings, default_data
 
 if TYPE_CHECKING:
@@ -32,7 +33,13 @@ _DAY_US = 86_400_000_000
 
 @reported
 def explain(
-    decision: Annotated[str, typer.Argument(metavar="DECISION", help="A decision's id.")],
+    decision: Annotated[
+        str,
+        typer.Argument(
+            metavar="DECISION",
+            help="A decision's whole id, as `controlplane decide` prints it; in the evidence, `event_id`.",
+        ),
+    ],
     path: Annotated[
         Path | None, typer.Option("--table", help="The evidence table. [default: the one in --data]")
     ] = None,
@@ -120,7 +127,7 @@ def _print(console: Console, found: DecisionExplained, at_hand: bool) -> None:
     )
     console.print(f"session {cell(action.session)}, workflow {cell(action.workflow)}", soft_wrap=True)
     console.print(f"bundle {action.bundle or 'none'}", soft_wrap=True)
-    if detail := found.details.get("detail"):
+    if detail := found.details.get("detail") or explanation(action.reason_code):
         console.print(cell(detail), soft_wrap=True)
     if shadow := found.details.get("shadow"):
         rules = cell(shadow.get("rules") or "no rule")
@@ -152,7 +159,7 @@ def _print_rule(console: Console, rule: RuleExplained) -> None:
     if rule.limit is not None:
         level = rule.limit.get("level")
         told = "could not be known, which counts as exceeded where it restricts" if level is None else level
-        console.print(f"  limit: level {cell(told)}, above {cell(rule.limit.get('above'))}")
+        console.print(f"  limit: level {cell(told)}; it matches above {cell(rule.limit.get('above'))}")
 
 
 def _clause(clause: ClauseStanding) -> str:

@@ -70,7 +70,11 @@ def _print(console: Console, report: LintReport, errors: int, warnings: int, *, 
             _print_trace(console, "true after ", formula.matches)
             _print_trace(console, "false after", formula.misses)
         console.print("")
-    console.print(f"{errors} errors, {warnings} warnings", style="bold")
+    console.print(f"{_count(errors, 'error')}, {_count(warnings, 'warning')}", style="bold")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _print_trace(console: Console, title: str, trace: Sequence[Happening] | None) -> None:

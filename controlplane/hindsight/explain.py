@@ -95,7 +95,8 @@ class Explainer:
         row = self._reader.decision(decision_id)
         if row is None:
             raise NotFoundError(
-                f"no decision `{decision_id}` in the evidence table; one lands there within seconds of its answer",
+                f"no decision `{decision_id}` in the evidence table; give the whole id (`event_id` there), "
+                "which lands within seconds of the answer",
                 code="unknown_decision",
             )
         record = Record()

@@ -37,6 +37,8 @@ KEYWORDS = frozenset(
 
 _TOKEN = re.compile(r"\s*(?:(?P<word>[A-Za-z_][A-Za-z0-9_]*)|(?P<window>\[[^\]\n]*\]?)|(?P<sign>[()]))")
 _WINDOW = re.compile(r"\[\s*([0-9]{1,6}[smhd])\s*\]")
+_WINDOW_PLACE = "a window stands right behind `once`, `historically`, `never` or `since`"
+_TAKE_WINDOWS = ("once", "historically", "never", "since")
 _WINDOWED: Mapping[str, Callable[[Formula, int | None, Span], Formula]] = MappingProxyType(
     {"once": Once, "historically": Historically, "never": Never}
 )
@@ -92,6 +94,12 @@ def _sign_hint(text: str, at: int) -> str:
     for signs, word in (("&&", "and"), ("||", "or"), ("!", "not"), ("->", "implies"), ("=>", "implies")):
         if text.startswith(signs, at):
             return f"write `{word}`"
+    if text[at] in "-.":
+        return "the name of a `define` has small letters, digits and `_`"
+    if text[at] in ",;":
+        return "between two formulas stands a word, such as `and`"
+    if text[at].isdecimal():
+        return "a window stands in square brackets right behind its word, such as `once[24h]`"
     return "a formula is made of names, brackets, windows such as `[24h]` and words such as `once`"
 
 
@@ -118,6 +126,11 @@ class _Parser:
         hint = ""
         if token.kind == "word":
             hint = _word_hint(token.text, ("and", "or", "implies", "since"))
+        elif token.kind == "window":
+            before = self._tokens[self._at - 1].text
+            hint = f"write `{before.lower()}`" if before.lower() in _TAKE_WINDOWS else _WINDOW_PLACE
+        elif token.text == "(":
+            hint = "only `done(name)` takes a name in brackets; between two formulas stands a word"
         raise FormulaError(
             f"expected `and`, `or`, `implies`, `since` or the end, found `{token.text}`", token.start, hint
         )
@@ -187,7 +200,7 @@ class _Parser:
             return self._made(Atom(token.text, (token.start, token.end)))
         hint = ""
         if token.kind == "window":
-            hint = "a window stands right behind `once`, `historically`, `never` or `since`"
+            hint = _WINDOW_PLACE
         raise FormulaError(f"expected a name or `(`, found {_shown(token)}", token.start, hint)
 
     def _done(self, token: _Token) -> Formula:

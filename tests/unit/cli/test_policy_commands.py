@@ -82,7 +82,7 @@ def test_a_finding_is_a_line_with_place_level_code_and_hint(run: Run, policy: Pa
         f"{file}:9:3: warning: no rule's `past` speaks of this atom in define `mailing/unused` "
         "[unused_define]; leave it out"
     )
-    assert last == "0 errors, 1 warnings"
+    assert last == "0 errors, 1 warning"
     (found,) = json.loads(run("policy", "lint", file, "--json").stdout)["findings"]
     assert (found["file"], found["line"], found["column"], found["code"]) == (
         str(file),

@@ -80,6 +80,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
         assert ask("pay", "pay.send", to="DE89", amount=100) == "allow"
         assert ask("pay too much", "pay.send", to="AT61", amount="50.5") == "deny"
         assert ask("not for you", "crm.read", agent="stranger", id="7") == "deny"
+        assert ask("nobody", "crm.read", agent="unregistered", id="7") == "deny"
         plane.decision_rows()
         yield Recorded(plane.evidence, digest, decisions)
 
@@ -190,6 +191,21 @@ def test_people_read_it_as_a_tree(run: Run, recorded: Recorded, tmp_path: Path) 
     assert "past, over its workflow: not done(scans) since[1d] reads was true" in lines
     (true,) = [line for line in lines if line.startswith("true not done(scans) since[1d] reads by")]
     assert recorded.decisions["read"] in true and "crm.read" in true
+
+
+def test_a_limit_is_told_with_what_it_would_take(run: Run, recorded: Recorded, tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text(POLICY)
+    words = ("--table", recorded.table, "--bundle", tmp_path / "p.yaml")
+    shown = run("policy", "explain", recorded.decisions["pay"], *words).stdout
+    assert "  limit: level 100; it matches above 150" in shown.splitlines()
+
+
+def test_what_no_rule_decided_is_told_in_words(run: Run, recorded: Recorded, tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text(POLICY)
+    words = ("--table", recorded.table, "--bundle", tmp_path / "p.yaml")
+    shown = run("policy", "explain", recorded.decisions["nobody"], *words).stdout
+    assert "no such agent is registered" in shown
+    assert "no rule allows this" in run("policy", "explain", recorded.decisions["not for you"], *words).stdout
 
 
 def test_the_bundle_comes_from_the_control_plane(

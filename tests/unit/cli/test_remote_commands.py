@@ -269,6 +269,17 @@ def test_a_bundle_may_be_named_by_how_its_digest_begins(
     assert DIGEST in ask("bundle", "show", prefix).stdout
 
 
+@pytest.mark.parametrize("words", [(), ("active",)])
+def test_the_active_bundle_is_shown_by_its_name_and_by_default(
+    ask: Run, remote: FakeControlPlane, words: tuple[str, ...]
+) -> None:
+    remote.answer(
+        "GET", "/v1/bundles", {"active": DIGEST, "bundles": [{"digest": OTHER}, {"digest": DIGEST}]}
+    )
+    remote.answer("GET", f"/v1/bundles/{DIGEST}", {"digest": DIGEST, "sources": []})
+    assert DIGEST in ask("bundle", "show", *words).stdout
+
+
 @pytest.mark.parametrize(
     ("prefix", "error"), [("sha256:a", "the digests of 2 bundles"), ("cafe", "no stored bundle's digest")]
 )
@@ -392,6 +403,19 @@ def test_decide_ends_with_0_only_when_allowed(
     assert shown["effect"] == answer["context"]["effect"]
     assert shown["reasons"] == answer["context"]["reasons"]
     assert remote.last_body["context"]["arguments"] == {"amount": 1}
+
+
+@pytest.mark.parametrize(
+    ("effect", "line"), [("allow", "  bank/cap"), ("deny", "  bank/cap: no reason given")]
+)
+def test_only_who_is_stopped_is_told_that_a_rule_gives_no_reason(
+    ask: Run, remote: FakeControlPlane, effect: str, line: str
+) -> None:
+    answer = evaluation(False, effect=effect, reason_code="rule", dry_run=True)
+    answer["context"]["reasons"] = [{"rule": "bank/cap"}]
+    remote.answer("POST", "/access/v1/evaluation", answer)
+    done = ask("decide", "--agent", "bot", "--tool", "pay", "--dry-run")
+    assert line in done.stdout.splitlines()
 
 
 def test_arguments_may_come_from_a_file(ask: Run, remote: FakeControlPlane, tmp_path: Path) -> None:

@@ -327,3 +327,46 @@ def test_what_no_error_tells_happens_as_the_page_says(keys: str, steps: list[str
         [Source(name="quiet.yaml", text=text + "".join(f"      - {s}\n" for s in steps))]
     )
     assert run_stories(compile_bundle(documents), documents.tests).failures == ()
+
+
+@pytest.mark.parametrize(
+    ("scopes", "stopped"),
+    [
+        (("workflow",), {"delegate"}),
+        (("agent",), {"other"}),
+        (("workflow", "agent"), {"delegate", "other"}),
+    ],
+)
+def test_two_scopes_side_by_side_stop_delegates_and_other_sessions(
+    scopes: tuple[str, ...], stopped: set[str]
+) -> None:
+    rules = "".join(
+        f"  - {{id: {scope}, on: {{effect: send}}, past: once reads, scope: {scope}, then: deny}}\n"
+        for scope in scopes
+    )
+    told = "".join(
+        f"  - name: {who}\n    steps:\n      - {{session: s, tool: crm.read, expect: allow}}\n"
+        f"      - {{session: {who}, tool: mail.send, expect: {'deny' if who in stopped else 'allow'}}}\n"
+        for who in ("delegate", "other")
+    )
+    text = f"""\
+kind: Catalog
+tools:
+  crm.read: {{effects: [read], data: [pii], boundary: internal}}
+  mail.send: {{effects: [send], data: [], boundary: external}}
+---
+kind: Policy
+name: p
+define: {{reads: {{on: {{data: pii}}}}}}
+rules:
+  - {{id: all, then: allow}}
+{rules}---
+kind: Test
+name: t
+sessions: {{s: {{agent: a}}, other: {{agent: a}}, delegate: {{agent: b, parent: s}}}}
+cases:
+{told}"""
+    documents = load_documents([Source(name="scopes.yaml", text=text)])
+    report = run_stories(compile_bundle(documents), documents.tests)
+    assert [case.name for case in report.cases] == ["delegate", "other"]
+    assert report.failures == ()

@@ -73,3 +73,26 @@ def test_what_policies_do_not_use_is_refused_with_its_place(text: str, code: str
         read(text)
     (error,) = refused.value.errors
     assert (error.code, error.line) == (code, line)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "hint"),
+    [
+        ("a: b: c", 1, "quotes"),
+        ("a: 1\n  b: 2", 2, "quotes"),
+        ("- a: 1\n  b: 2\n c: 3", 3, "the same column"),
+        ("a:\n  - 1\n - 2", 3, "the same column"),
+        ("a:\n\tb: 1", 2, "spaces"),
+        ("a: *", 1, "quotes"),
+        ("a\nb: 1", 2, "colon"),
+        ("{a: b[1]}", 1, "quotes"),
+        ("a: [1, 2", 1, "not closed"),
+        ("a: %", 1, ""),
+    ],
+)
+def test_what_is_no_yaml_is_told_with_what_usually_lies_behind_it(text: str, line: int, hint: str) -> None:
+    with pytest.raises(PolicyErrors) as refused:
+        read(text)
+    (error,) = refused.value.errors
+    assert (error.code, error.line) == ("invalid_yaml", line)
+    assert hint in error.hint if hint else error.hint == ""
