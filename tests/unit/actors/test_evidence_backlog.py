@@ -21,6 +21,7 @@ from actors.messages import Outcome, SessionRequest
 from actors.owner import EvidenceBacklogError, OwnerSettings
 from controlplane.errors import UnavailableError
 from controlplane.limits import Limits
+from policies.origin.results import Told
 
 BOUND = 10
 
@@ -95,7 +96,9 @@ def test_at_the_bound_nothing_is_journalled_whatever_is_asked(bench: Bench) -> N
         lambda: bench.decide(bench.request(dry_run=True)),
         lambda: bench.decide(bench.request(arguments={"amount": 5000})),
         lambda: sessions.open_session(bench.owner, opening()),
-        lambda: sessions.add_task(bench.owner, session, task_digest=b"t" * 32, key_id="k"),
+        lambda: sessions.add_task(
+            bench.owner, session, task_digest=b"t" * 32, told=tuple(Told()), basis=None, key_id="k"
+        ),
         lambda: sessions.end_session(bench.owner, session, key_id="k"),
         lambda: outcomes.report_outcome(bench.owner, report(allowed.id)),
         lambda: bench.register("bot", labels=("new",)),
@@ -113,11 +116,23 @@ def test_what_was_refused_in_memory_is_as_it_was_once_there_is_room(bench: Bench
     fill(bench)
     for again in range(3):
         with pytest.raises(EvidenceBacklogError):
-            sessions.add_task(bench.owner, session, task_digest=bytes([again]) * 32, key_id="k")
+            sessions.add_task(
+                bench.owner,
+                session,
+                task_digest=bytes([again]) * 32,
+                told=tuple(Told()),
+                basis=None,
+                key_id="k",
+            )
         with pytest.raises(EvidenceBacklogError):
             sessions.end_session(bench.owner, session, key_id="k")
     bench.owner.journal.trim(landed_seq=5)
-    assert sessions.add_task(bench.owner, session, task_digest=b"t" * 32, key_id="k")["turns"] == 1
+    assert (
+        sessions.add_task(
+            bench.owner, session, task_digest=b"t" * 32, told=tuple(Told()), basis=None, key_id="k"
+        )["turns"]
+        == 1
+    )
     assert outcomes.report_outcome(bench.owner, report(allowed.id))["outcome"] == "succeeded"
     assert bench.decided(bench.request(session=session))[0].effect == "allow"
     assert sessions.end_session(bench.owner, session, key_id="k")["actions"] == 2
