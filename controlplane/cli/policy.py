@@ -14,6 +14,7 @@ from controlplane.cli.policy_diff import diff
 from controlplane.cli.policy_explain import explain
 from controlplane.cli.policy_files import FilesArgument, read_sources
 from controlplane.cli.policy_lint import lint
+from controlplane.cli.policy_packs import packs
 from controlplane.cli.policy_simulate import simulate
 from controlplane.errors import InputError
 
@@ -28,6 +29,7 @@ app.command("lint")(lint)
 app.command("diff")(diff)
 app.command("simulate")(simulate)
 app.command("explain")(explain)
+app.command("packs")(packs)
 
 
 @app.command("test")

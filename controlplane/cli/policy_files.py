@@ -13,10 +13,14 @@ from controlplane.errors import InputError
 if TYPE_CHECKING:
     from policies.error import Source
 
+PACK = "pack:"
+
 FilesArgument = Annotated[
     list[Path],
     typer.Argument(
-        metavar="FILES…", help="Policy documents; of a folder, every .yaml and .yml file below it."
+        metavar="FILES…",
+        help="Policy documents; of a folder, every .yaml and .yml file below it; of `pack:NAME`, that pack's policy "
+        "(`controlplane policy packs` lists them).",
     ),
 ]
 
@@ -30,6 +34,10 @@ def read_sources(paths: Sequence[Path]) -> list[Source]:
 
     sources: dict[Path, Source] = {}
     for path in paths:
+        if str(path).startswith(PACK):
+            pack = read_pack(str(path).removeprefix(PACK))
+            sources.setdefault(path, pack)
+            continue
         found = 0
         for file in _files(path):
             found += 1
@@ -43,6 +51,17 @@ def read_sources(paths: Sequence[Path]) -> list[Source]:
         if not found:
             raise InputError(f"no .yaml or .yml file below `{path}`")
     return list(sources.values())
+
+
+def read_pack(name: str) -> Source:
+    """The policy of a pack that comes with the package. Raises: InputError: there is none of this name."""
+    from policies.error import Source, did_you_mean
+    from policies.packs import pack_policy, packs
+
+    if name not in packs():
+        hint = did_you_mean(name, packs()) or "one of " + ", ".join(f"`{one}`" for one in packs())
+        raise InputError(f"there is no pack `{name}`; {hint}", code="unknown_pack")
+    return Source(name=f"{PACK}{name}", text=pack_policy(name))
 
 
 def _files(path: Path) -> Iterator[Path]:

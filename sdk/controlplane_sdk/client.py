@@ -214,16 +214,23 @@ class ControlPlane:
         subject_type: str = "agent",
         parent: str | None = None,
         principal: str | None = None,
+        scope: Mapping[str, Any] | None = None,
     ) -> str:
         """Start a run of an agent. Returns the session's id.
 
         Args:
-            task: what its user asked for.
+            task: what its user asked for: values in it are theirs, and its words tell what is asked for.
+            scope: what the session is for, instead of the words: any of `effects`, `tools`, `objects`, `counts`.
             parent: a token from `delegate`: the session joins the workflow of the one that delegated, may do what that
                 lets it do, and ends with it. A token opens one session.
             principal: on whose behalf, `type:id`, e.g. `user:ada`; inherited where there is a parent.
         """
-        optional = {"task": task, "parent": parent, "principal": principal}
+        optional = {
+            "task": task,
+            "parent": parent,
+            "principal": principal,
+            "scope": None if scope is None else dict(scope),
+        }
         body = {"agent": agent, "subject_type": subject_type} | {
             name: value for name, value in optional.items() if value is not None
         }
@@ -256,9 +263,10 @@ class ControlPlane:
             body["principal"] = principal
         return self._text(self.request("POST", "/v1/delegations", body), "token")
 
-    def add_task(self, session: str, task: str) -> dict[str, Any]:
-        """Add the user's next turn to a session."""
-        return self.request("POST", f"/v1/sessions/{_segment(session)}/task", {"task": task})
+    def add_task(self, session: str, task: str, *, scope: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Add the user's next turn to a session. Args: scope: what it adds to the session's own."""
+        body: dict[str, Any] = {"task": task} | ({} if scope is None else {"scope": dict(scope)})
+        return self.request("POST", f"/v1/sessions/{_segment(session)}/task", body)
 
     def end_session(self, session: str) -> dict[str, Any]:
         """End a session: nothing is allowed in it from then on."""
