@@ -1,0 +1,86 @@
+"""What a text says once more when it is decoded: base64, hexadecimal, percent and HTML escapes."""
+
+from __future__ import annotations
+
+import binascii
+import re
+from base64 import b64decode
+from html import unescape
+from typing import Final
+from urllib.parse import unquote
+
+_DEPTH: Final = 3  # encodings of encodings
+_MOST_CHARACTERS: Final = 1 << 20  # of all that is decoded
+_RUN: Final = re.compile(r"[A-Za-z0-9+/_-]{8,}={0,2}")
+_PERCENT: Final = re.compile(r"%[0-9A-Fa-f]{2}")
+_ENTITY: Final = re.compile(r"&(?:#\d+|#[xX][0-9a-fA-F]+|[A-Za-z]\w*);")
+_ESCAPE: Final = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2}))")
+_WRAPPED: Final = re.compile(r"(?<=[A-Za-z0-9+/_-]{16})\r?\n[ \t]*(?=[A-Za-z0-9+/_-]{4,}={0,2}(?:\s|$))")
+_BLANKS: Final = str.maketrans("\t\r\n", "   ")
+
+
+def decoded(text: str) -> list[str]:
+    """Every text that decodes to something legible, without the text itself; bounded.
+
+    Cost: 0.3 µs where nothing looks encoded and the text is short; O(length) otherwise.
+    """
+    found: list[str] = []
+    left = _MOST_CHARACTERS
+    level = [text]
+    for _ in range(_DEPTH):
+        level = [one for source in level for one in _once(source)]
+        for one in level:
+            left -= len(one)
+            if left < 0:
+                return found
+            found.append(one)
+        if not level:
+            break
+    return found
+
+
+def _once(text: str) -> list[str]:
+    found: list[str] = []
+    if "%" in text and _PERCENT.search(text):
+        found.append(unquote(text))
+    if "&" in text and _ENTITY.search(text):
+        found.append(unescape(text))
+    if "\\" in text and _ESCAPE.search(text):
+        found.append(_ESCAPE.sub(lambda one: chr(int(one[1] or one[2], 16)), text))
+    chunks = {chunk for chunk in text.split() if len(chunk) >= 8}
+    if "\n" in text and _WRAPPED.search(text):
+        chunks.update(_WRAPPED.sub("", text).split())
+    for chunk in chunks:
+        if len(chunk) < 12 and (chunk.isalpha() or not chunk.isalnum()) and not chunk.endswith("="):
+            continue
+        for run in _RUN.findall(chunk):
+            found += filter(None, (_from_hex(run), _from_base64(run)))
+    return [one for one in found if one != text]
+
+
+def _from_base64(run: str) -> str | None:
+    bare = run.rstrip("=").replace("-", "+").replace("_", "/")
+    if len(bare) % 4 == 1:
+        return None
+    try:
+        return _legible(b64decode(bare + "=" * (-len(bare) % 4)))
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _from_hex(run: str) -> str | None:
+    bare = run.removeprefix("0x")
+    if len(bare) % 2:
+        return None
+    try:
+        return _legible(bytes.fromhex(bare))
+    except ValueError:
+        return None
+
+
+def _legible(data: bytes) -> str | None:
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return None
+    return text if len(text) >= 4 and text.translate(_BLANKS).isprintable() else None
