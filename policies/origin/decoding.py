@@ -5,6 +5,7 @@ from __future__ import annotations
 import binascii
 import re
 from base64 import b64decode
+from collections.abc import Set
 from html import unescape
 from typing import Final
 from urllib.parse import unquote
@@ -19,16 +20,17 @@ _WRAPPED: Final = re.compile(r"(?<=[A-Za-z0-9+/_-]{16})\r?\n[ \t]*(?=[A-Za-z0-9+
 _BLANKS: Final = str.maketrans("\t\r\n", "   ")
 
 
-def decoded(text: str) -> list[str]:
+def decoded(text: str, chunks: Set[str] | None = None) -> list[str]:
     """Every text that decodes to something legible, without the text itself; bounded.
 
+    Args:
+        chunks: its stretches without white space, where they are known.
     Cost: 0.3 µs where nothing looks encoded and the text is short; O(length) otherwise.
     """
     found: list[str] = []
     left = _MOST_CHARACTERS
-    level = [text]
+    level = _once(text, set(text.split()) if chunks is None else chunks)
     for _ in range(_DEPTH):
-        level = [one for source in level for one in _once(source)]
         for one in level:
             left -= len(one)
             if left < 0:
@@ -36,10 +38,11 @@ def decoded(text: str) -> list[str]:
             found.append(one)
         if not level:
             break
+        level = [one for source in level for one in _once(source, set(source.split()))]
     return found
 
 
-def _once(text: str) -> list[str]:
+def _once(text: str, chunks: Set[str]) -> list[str]:
     found: list[str] = []
     if "%" in text and _PERCENT.search(text):
         found.append(unquote(text))
@@ -47,10 +50,10 @@ def _once(text: str) -> list[str]:
         found.append(unescape(text))
     if "\\" in text and _ESCAPE.search(text):
         found.append(_ESCAPE.sub(lambda one: chr(int(one[1] or one[2], 16)), text))
-    chunks = {chunk for chunk in text.split() if len(chunk) >= 8}
+    encoded = {chunk for chunk in chunks if len(chunk) >= 8}
     if "\n" in text and _WRAPPED.search(text):
-        chunks.update(_WRAPPED.sub("", text).split())
-    for chunk in chunks:
+        encoded.update(_WRAPPED.sub("", text).split())
+    for chunk in encoded:
         if len(chunk) < 12 and (chunk.isalpha() or not chunk.isalnum()) and not chunk.endswith("="):
             continue
         for run in _RUN.findall(chunk):

@@ -19,14 +19,17 @@ from policies.origin.folding import fold
 
 STRONG: Final = ("m:", "u:", "a:")  # names that say where something goes, whatever words stand around them
 FEWEST_DIGITS: Final = 5  # a number with fewer is a name only after a cue
+_FEWEST_IDENTIFYING: Final = 6  # letters and digits together
 _LONGEST_CHUNK: Final = 4_096
-_AROUND: Final = ".,:;!?'\"`()[]{}<>*_-/\\#@$€£¥%|=&+~^…“”„«»•·"
+_DIGIT: Final = re.compile(r"\d")
+AROUND: Final = ".,:;!?'\"`()[]{}<>*_-/\\#@$€£¥%|=&+~^…“”„«»•·"
 _URL: Final = re.compile(r"(?:[a-z][a-z0-9+.-]{1,15}://|www\.)[^\s<>\"`|^{}\\]+")
 _BETWEEN: Final = re.compile(
     r"[\s<>()\[\]{}\"`|;*=!?&^~…“”„«»•·$€£¥]+|,(?!\d{3}(?!\d))|(?<!\d),|(?<=\D):|(?<=[0-9]):(?![0-9]{2})"
 )
 _MAIL: Final = re.compile(r"[^@\s/]+@(?:[^@\s./]+\.)+(?:[^\W\d_]{2,}|xn--[\w-]+)")
 _HOST: Final = re.compile(r"(?:[\w-]+\.)+[^\W\d_]{2,}(?::\d+)?(?:[/?#].*)?")
+_PLAIN_HOST: Final = re.compile(r"(?!xn--)(?:[\w-]+\.(?!xn--))+\w+")
 _DATE: Final = re.compile(r"(\d{1,4})([-/.])(\d{1,2})\2(\d{1,4})(?:[t_](\d.*))?")
 _TIME: Final = re.compile(r"(\d{1,2})(?::(\d{2})(?::(\d{2})(?:\.\d+)?)?)?([ap]\.?m)?(z|[+-]\d{2}:?\d{2})?")
 _NUMBER: Final = re.compile(r"\d+(?:\.\d+)?|\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+,\d+")
@@ -44,10 +47,10 @@ class Spelled(NamedTuple):
 
 
 def spell(chunk: str) -> Spelled:
-    """Cost: 0.3 µs for a word, 2 to 8 µs for anything else."""
-    bare = chunk.strip(_AROUND)
-    if bare.isascii() and bare.isalpha():
-        return Spelled((bare.lower(),))
+    """Cost: 0.5 µs for a word, 1.5 µs for letters and digits, 3 to 8 µs for anything else."""
+    bare = chunk.strip(AROUND)
+    if bare.isascii() and bare.isalnum() and "#" not in chunk:
+        return Spelled((_of_alphanumeric(bare.lower()),))
     words: list[str] = []
     beside: list[str] = []
     _spell(fold(chunk[:_LONGEST_CHUNK]), words, beside)
@@ -66,10 +69,21 @@ def is_small(form: str) -> bool:
 def joined(groups: list[str]) -> str | None:
     """The name that groups of letters and digits make together, each of which has a digit; None: they make none."""
     together = "".join(groups)
-    digits = sum(map(str.isdigit, together))
-    if len(together) < 7 or digits < FEWEST_DIGITS or not together.isalnum():
+    if len(together) < 7 or not together.isalnum():
         return None
-    return f"n:{together}" if digits == len(together) else f"a:{together}"
+    if together.isdigit():
+        return f"n:{together}"
+    return f"a:{together}" if len(_DIGIT.findall(together)) >= FEWEST_DIGITS else None
+
+
+def _of_alphanumeric(text: str) -> str:
+    if text.isalpha():
+        return text
+    if text.isdigit():
+        return f"n:{text}" if len(text) >= FEWEST_DIGITS else text
+    if text[0].isdigit() and (found := _digits_first(text)):
+        return found[0]
+    return joined([text]) or (f"i:{text}" if len(text) >= _FEWEST_IDENTIFYING else text)
 
 
 def _spell(text: str, words: list[str], beside: list[str]) -> None:
@@ -80,7 +94,7 @@ def _spell(text: str, words: list[str], beside: list[str]) -> None:
         _spell(rest + text[url.end() :], words, beside)
         return
     for piece in _BETWEEN.split(text):
-        bare = piece.strip(_AROUND)
+        bare = piece.strip(AROUND)
         if not bare:
             continue
         if bare.isalpha():
@@ -117,18 +131,21 @@ def _add_url(url: str, words: list[str], beside: list[str]) -> str:
 
 def _classify(bare: str, words: list[str], beside: list[str]) -> None:
     if "@" in bare and _MAIL.fullmatch(bare):
-        words.append("m:" + (canonical(bare, "email") or b"")[1:].decode("utf-8", "replace"))
+        # Folded as it is, only a host in Punycode has another canonical form.
+        puny = "xn--" in bare
+        words.append("m:" + ((canonical(bare, "email") or b"")[1:].decode() if puny else bare))
     elif "." in bare and _HOST.fullmatch(bare):
-        beside_words: list[str] = []
-        _add_url(bare, words, beside_words)
-        beside += beside_words
+        if _PLAIN_HOST.fullmatch(bare):
+            words.append(f"u:{bare.removeprefix('www.')}")
+        else:
+            _add_url(bare, words, beside)
     elif bare[0].isdigit() and (found := _digits_first(bare)):
         words += found
     elif bare.endswith("'s") and bare[:-2].isalpha():
         words.append(bare[:-2])
     elif _GROUPS.fullmatch(bare) and (name := _account(bare)):
         words.append(name)
-    elif _MARKED.search(bare) or (len(bare) >= 6 and any(map(str.isdigit, bare))):
+    elif _MARKED.search(bare) or (len(bare) >= _FEWEST_IDENTIFYING and _DIGIT.search(bare)):
         words.append(f"i:{bare}")
     else:
         words.append(bare)

@@ -10,7 +10,7 @@ from policies.origin.decoding import decoded
 from policies.origin.field_trust import IDENTIFIERS, TRUSTED, UNTRUSTED, FieldTrust, field_trust, worse
 from policies.origin.hashing import TokenHasher
 from policies.origin.result_text import lines, structure, unwrapped
-from policies.origin.tokens import as_one_name, only_name, read
+from policies.origin.tokens import Spellings, as_one_name, only_name, read
 from policies.origin.told import Digests, Told
 
 MOST_CHARACTERS: Final = 1 << 20
@@ -75,6 +75,7 @@ class _Hearing:
         self.trusted = Digests()
         self.untrusted = Digests()
         self.cut = False
+        self._spellings = Spellings()
         self._escaped = escaped
         self._left = MOST_CHARACTERS
 
@@ -139,16 +140,16 @@ class _Hearing:
                 return
             trust = UNTRUSTED
         digests = self.trusted if trust == TRUSTED else self.untrusted
-        reading = read(text)
+        reading = read(text, self._spellings)
         digests.add(reading)
         _add_whole(text, reading.words, digests)
         if trust != TRUSTED:
-            for inner in decoded(text):
-                digests.add(read(inner))
+            for inner in decoded(text, reading.chunks):
+                digests.add(read(inner, self._spellings))
 
     def _identifier(self, text: str) -> None:
         """A name that others chose: known as a whole; what else stands in it is untrusted."""
-        words, names = read(text)
+        words, names, _ = read(text, self._spellings)
         whole = set(filter(None, (only_name(words), as_one_name(text))))
         mail = _NAMED_MAIL.fullmatch(text.strip())
         if mail is not None:

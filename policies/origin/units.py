@@ -159,7 +159,7 @@ def _unit(
     if one is not None:
         words, names, beside = [one], set[str](), set[str]()
     else:
-        words, all_names = read(text)
+        words, all_names, _ = read(text)
         names = {word for word in words if is_name(word)}
         beside = all_names - names
     if not words:
