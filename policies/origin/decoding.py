@@ -13,6 +13,8 @@ from urllib.parse import unquote
 _DEPTH: Final = 3  # encodings of encodings
 _MOST_CHARACTERS: Final = 1 << 20  # of all that is decoded
 _RUN: Final = re.compile(r"[A-Za-z0-9+/_-]{8,}={0,2}")
+_HEX: Final = re.compile(r"(?:0[xX])?(?:[0-9a-fA-F]{2})+")
+_FEWEST_BASE64: Final = 12
 _PERCENT: Final = re.compile(r"%[0-9A-Fa-f]{2}")
 _ENTITY: Final = re.compile(r"&(?:#\d+|#[xX][0-9a-fA-F]+|[A-Za-z]\w*);")
 _ESCAPE: Final = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2}))")
@@ -54,10 +56,11 @@ def _once(text: str, chunks: Set[str]) -> list[str]:
     if "\n" in text and _WRAPPED.search(text):
         encoded.update(_WRAPPED.sub("", text).split())
     for chunk in encoded:
-        if len(chunk) < 12 and (chunk.isalpha() or not chunk.isalnum()) and not chunk.endswith("="):
-            continue
         for run in _RUN.findall(chunk):
-            found += filter(None, (_from_hex(run), _from_base64(run)))
+            if _HEX.fullmatch(run):
+                found += filter(None, (_from_hex(run),))
+            if len(run) >= _FEWEST_BASE64 or run[-1] == "=":
+                found += filter(None, (_from_base64(run),))
     return [one for one in found if one != text]
 
 
@@ -72,13 +75,7 @@ def _from_base64(run: str) -> str | None:
 
 
 def _from_hex(run: str) -> str | None:
-    bare = run.removeprefix("0x")
-    if len(bare) % 2:
-        return None
-    try:
-        return _legible(bytes.fromhex(bare))
-    except ValueError:
-        return None
+    return _legible(bytes.fromhex(run[2:] if run[1] in "xX" else run))
 
 
 def _legible(data: bytes) -> str | None:
