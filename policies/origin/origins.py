@@ -162,6 +162,8 @@ class Origins:
     def _judge(self, unit: Unit) -> Judged:
         state = self._state
         words = unit.words
+        if not words:
+            return Judged(Fact.UNKNOWN, None, True)
         if len(words) == 1:
             if unit.whole:
                 return self._fact(state.names.of.get(unit.whole, 0), NAMES_LOST)

@@ -133,7 +133,7 @@ def _classify(bare: str, words: list[str], beside: list[str]) -> None:
     if "@" in bare and _MAIL.fullmatch(bare):
         # Folded as it is, only a host in Punycode has another canonical form.
         puny = "xn--" in bare
-        words.append("m:" + ((canonical(bare, "email") or b"")[1:].decode() if puny else bare))
+        words.append("m:" + (fold((canonical(bare, "email") or b"")[1:].decode()) if puny else bare))
     elif "." in bare and _HOST.fullmatch(bare):
         if _PLAIN_HOST.fullmatch(bare):
             words.append(f"u:{bare.removeprefix('www.')}")

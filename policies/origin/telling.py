@@ -10,6 +10,7 @@ from policies.origin.decoding import decoded
 from policies.origin.field_trust import IDENTIFIERS, TRUSTED, UNTRUSTED, FieldTrust, field_trust, worse
 from policies.origin.hashing import TokenHasher
 from policies.origin.result_text import lines, structure, unwrapped
+from policies.origin.spelling import STRONG, is_name
 from policies.origin.tokens import Spellings, as_one_name, only_name, read
 from policies.origin.told import Digests, Told
 
@@ -148,15 +149,17 @@ class _Hearing:
                 digests.add(read(inner, self._spellings))
 
     def _identifier(self, text: str) -> None:
-        """A name that others chose: known as a whole; what else stands in it is untrusted."""
+        """A name that others chose: known as a whole; an address, account or URL that stands in it is untrusted."""
         words, names, _ = read(text, self._spellings)
         whole = set(filter(None, (only_name(words), as_one_name(text))))
+        if all(map(is_name, words)) and not any(word[:2] in STRONG for word in words):
+            whole.update(words)  # a date with its time
         mail = _NAMED_MAIL.fullmatch(text.strip())
         if mail is not None:
             whole.update(read(mail[1]).names)
         self.trusted.names |= whole
         self.trusted.readings.append(words)
-        self.untrusted.names |= names - whole
+        self.untrusted.names.update(name for name in names - whole if name[:2] in STRONG)
 
 
 def _add_whole(text: str, words: list[str], digests: Digests) -> None:
