@@ -52,7 +52,12 @@ def _once(text: str, chunks: Set[str]) -> list[str]:
         found.append(unescape(text))
     if "\\" in text and _ESCAPE.search(text):
         found.append(_ESCAPE.sub(lambda one: chr(int(one[1] or one[2], 16)), text))
-    encoded = {chunk for chunk in chunks if len(chunk) >= 8}
+    # What is shorter than base64 of a word, has no digit and no padding is no hexadecimal of legible text either.
+    encoded = {
+        chunk
+        for chunk in chunks
+        if len(chunk) >= _FEWEST_BASE64 or (len(chunk) >= 8 and (chunk[-1] == "=" or not chunk.isalpha()))
+    }
     if "\n" in text and _WRAPPED.search(text):
         encoded.update(_WRAPPED.sub("", text).split())
     for chunk in encoded:

@@ -51,6 +51,8 @@ def spell(chunk: str) -> Spelled:
     bare = chunk.strip(AROUND)
     if bare.isascii() and bare.isalnum() and "#" not in chunk:
         return Spelled((_of_alphanumeric(bare.lower()),))
+    if bare.isascii() and bare[:1].isdigit() and "#" not in chunk and (found := _digits_first(bare.lower())):
+        return Spelled(tuple(found))
     words: list[str] = []
     beside: list[str] = []
     _spell(fold(chunk[:_LONGEST_CHUNK]), words, beside)

@@ -77,6 +77,7 @@ class _Hearing:
         self.untrusted = Digests()
         self.cut = False
         self._spellings = Spellings()
+        self._heard: set[tuple[str, str]] = set()  # short leaves, which often come again
         self._escaped = escaped
         self._left = MOST_CHARACTERS
 
@@ -131,6 +132,10 @@ class _Hearing:
             self._leaf(text, UNTRUSTED)
 
     def _leaf(self, text: str, trust: str) -> None:
+        if len(text) <= LONGEST_VALUE:
+            if (trust, text) in self._heard:
+                return
+            self._heard.add((trust, text))
         self._left -= len(text)
         if self._left < 0:
             self.cut = True

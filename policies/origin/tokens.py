@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from itertools import chain
+from itertools import chain, compress
 from typing import Final, NamedTuple
 
 from policies.origin.folding import fold
@@ -51,9 +51,13 @@ class Spellings:
     def add(self, chunk: str) -> None:
         words, beside = spell(chunk)
         self.words[chunk] = words
-        if names := [*filter(is_name, words), *beside]:
-            self.names[chunk] = names
-        self.small.update(filter(is_small, words))
+        if names := [word for word in words if word[1:2] == ":"]:
+            self.names[chunk] = [*names, *beside]
+        elif beside:
+            self.names[chunk] = list(beside)
+        for word in words:
+            if word[0].isdigit() and is_small(word):
+                self.small.add(word)
         bare = chunk.strip(_AROUND_GROUPS)
         if _GROUPS.fullmatch(bare) and any(map(str.isdigit, bare)):
             self.grouped[chunk] = fold(bare)
@@ -79,7 +83,7 @@ def read(text: str, spellings: Spellings | None = None) -> Reading:
     if known.grouped and len(chunks) > 1:
         names.update(_spaced(chunks, known.grouped))
     if (small := known.small) and len(words) > 1:
-        at = [place for place, word in enumerate(words) if word in small]
+        at = list(compress(range(len(words)), map(small.__contains__, words)))
         names.update([f"n:{words[place]}" for place in at if place and _is_cue(words[place - 1])])
         if any(
             words[place - 1] in _MONTHS or (words[place + 1 : place + 2] or [""])[0] in _MONTHS
@@ -140,7 +144,7 @@ def _spaced(chunks: list[str], grouped: dict[str, str]) -> set[str]:
     found: set[str] = set()
     run: list[str] = []
     last = -2
-    for place in [place for place, chunk in enumerate(chunks) if chunk in grouped]:
+    for place in compress(range(len(chunks)), map(grouped.__contains__, chunks)):
         # A group without a digit belongs to an account only where that is an IBAN, which has check digits.
         between = chunks[last + 1 : place] if run else []
         if between and (

@@ -22,7 +22,7 @@ class Told(NamedTuple):
 
     Args:
         task: it is what the user asked for; only `told_by_task` says so.
-        trusted_names …: packed 64-bit digests of names, 32-bit digests of words and of adjacent words, each once.
+        trusted_names …: packed 64-bit digests of names, 32-bit digests of words and of adjacent words.
         untrusted: whether the result may hold what is untrusted, by the catalog or by what was found.
         complete: whether nothing was cut.
         lost: which kinds of untrusted digests are not all here (`NAMES_LOST`, …).
@@ -60,10 +60,10 @@ class Digests:
         for words in self.readings:
             unique.update(words)
         digest_of = hasher.words(unique)
-        adjacent: set[int] = set()
+        adjacent: array[int] = array("I")
         for words in self.readings:
             if len(words) > 1:
-                adjacent.update(pairs([digest_of[word] for word in words]))
+                adjacent.extend(pairs(list(map(digest_of.__getitem__, words))))
         names, names_left = _pack("Q", map(hasher.name, self.names), MOST_NAMES)
         single, words_left = _pack("I", digest_of.values(), MOST_WORDS)
         double, pairs_left = _pack("I", adjacent, MOST_PAIRS)
@@ -78,6 +78,8 @@ def unpack(code: str, data: bytes) -> array[int]:
 
 
 def _pack(code: str, digests: Iterable[int], most: int) -> tuple[bytes, bool]:
+    if isinstance(digests, array) and len(digests) <= most:
+        return digests.tobytes(), False  # few pairs come twice: the owner may as well find out
     found = set(digests)
     if len(found) > most:
         return array(code, sorted(found)[:most]).tobytes(), True
