@@ -1,0 +1,225 @@
+"""What is checked of a call's arguments: each leaf, by its argument's role in the catalog."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
+from typing import Any, Final, NamedTuple
+
+from policies.catalog import ArgumentType
+from policies.origin.decoding import decoded
+from policies.origin.hashing import WORD_MASK, TokenHasher
+from policies.origin.spelling import STRONG, is_name, is_small
+from policies.origin.tokens import as_one_name, only_name, read
+
+UNDECLARED_ROLE: Final = "destination"
+MOST_UNITS: Final = 512
+MOST_CHARACTERS: Final = 1 << 16
+_MOST_JOINED: Final = 16
+_LONGEST_JOINED: Final = 256
+_SMALL: Final = 10_000
+_ITEMS: Final = re.compile(r"\s*[,;\n]\s*")
+
+
+class Unit(NamedTuple):
+    """One thing to look up; plain, `tuple(unit)` can be marshalled.
+
+    Args:
+        path: JSON pointer into the arguments.
+        whole: digest of the name that it is (64 bits); 0 where it is none.
+        names: digests of the names in it, where it is none itself.
+        beside: digests of what its names say beside themselves (the host of a URL): never checked, but uttered.
+        words: digests of all its words in order (32 bits).
+        runs: (first, after the last) word of what stands between names.
+        strong: whether a name in it says where it goes, whatever words stand around it.
+        indirect: it was decoded, or joined out of several: it counts only where it is untrusted.
+        trivial: there is nothing to check: null, a boolean, an empty text, a small number.
+        cut: more than is checked; the rest is unknown.
+        masked: for explanations, at most two characters from either end.
+    """
+
+    path: str
+    role: str
+    whole: int
+    names: tuple[int, ...]
+    beside: tuple[int, ...]
+    words: tuple[int, ...]
+    runs: tuple[tuple[int, int], ...]
+    strong: bool
+    indirect: bool
+    trivial: bool
+    cut: bool
+    masked: str
+
+
+def units_of(
+    arguments: Mapping[str, Any],
+    types: Mapping[str, ArgumentType] | None,
+    hasher: TokenHasher,
+    roles: frozenset[str] | None = None,
+    paths: Iterable[str] | None = None,
+) -> tuple[Unit, ...]:
+    """The units of a call's arguments.
+
+    Args:
+        types: the catalog's arguments of the tool; None, or an argument without a role: it is a destination.
+        roles: only these; None = all.
+        paths: only what stands at or below these JSON pointers; None = all.
+    Cost: 3 to 8 µs for an argument that is a name, 0.5 µs a word of a long one. Past 512 units or 65 536 characters
+    of one value a unit says that something was cut.
+    """
+    wanted = None if paths is None else tuple(paths)
+    found: list[Unit] = []
+    texts: list[tuple[str, str, str]] = []
+    for name, value in arguments.items():
+        declared = types.get(name) if types is not None else None
+        role = (declared.role if declared is not None else None) or UNDECLARED_ROLE
+        if roles is not None and role not in roles:
+            continue
+        checked = declared is not None and declared.role in ("destination", "target", "secret")
+        _walk("/" + _escaped(name), value, role, checked, wanted, found, texts, hasher)
+    if len(texts) > 1:
+        _join(texts, found, hasher)
+    return tuple(found)
+
+
+def masked(text: str, role: str = "") -> str:
+    """At most two characters from either end, and no more than a third of it; nothing of a secret."""
+    shown = 0 if role == "secret" else min(2, len(text) // 6)
+    return f"{text[:shown]}…{text[len(text) - shown :]}"
+
+
+def _walk(
+    path: str,
+    value: Any,
+    role: str,
+    checked: bool,
+    wanted: tuple[str, ...] | None,
+    found: list[Unit],
+    texts: list[tuple[str, str, str]],
+    hasher: TokenHasher,
+) -> None:
+    open_: list[tuple[str, Any]] = [(path, value)]
+    while open_:
+        path, value = open_.pop()
+        if wanted is not None and not any(_meets(path, one) for one in wanted):
+            continue
+        if len(found) >= MOST_UNITS:
+            found.append(_nothing(path, role, cut=True))
+            return
+        if isinstance(value, dict):
+            for key, inner in reversed(value.items()):
+                open_.append((f"{path}/{_escaped(str(key))}", inner))
+                if any(is_name(word) for word in read(str(key)).words):
+                    found += _units(f"{path}/{_escaped(str(key))}", role, str(key), hasher)
+        elif isinstance(value, list | tuple):
+            open_ += [(f"{path}/{place}", value[place]) for place in range(len(value) - 1, -1, -1)]
+        elif wanted is not None and not any(path == one or path.startswith(one + "/") for one in wanted):
+            continue
+        elif value is None or isinstance(value, bool):
+            found.append(_nothing(path, role))
+        elif isinstance(value, int | float):
+            if abs(value) < _SMALL and not checked:
+                found.append(_nothing(path, role))
+            else:
+                whole = isinstance(value, float) and value.is_integer() and abs(value) < 1e15
+                found += _units(path, role, str(int(value) if whole else value), hasher)
+        elif isinstance(value, str):
+            found += _units(path, role, value, hasher)
+            texts.append((path, role, value))
+        else:
+            found += _units(path, role, str(value), hasher)
+
+
+def _meets(path: str, wanted: str) -> bool:
+    return path == wanted or path.startswith(wanted + "/") or wanted.startswith(path + "/")
+
+
+def _units(path: str, role: str, text: str, hasher: TokenHasher) -> list[Unit]:
+    """A text as one unit, or as one each of the names that it lists; and what it decodes to."""
+    items = _ITEMS.split(text) if "," in text or ";" in text or "\n" in text else ()
+    if len(items) > 1:
+        readings = [read(item).words for item in items if item]
+        if all(len(words) == 1 and words[0][:2] in STRONG for words in readings):
+            return [_unit(path, role, item, hasher) for item in items if item]
+    found = [_unit(path, role, text[:MOST_CHARACTERS], hasher, cut=len(text) > MOST_CHARACTERS)]
+    if len(text) >= 8 or "&" in text or "%" in text:
+        found += [
+            _unit(path, role, inner, hasher, indirect=True) for inner in decoded(text[:MOST_CHARACTERS])
+        ]
+    return found
+
+
+def _unit(
+    path: str, role: str, text: str, hasher: TokenHasher, *, indirect: bool = False, cut: bool = False
+) -> Unit:
+    shown = masked(text.strip(), role)
+    one = as_one_name(text)
+    if one is not None:
+        words, names, beside = [one], set[str](), set[str]()
+    else:
+        words, all_names, _ = read(text)
+        names = {word for word in words if is_name(word)}
+        beside = all_names - names
+    if not words:
+        # Nothing but punctuation: as it stands.
+        bare = text.strip()
+        return (
+            _nothing(path, role, indirect=indirect, cut=cut)
+            if not bare
+            else _symbols(path, role, bare, hasher, shown)
+        )
+    if len(words) == 1:
+        name = only_name(words)
+        whole = hasher.name(name) if name is not None else 0
+        word = whole if name == words[0] else hasher.name(words[0])
+        return Unit(
+            path, role, whole, (), tuple(map(hasher.name, beside)), (word & WORD_MASK,), (), is_name(words[0]),
+            indirect, False, cut, shown,
+        )  # fmt: skip
+    joined = {name for name in beside if name[:2] == "a:" or (name[:2] == "n:" and not is_small(name[2:]))}
+    checked = names | joined
+    digest_of = hasher.words(set(words))
+    return Unit(
+        path, role, 0, tuple(map(hasher.name, sorted(checked))), tuple(map(hasher.name, beside - checked)),
+        tuple([digest_of[word] for word in words]), _runs(words),
+        any(name[:2] in STRONG for name in checked), indirect, False, cut, shown,
+    )  # fmt: skip
+
+
+def _symbols(path: str, role: str, text: str, hasher: TokenHasher, shown: str) -> Unit:
+    whole = hasher.name(f"p:{text}")
+    return Unit(path, role, whole, (), (), (whole & WORD_MASK,), (), False, False, False, False, shown)
+
+
+def _nothing(path: str, role: str, *, indirect: bool = False, cut: bool = False) -> Unit:
+    return Unit(path, role, 0, (), (), (), (), False, indirect, not cut, cut, "")
+
+
+def _runs(words: list[str]) -> tuple[tuple[int, int], ...]:
+    found: list[tuple[int, int]] = []
+    start = 0
+    for place, word in enumerate(words):
+        if is_name(word):
+            found.append((start, place))
+            start = place + 1
+    found.append((start, len(words)))
+    # A small number alone, beside a name, is nothing that could be looked up.
+    return tuple((a, b) for a, b in found if b - a > 1 or (b - a == 1 and not is_small(words[a])))
+
+
+def _join(texts: list[tuple[str, str, str]], found: list[Unit], hasher: TokenHasher) -> None:
+    """What neighbours say together: a value may have been split over list items, or over arguments."""
+    short = [one for one in texts if len(one[2]) <= _LONGEST_JOINED][:_MOST_JOINED]
+    together: list[list[tuple[str, str, str]]] = [list(two) for two in pairwise(short)]
+    if len(short) > 2:
+        together.append(short)
+    for several in together:
+        path, role, _ = several[0]
+        text = "".join(text.strip() for _, _, text in several)
+        found.append(_unit(path, role, text, hasher, indirect=True))
+
+
+def _escaped(name: str) -> str:
+    return name.replace("~", "~0").replace("/", "~1")
