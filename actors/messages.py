@@ -44,8 +44,9 @@ class DecisionRequest(NamedTuple):
     vouch: tuple[Any, ...] | None = (
         None  # `Vouch` of an agent's home owner, for a session that lives elsewhere
     )
-    # `Unit` tuples of the action's values (None = too many) and the `Spoken` of it; None = no rule asks for origins
-    traced: tuple[tuple[tuple[Any, ...], ...] | None, tuple[bytes, bool]] | None = None
+    units: tuple[tuple[Any, ...], ...] | None = (
+        None  # `Unit` tuples; None = no rule asks where values come from
+    )
     # JSON of the arguments that are destinations and targets, for scopes; b"" = no rule asks, or there are too many
     objects: bytes = b""
 
@@ -58,7 +59,7 @@ class Shadowed(NamedTuple):
     certainly: int
     refusal: str | None
     measures: tuple[tuple[int, bytes | int | None], ...]
-    units: tuple[tuple[Any, ...], ...] | None = ()
+    units: tuple[tuple[Any, ...], ...] = ()
 
 
 class Vouch(NamedTuple):

@@ -13,8 +13,8 @@ from typing import Final
 
 from actors import origin_journal
 from actors.journal import Journal, Transaction
-from policies.origin.happened import Happened
-from policies.origin.known import Origins
+from policies.origin.happened import Happened, from_bytes, to_bytes
+from policies.origin.origins import Origins
 
 ORIGINS_AWAKE: Final = 1_000
 """Workflows of one owner whose origins stay in memory; each takes at most about 100 kB."""
@@ -29,6 +29,7 @@ class _Awake:
     """Attributes: parts, size: what its state has in the journal, and in bytes; last_part: the highest number."""
 
     origins: Origins
+    key: bytes
     last_part: int = 0
     parts: int = 0
     size: int = 0
@@ -77,7 +78,7 @@ class WorkflowOrigins:
         rows = []
         for workflow, happened in told:
             entry = self._awake[workflow]
-            raw = happened.to_bytes()
+            raw = to_bytes(happened, entry.key)
             entry.last_part += 1
             entry.parts += 1
             entry.size += len(raw)
@@ -86,7 +87,9 @@ class WorkflowOrigins:
         for workflow in dict.fromkeys(workflow for workflow, _ in told):
             entry = self._awake[workflow]
             if entry.parts > _PARTS or entry.size > _PARTS_BYTES or entry.last_part == entry.parts == 1:
-                origin_journal.save_state(step, workflow, at_us=now_us, state=entry.origins.to_bytes())
+                origin_journal.save_state(
+                    step, workflow, at_us=now_us, state=entry.origins.to_bytes(entry.key)
+                )
                 entry.parts = entry.size = 0
 
     def rest_surplus(self) -> None:
@@ -113,12 +116,12 @@ class WorkflowOrigins:
         key = blake2b(workflow.encode(), key=self._key).digest()
         kept = origin_journal.read_origins(self._journal, workflow)
         if kept is None:
-            entry = _Awake(Origins(key))
+            entry = _Awake(Origins(), key)
         else:
-            origins = Origins(key) if kept.state is None else Origins.from_bytes(kept.state, key)
+            origins = Origins() if kept.state is None else Origins.from_bytes(kept.state, key)
             for part in kept.parts:
-                Happened.from_bytes(part).tell(origins)
-            entry = _Awake(origins, kept.last_part, len(kept.parts), sum(map(len, kept.parts)))
+                from_bytes(part, key).tell(origins)
+            entry = _Awake(origins, key, kept.last_part, len(kept.parts), sum(map(len, kept.parts)))
             since_us = kept.at_us
         if since_us < self._blind_until_us:
             # INVARIANT (blind): what nobody watched may have said anything.

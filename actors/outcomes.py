@@ -17,7 +17,7 @@ from actors.past_journal import save_outcome
 from actors.remembering import reported
 from controlplane.errors import ConflictError, NotFoundError
 from policies.effect import Effect
-from policies.origin.results import Told
+from policies.origin.told import Told
 
 
 def remembered(owner: Owner, decision_id: str) -> tuple[Decided, DecidedAction, dict[str, Any] | None]:

@@ -18,8 +18,8 @@ from actors.messages import SessionRequest
 from actors.owner import Owner
 from controlplane.errors import ConflictError, NotFoundError, OverloadedError, UnavailableError
 from policies.asked.basis import Basis
-from policies.origin.happened import asked_for
-from policies.origin.results import Told
+from policies.origin.happened import AskedFor
+from policies.origin.told import Told
 
 MAX_LIVE_SESSIONS = 10_000
 
@@ -115,7 +115,7 @@ def keep_opened(
     if request.told is not None:
         owner.origins.tell(
             session.workflow_id,
-            asked_for(Told._make(request.told)),
+            AskedFor(Told._make(request.told)),
             since_us=session.opened_us if len(opened) == 1 else 0,
         )
 
@@ -187,7 +187,7 @@ def add_task(
     session.turns += 1
     session.last_us = now_us
     details = {"key": key_id, "task_digest": task_digest.hex()}
-    owner.origins.tell(session.workflow_id, asked_for(Told._make(told)), since_us=0)
+    owner.origins.tell(session.workflow_id, AskedFor(Told._make(told)), since_us=0)
 
     def write(step: Transaction) -> None:
         save_basis(step, session.name, session.basis)

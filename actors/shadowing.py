@@ -20,8 +20,8 @@ from actors.owner import Owner
 from actors.past_journal import forget_shadow
 from actors.pasts import Name, Pasts
 from policies.effect import Effect
-from policies.origin.arguments import Unit
-from policies.origin.known import Origins
+from policies.origin.origins import Origins
+from policies.origin.units import Unit
 from policies.past import state_bytes
 from policies.past.look import Look
 from policies.past.program import Scope
@@ -180,10 +180,10 @@ def told(
 
 def _origins(
     owner: Owner, request: DecisionRequest, prepared: Shadowed, session: Session
-) -> tuple[Origins | None, tuple[Unit, ...] | None]:
+) -> tuple[Origins | None, tuple[Unit, ...]]:
     """What is known for rules with `origin`: nothing where the active bundle has none, and nobody traced anything."""
-    if request.traced is None or prepared.units is None:
-        return None, None
+    if request.units is None:
+        return None, ()
     return tracing.origins_of(owner, session), tuple([Unit._make(unit) for unit in prepared.units])
 
 

@@ -17,12 +17,12 @@ from policies.action import Json
 from policies.asked.judgement import Answer, Reply, judge
 from policies.asked.scope import Scope
 from policies.catalog import ResourceFacts
-from policies.origin.arguments import Spoken, Unit
 from policies.origin.facts import Fact
-from policies.origin.happened import acted, returned
-from policies.origin.known import Origins
-from policies.origin.results import Told
-from policies.origin.trust import result_trust
+from policies.origin.happened import Acted, Returned
+from policies.origin.origins import Origins
+from policies.origin.told import Told
+from policies.origin.trust import looked_up_by, result_trust
+from policies.origin.units import Unit
 from policies.rule_clauses import OriginFinding, RuleClauses
 
 
@@ -31,7 +31,7 @@ def clauses(owner: Owner, request: DecisionRequest, session: Session | None, met
     if session is None:
         return RuleClauses(met.look)
     answer = partial(_answer, owner, request, session)
-    if request.traced is None:
+    if request.units is None:
         return RuleClauses(met.look, asked_for=answer)
     return RuleClauses(met.look, origins_of(owner, session), _units(request), answer)
 
@@ -73,15 +73,12 @@ def origins_of(owner: Owner, session: Session) -> Origins:
 
 def permitted(owner: Owner, request: DecisionRequest, session: Session, decision_id: str) -> str | None:
     """The action was permitted. Returns: what its result is looked up by, for the report of its outcome."""
-    if request.traced is None:
+    if request.units is None:
         return None
-    looked_up = origins_of(owner, session).looked_up_by(_units(request))
-    facts = _facts(owner, request)
-    happened = acted(
-        Spoken._make(request.traced[1]),
-        source=decision_key(decision_id),
-        awaited=result_trust(facts).awaited,
-    )
+    units = _units(request)
+    looked_up = looked_up_by(origins_of(owner, session), units)
+    awaited = result_trust(_facts(owner, request)).awaited
+    happened = Acted(units, decision_key(decision_id), awaited)
     owner.origins.tell(session.workflow_id, happened, since_us=_since_us(session))
     return str(looked_up)
 
@@ -90,11 +87,11 @@ def reported(
     owner: Owner, workflow: str, told: Told, *, decision_id: str, looked_up: str | None, witnessed: bool
 ) -> None:
     """The result of an action is told."""
-    happened = returned(
+    happened = Returned(
         told,
-        source=decision_key(decision_id),
-        looked_up=Fact.UNTRUSTED if looked_up is None else Fact(looked_up),
-        witnessed=witnessed,
+        decision_key(decision_id),
+        Fact.UNTRUSTED if looked_up is None else Fact(looked_up),
+        witnessed,
     )
     owner.origins.tell(workflow, happened, since_us=0)
 
@@ -167,10 +164,8 @@ def _source(owner: Owner, one: OriginFinding) -> tuple[str, str] | None:
     return identity, DecidedAction(*orjson.loads(request)).resource_id
 
 
-def _units(request: DecisionRequest) -> tuple[Unit, ...] | None:
-    assert request.traced is not None
-    units = request.traced[0]
-    return None if units is None else tuple([Unit._make(unit) for unit in units])
+def _units(request: DecisionRequest) -> tuple[Unit, ...]:
+    return tuple([Unit._make(unit) for unit in request.units or ()])
 
 
 def _since_us(session: Session) -> int:

@@ -22,10 +22,11 @@ from policies.catalog import ResourceFacts
 from policies.delegation import PARENT_ENDED, Grant, Refusal, covers, narrow
 from policies.effect import Effect
 from policies.origin.facts import Fact
+from policies.origin.happened import Acted
 from policies.origin.hashing import TokenHasher
-from policies.origin.known import Origins
-from policies.origin.results import told_by_result, told_by_task
-from policies.origin.trust import result_trust
+from policies.origin.origins import Origins
+from policies.origin.telling import told_by_result, told_by_task
+from policies.origin.trust import looked_up_by, result_trust
 from policies.past.look import Look
 from policies.past.program import Scope
 from policies.past.slices import Event
@@ -97,7 +98,7 @@ class Engine:
 
     def __init__(self, bundle: Bundle, *, estimator: Estimator | None = None) -> None:
         self.bundle = bundle
-        self._hasher = TokenHasher(b"")
+        self._hasher = TokenHasher(bytes(32))
         self._preparer = Preparer(bundle, hasher=self._hasher)
         self._pasts: dict[tuple[Scope, str], Past] = {}
         self._origins: dict[str, Origins] = {}
@@ -199,12 +200,11 @@ class Engine:
         look = Look(self.bundle.program, session.pasts, event)
         refusal = self._outside(session, resource, now_us) or prepared.refusal
         origins = self._origins_of(session.workflow)
-        traced = prepared.traced
         facts = self.bundle.catalog.facts(resource.type, resource.id)
         clauses = RuleClauses(
             look,
             origins,
-            traced.units if traced is not None else (),
+            prepared.units or (),
             lambda: self._asked_for(session, resource, facts, arguments),
         )
         verdict = decide(
@@ -225,11 +225,10 @@ class Engine:
         self._decided += 1
         if verdict.effect in (Effect.ALLOW, Effect.MODIFY):
             positions = look.permitted()
-            if traced is not None:
-                looked_up = origins.looked_up_by(traced.units)
-                origins.spoke(traced.spoken)
-                if result_trust(facts).awaited:
-                    origins.await_result(self._decided)
+            if prepared.units is not None:
+                looked_up = looked_up_by(origins, prepared.units)
+                awaited = result_trust(facts).awaited
+                Acted(prepared.units, self._decided, awaited).tell(origins)
             if session.basis is not None:
                 before = self._tallies.get(session.workflow, Tallies())
                 self._tallies[session.workflow] = before.after(
@@ -271,9 +270,9 @@ class Engine:
         if self.bundle.looks_at_origins and (result is not None or status != "succeeded"):
             facts = self.bundle.catalog.facts(resource.type, resource.id) if resource is not None else None
             returns, default, _ = result_trust(facts)
-            told = told_by_result(result, returns, self._hasher, default=default, complete=complete)
+            told = told_by_result(result, returns, default=default, hasher=self._hasher, complete=complete)
             self._origins_of(decision.session.workflow).result(
-                told, source=decision.number, looked_up=decision.looked_up, witnessed=witnessed
+                told, source=decision.number, looked_up=decision.looked_up, trusting=witnessed
             )
         for scope, position in decision.positions.items():
             past = decision.session.pasts[scope]
@@ -300,7 +299,7 @@ class Engine:
     def _origins_of(self, workflow: str) -> Origins:
         found = self._origins.get(workflow)
         if found is None:
-            found = self._origins[workflow] = Origins(b"")
+            found = self._origins[workflow] = Origins()
         return found
 
     def _past(self, scope: Scope, name: str) -> Past:

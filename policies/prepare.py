@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeAlias
+from hashlib import blake2b
+from typing import NamedTuple, TypeAlias
 
 import orjson
 
@@ -18,9 +19,8 @@ from policies.condition_plans import ConditionPlans
 from policies.effect import Effect
 from policies.index import OnIndex, set_bits
 from policies.measures import Measured, Measures
-from policies.origin.arguments import Spoken, Unit, spoken, units_of
 from policies.origin.hashing import TokenHasher
-from policies.origin.trust import LOOKED_UP_BY
+from policies.origin.units import Unit, units_of
 
 UNCATALOGUED_RESOURCE = "uncatalogued_resource"
 UNLISTED_ACTION = "unlisted_action"
@@ -46,7 +46,7 @@ class Prepared(NamedTuple):
             "unlisted_action", "unlisted_argument", "missing_argument".
         detail: the refusal in words.
         measures: keys and amounts that the bundle's program asks of this action.
-        traced: what is asked about where its values come from; None where no rule asks.
+        units: all values of its arguments, where a rule asks where they come from; None where none does.
         objects: JSON of the arguments that are destinations and targets, where a rule asks for the task; b"" where none
             does, or they are too many to send.
     """
@@ -56,25 +56,8 @@ class Prepared(NamedTuple):
     refusal: str | None = None
     detail: str = ""
     measures: tuple[Measured, ...] = ()
-    traced: Traced | None = None
+    units: tuple[Unit, ...] | None = None
     objects: bytes = b""
-
-
-class Traced(NamedTuple):
-    """An action's values, as digests.
-
-    Args:
-        units: those that a rule may ask about, and by which a result is looked up; None = too many.
-        spoken: all that the agent says in it.
-    """
-
-    units: tuple[Unit, ...] | None
-    spoken: Spoken
-
-    def plain(self) -> tuple[tuple[tuple[Any, ...], ...] | None, tuple[bytes, bool]]:
-        """As it travels."""
-        units = None if self.units is None else tuple([tuple(unit) for unit in self.units])
-        return units, (self.spoken.digests, self.spoken.more)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,8 +88,7 @@ class Preparer:
 
     def __init__(self, bundle: Bundle, *, value_key: bytes = b"", hasher: TokenHasher | None = None) -> None:
         self.bundle = bundle
-        self._hasher = hasher or TokenHasher(value_key)
-        self._traced_roles = bundle.origin_roles | LOOKED_UP_BY if bundle.looks_at_origins else None
+        self._hasher = hasher or TokenHasher(blake2b(value_key).digest()[:32])
         self._index = OnIndex(bundle.atoms)
         bits_of: dict[str, int] = {}
         for number, atom in enumerate(bundle.atoms):
@@ -159,15 +141,16 @@ class Preparer:
         asked = possibly & self._conditioned
         if asked:
             possibly, certainly = self._evaluate(action, known, asked, possibly, certainly)
-        traced = None
-        if self._traced_roles is not None and refusal is None:
-            traced = self._trace(action, known, self._traced_roles)
+        units = None
+        if self.bundle.looks_at_origins and refusal is None:
+            arguments = known.facts.arguments if known.facts is not None else None
+            units = units_of(action.arguments, arguments, self._hasher)
         objects = self._objects(action, known) if self.bundle.looks_at_task and refusal is None else b""
         if not possibly & self._measures.asked:
-            return Prepared(possibly, certainly, refusal, detail, traced=traced, objects=objects)
+            return Prepared(possibly, certainly, refusal, detail, units=units, objects=objects)
         types = known.facts.arguments if known.facts is not None else None
         measures = self._measures.read(action, possibly, types, lambda: self._activation(action, known))
-        return Prepared(possibly, certainly, refusal, detail, measures, traced, objects)
+        return Prepared(possibly, certainly, refusal, detail, measures, units, objects)
 
     def _objects(self, action: Action, known: _KnownResource) -> bytes:
         types = (known.facts.arguments if known.facts is not None else None) or {}
@@ -178,12 +161,6 @@ class Preparer:
         }
         encoded = orjson.dumps(found)
         return encoded if len(encoded) <= _OBJECTS_BYTES else b""
-
-    def _trace(self, action: Action, known: _KnownResource, roles: frozenset[str]) -> Traced:
-        types = known.facts.arguments if known.facts is not None else None
-        pointers = self.bundle.origin_pointers
-        units = units_of(action.arguments, types, self._hasher, roles=roles, pointers=pointers)
-        return Traced(units, spoken(action.arguments, self._hasher))
 
     def _evaluate(
         self, action: Action, known: _KnownResource, asked: int, possibly: int, certainly: int

@@ -3,16 +3,16 @@ asks for it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from policies.asked.judgement import Answer, Reply
 from policies.bundle import OriginClause, Rule
 from policies.effect import Effect
-from policies.origin.arguments import Unit
 from policies.origin.facts import Fact
-from policies.origin.known import Judged, Origins
+from policies.origin.origins import Judged, Origins
+from policies.origin.units import Unit
 from policies.past.look import Look
 
 
@@ -45,7 +45,7 @@ class RuleClauses:
     Args:
         look: at the past; None = there is none, and whatever looks at it holds where that restricts.
         origins: what its workflow knows; None = nothing.
-        units: the values of its arguments; None = too many to look at.
+        units: the values of its arguments.
         asked_for: tells whether the task asks for it; None = there is nothing that could tell.
     Attributes:
         findings: by rule, why its `origin` held.
@@ -59,7 +59,7 @@ class RuleClauses:
         self,
         look: Look | None,
         origins: Origins | None = None,
-        units: tuple[Unit, ...] | None = (),
+        units: tuple[Unit, ...] = (),
         asked_for: Callable[[], Answer] | None = None,
     ) -> None:
         self.look = look
@@ -96,18 +96,18 @@ class RuleClauses:
 
         Past the bounds of what is kept and looked at, the former does and the latter does not.
         """
-        if self._origins is None or self._units is None:
+        if self._origins is None:
             self.findings[rule.name] = _NOTHING_KNOWN
             return restricting
-        found = [(unit, one) for unit, one in self._every() if clause.speaks_of(unit.pointer, unit.role)]
+        found = [(unit, one) for unit, one in self._every() if clause.speaks_of(unit.path, unit.role)]
         if not restricting:
             return bool(found) and all(one.fact in clause.facts and not one.over_bound for _, one in found)
         for unit, one in found:
             if one.fact in clause.facts or one.over_bound:
                 self.findings[rule.name] = OriginFinding(
-                    pointer=unit.pointer,
+                    pointer=unit.path,
                     role=unit.role,
-                    shown=unit.shown,
+                    shown=unit.masked,
                     fact=one.fact,
                     source=one.source,
                     over_bound=one.over_bound,
@@ -117,12 +117,6 @@ class RuleClauses:
 
     def _every(self) -> list[tuple[Unit, Judged]]:
         if self._judged is None:
-            self._judged = list(self._judge())
+            assert self._origins is not None
+            self._judged = [(unit, self._origins.judge(unit)) for unit in self._units if not unit.trivial]
         return self._judged
-
-    def _judge(self) -> Iterator[tuple[Unit, Judged]]:
-        assert self._origins is not None and self._units is not None
-        for unit in self._units:
-            judged = self._origins.judge(unit)
-            if judged is not None:
-                yield unit, judged

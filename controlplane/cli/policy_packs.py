@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from controlplane.cli.output import JsonOption, reported, show
 from controlplane.cli.policy_files import read_pack
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 @reported
@@ -23,7 +26,6 @@ def packs(
 
     Example: controlplane policy test catalog.yaml policy.yaml pack:agent-safety stories.yaml
     """
-    from policies.compile import compile_sources
     from policies.loader import load_documents
     from policies.packs import pack_page, pack_policy
     from policies.packs import packs as names
@@ -32,23 +34,14 @@ def packs(
         listed = [
             {"name": one, "file": f"pack:{one}", "about": _first_sentence(pack_page(one))} for one in names()
         ]
-        show(
-            as_json,
-            {"packs": listed},
-            lambda console: [console.print(f"pack:{one['name']}  {one['about']}") for one in listed],
-        )
+        show(as_json, {"packs": listed}, lambda console: _list(console, listed))
         return
     source = read_pack(name)
     if policy:
         typer.echo(pack_policy(name), nl=False)
         return
     document = load_documents([source]).policies[0].document
-    rules = [
-        rule.id
-        for rule in compile_sources(
-            [(source.name, "kind: Bundle\nname: p\nuncatalogued: allow\n---\n" + source.text)]
-        ).rules
-    ]
+    rules = [rule.id for rule in document.rules]
     about = {
         "name": name,
         "file": str(Path(source.name)),
@@ -56,6 +49,11 @@ def packs(
         "rules": rules,
     }
     show(as_json, about, lambda console: console.print(pack_page(name), markup=False, highlight=False))
+
+
+def _list(console: Console, listed: list[dict[str, str]]) -> None:
+    for one in listed:
+        console.print(f"{one['file']}  {one['about']}", markup=False, highlight=False)
 
 
 def _first_sentence(page: str) -> str:

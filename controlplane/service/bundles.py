@@ -32,7 +32,7 @@ class BundleCache:
 
     def __init__(self, digest_key: bytes = b"") -> None:
         self._value_key = blake2b(digest_key, person=b"cp past keys").digest()
-        self.hasher = TokenHasher(blake2b(digest_key, person=b"cp origin keys").digest())
+        self.hasher = TokenHasher(blake2b(digest_key, person=b"cp origin keys", digest_size=32).digest())
         self._preparers: OrderedDict[str, Preparer] = OrderedDict()
         self._loading: dict[str, asyncio.Task[Preparer]] = {}
         self._shadow: tuple[str, Preparer | None] | None = None

@@ -38,7 +38,7 @@ from controlplane.wire.authzen import BatchRequest, EvaluationRequest, ItemError
 from controlplane.wire.digest import arguments_digest, keyed_digest, mask
 from policies.action import Action, Resource
 from policies.measures import Measured
-from policies.prepare import Preparer
+from policies.prepare import Prepared, Preparer
 
 log = logging.getLogger(__name__)
 
@@ -359,7 +359,7 @@ class DecisionDoor:
         detail = ""
         measures: tuple[Measured, ...] = ()
         shadow: tuple[Any, ...] | None = None
-        traced: tuple[Any, ...] | None = None
+        units: tuple[tuple[Any, ...], ...] | None = None
         objects = b""
         if preparer is not None:
             action = Action(
@@ -377,7 +377,7 @@ class DecisionDoor:
                 prepared = preparer.prepare(action)
                 possibly, certainly = prepared.possibly, prepared.certainly
                 refusal, detail, measures = prepared.refusal, prepared.detail, prepared.measures
-                traced = None if prepared.traced is None else prepared.traced.plain()
+                units = _plain(prepared)
                 objects = prepared.objects
             except Exception:
                 # INVARIANT (fail closed): an action that cannot be evaluated is denied, with evidence.
@@ -412,7 +412,7 @@ class DecisionDoor:
             stop_on=stop_on,
             measures=measures,
             shadow=shadow,
-            traced=traced,
+            units=units,
             objects=objects,
         )
 
@@ -434,7 +434,7 @@ class DecisionDoor:
                 prepared.certainly,
                 prepared.refusal,
                 prepared.measures,
-                () if prepared.traced is None else prepared.traced.plain()[0],
+                _plain(prepared) or (),
             )
         )
 
@@ -443,6 +443,11 @@ class DecisionDoor:
         if version == request.record_version:
             return  # stale only because another item of its group is
         self._subjects.learn(request.tenant, request.subject_type, request.subject_id, version, record)
+
+
+def _plain(prepared: Prepared) -> tuple[tuple[Any, ...], ...] | None:
+    """An action's values as they travel."""
+    return None if prepared.units is None else tuple([tuple(unit) for unit in prepared.units])
 
 
 def _before_short_circuit(

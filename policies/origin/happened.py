@@ -3,82 +3,140 @@
 from __future__ import annotations
 
 import struct
-from typing import Final, NamedTuple
+from collections.abc import Iterable
+from typing import Final, NamedTuple, TypeAlias
 
-from policies.origin.arguments import Spoken
 from policies.origin.facts import Fact
-from policies.origin.known import Origins
-from policies.origin.results import Told
+from policies.origin.origins import Origins
+from policies.origin.origins_bytes import GarbledOrigins, opened, sealed
+from policies.origin.told import Told
+from policies.origin.units import Unit
 
-_LAYOUT: Final = struct.Struct("<BBBqIII")
-_TASK, _SPOKE, _RESULT = 1, 2, 3
-_MORE, _COMPLETE, _WITNESSED, _AWAITED = 1, 2, 4, 8
+_KINDS: Final = struct.Struct("<BBB16s")
 _FACTS: Final = tuple(Fact)
+_TASK, _ACTED, _RETURNED = range(3)
+_AWAITED, _TRUSTED = 1, 2
+_SIZES: Final = struct.Struct("<6I")
+_COUNTS: Final = struct.Struct("<BHHI")
 
 
-class Happened(NamedTuple):
-    """One step. Made by `asked_for`, `acted` and `returned`."""
+class AskedFor(NamedTuple):
+    """The user said something."""
 
-    kind: int
-    flags: int
-    fact: int
-    source: int
-    parts: tuple[bytes, bytes, bytes]
+    told: Told
 
     def tell(self, origins: Origins) -> None:
-        """Let it have happened."""
-        first, second, third = self.parts
-        more, complete = bool(self.flags & _MORE), bool(self.flags & _COMPLETE)
-        match self.kind:
-            case 1:
-                origins.task(Told(first, second, third, more=more, complete=complete))
-            case 2:
-                origins.spoke(Spoken(first, more))
-                if self.flags & _AWAITED:
-                    origins.await_result(self.source)
-            case _:
-                told = Told(first, second, third, more=more, complete=complete)
-                witnessed = bool(self.flags & _WITNESSED)
-                origins.result(told, source=self.source, looked_up=_FACTS[self.fact], witnessed=witnessed)
-
-    def to_bytes(self) -> bytes:
-        """Cost: a copy."""
-        sizes = map(len, self.parts)
-        return _LAYOUT.pack(self.kind, self.flags, self.fact, self.source, *sizes) + b"".join(self.parts)
-
-    @classmethod
-    def from_bytes(cls, raw: bytes) -> Happened:
-        """Raises: ValueError: not what `to_bytes` gives."""
-        try:
-            kind, flags, fact, source, *sizes = _LAYOUT.unpack_from(raw)
-        except struct.error as error:
-            raise ValueError(f"not a step: {error}") from None
-        if (
-            _LAYOUT.size + sum(sizes) != len(raw)
-            or kind not in (_TASK, _SPOKE, _RESULT)
-            or fact >= len(_FACTS)
-        ):
-            raise ValueError("not a step")
-        parts, start = [], _LAYOUT.size
-        for size in sizes:
-            parts.append(raw[start : start + size])
-            start += size
-        return cls(kind, flags, fact, source, (parts[0], parts[1], parts[2]))
+        origins.task(self.told)
 
 
-def asked_for(told: Told) -> Happened:
-    """The user asked for something."""
-    flags = _MORE * told.more | _COMPLETE
-    return Happened(_TASK, flags, 0, 0, (told.trusted, told.strangers, told.typed))
+class Acted(NamedTuple):
+    """An action was permitted.
+
+    Attributes:
+        units: all values of its arguments.
+        source: the number of its decision, below 2¹²⁸.
+        awaited: whether strangers may speak in what it returns.
+    """
+
+    units: tuple[Unit, ...]
+    source: int
+    awaited: bool
+
+    def tell(self, origins: Origins) -> None:
+        origins.uttered(self.units)
+        if self.awaited:
+            origins.awaiting(self.source)
 
 
-def acted(said: Spoken, *, source: int, awaited: bool) -> Happened:
-    """An action was permitted. Args: awaited: whether strangers may speak in what it returns."""
-    return Happened(_SPOKE, _MORE * said.more | _AWAITED * awaited, 0, source, (said.digests, b"", b""))
-
-
-def returned(told: Told, *, source: int, looked_up: Fact, witnessed: bool) -> Happened:
+class Returned(NamedTuple):
     """What an action returned is told; see `Origins.result`."""
-    flags = _MORE * told.more | _COMPLETE * told.complete | _WITNESSED * witnessed
-    parts = (told.trusted, told.strangers, told.typed)
-    return Happened(_RESULT, flags, _FACTS.index(looked_up), source, parts)
+
+    told: Told
+    source: int
+    looked_up: Fact
+    trusting: bool
+
+    def tell(self, origins: Origins) -> None:
+        origins.result(self.told, source=self.source, looked_up=self.looked_up, trusting=self.trusting)
+
+
+Happened: TypeAlias = AskedFor | Acted | Returned
+
+
+def to_bytes(happened: Happened, key: bytes) -> bytes:
+    """Sealed under the workflow's key, as its state is. Cost: about 10 µs, and 5 ns a byte."""
+    match happened:
+        case AskedFor(told):
+            plain = _head(_TASK, 0, 0, 0) + _told_bytes(told)
+        case Acted(units, source, awaited):
+            plain = _head(_ACTED, _AWAITED * awaited, 0, source) + b"".join(map(_unit_bytes, units))
+        case Returned(told, source, looked_up, trusting):
+            head = _head(_RETURNED, _TRUSTED * trusting, _FACTS.index(looked_up), source)
+            plain = head + _told_bytes(told)
+    return sealed(plain, key)
+
+
+def from_bytes(data: bytes, key: bytes) -> Happened:
+    """Raises: GarbledOrigins: not what `to_bytes` gave for a workflow with this key."""
+    plain = opened(data, key)
+    try:
+        kind, flags, fact, raw = _KINDS.unpack_from(plain)
+        source, rest = int.from_bytes(raw, "little"), plain[_KINDS.size :]
+        if kind == _TASK:
+            return AskedFor(_read_told(rest))
+        if kind == _ACTED:
+            return Acted(tuple(_read_units(rest)), source, bool(flags & _AWAITED))
+        return Returned(_read_told(rest), source, _FACTS[fact], bool(flags & _TRUSTED))
+    except (struct.error, IndexError) as error:
+        raise GarbledOrigins(f"the bytes are no step of a workflow: {error}") from None
+
+
+def _head(kind: int, flags: int, fact: int, source: int) -> bytes:
+    return _KINDS.pack(kind, flags, fact, source.to_bytes(16, "little"))
+
+
+def _told_bytes(told: Told) -> bytes:
+    task, *parts, untrusted, complete, lost = told
+    flags = bytes((task, untrusted, complete, lost))
+    return flags + _SIZES.pack(*map(len, parts)) + b"".join(parts)
+
+
+def _read_told(raw: bytes) -> Told:
+    task, untrusted, complete, lost = raw[:4]
+    place = 4 + _SIZES.size
+    parts = []
+    for size in _SIZES.unpack_from(raw, 4):
+        parts.append(raw[place : place + size])
+        place += size
+    return Told._make((bool(task), *parts, bool(untrusted), bool(complete), lost))
+
+
+def _unit_bytes(unit: Unit) -> bytes:
+    """What `Origins.uttered` reads of it."""
+    names = (unit.whole, *unit.names, *unit.beside)
+    counts = _COUNTS.pack(unit.cut, len(unit.names), len(unit.beside), len(unit.words))
+    return counts + struct.pack(f"<{len(names)}Q{len(unit.words)}I", *names, *unit.words)
+
+
+def _read_units(raw: bytes) -> Iterable[Unit]:
+    place = 0
+    while place < len(raw):
+        cut, named, beside, worded = _COUNTS.unpack_from(raw, place)
+        place += _COUNTS.size
+        layout = struct.Struct(f"<{1 + named + beside}Q{worded}I")
+        numbers = layout.unpack_from(raw, place)
+        place += layout.size
+        yield Unit(
+            path="",
+            role="",
+            whole=numbers[0],
+            names=numbers[1 : 1 + named],
+            beside=numbers[1 + named : 1 + named + beside],
+            words=numbers[1 + named + beside :],
+            runs=(),
+            strong=False,
+            indirect=False,
+            trivial=False,
+            cut=bool(cut),
+            masked="",
+        )

@@ -19,6 +19,9 @@ MOST_NAMES: Final = 1_536
 MOST_PHRASES: Final = 7_424  # words and pairs together
 MOST_SOURCES: Final = 128  # results that explain; what later ones say is known without its source
 MOST_AWAITED: Final = 64
+_WHERE_TO: Final = frozenset(
+    ("destination", "target")
+)  # an unknown one may have been said in what is not known
 _ECHO_LOST: Final = 8  # what the agent said is not all known: no result gives trust any more
 _MANY_AWAITED: Final = 16
 _CUT: Final = 32
@@ -115,7 +118,9 @@ class Origins:
         if told.task:
             raise ValueError("a task is no result")
         number = self._number(source)
-        self.arrived(source)
+        if trusting:
+            # Whoever could have made it up could have left out what it said.
+            self.arrived(source)
         if told.untrusted:
             if not told.complete:
                 state.flags |= _CUT
@@ -134,7 +139,7 @@ class Origins:
         found = self._judge(unit)
         if unit.indirect:
             return found if found.fact is Fact.UNTRUSTED else _TASK_SAYS
-        if found.fact is Fact.UNKNOWN and unit.role == "destination":
+        if found.fact is Fact.UNKNOWN and unit.role in _WHERE_TO:
             state = self._state
             if state.flags & (_CUT | _MANY_AWAITED) or state.awaited:
                 awaited = next(iter(state.awaited), None)
@@ -142,6 +147,10 @@ class Origins:
                     Fact.UNTRUSTED, awaited if awaited is not None else self._source(state.cut_source)
                 )
         return found
+
+    def missed(self) -> None:
+        """Something untrusted may have been read of which nothing will be told."""
+        self._state.flags |= _CUT
 
     def to_bytes(self, key: bytes) -> bytes:
         """At most 64 KiB, sealed under the workflow's key: equal values do not show in the bytes of two workflows.
@@ -166,7 +175,12 @@ class Origins:
             return Judged(Fact.UNKNOWN, None, True)
         if len(words) == 1:
             if unit.whole:
-                return self._fact(state.names.of.get(unit.whole, 0), NAMES_LOST)
+                value = state.names.of.get(unit.whole, 0)
+                if not value & ~ECHO & BITS_MASK:
+                    # An address that nobody said, at a host that somebody did.
+                    for beside in unit.beside:
+                        value |= state.names.of.get(beside, 0)
+                return self._fact(value, NAMES_LOST)
             return self._fact(state.words.of.get(words[0], 0), WORDS_LOST)
         phrase = self._phrase(words)
         if phrase & TASK:

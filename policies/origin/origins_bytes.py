@@ -51,19 +51,12 @@ def encode(state: Remembered, key: bytes) -> bytes:
         count = len(known.of)
         parts.append(struct.pack(f"<H{count}{code}", count, *known.of))
         parts.append(struct.pack(f"<{count}H", *known.of.values()))
-    plain = b"".join(parts)
-    tag = _tag(plain, key)
-    return bytes((_VERSION,)) + tag + _covered(plain, tag, key)
+    return sealed(b"".join(parts), key)
 
 
 def decode(data: bytes, key: bytes) -> Remembered:
     """Raises: GarbledOrigins."""
-    if data[:1] != bytes((_VERSION,)):
-        raise GarbledOrigins(f"origins of version {data[0] if data else None}, expected {_VERSION}")
-    tag = data[1 : 1 + _TAG_BYTES]
-    plain = _covered(data[1 + _TAG_BYTES :], tag, key)
-    if not compare_digest(_tag(plain, key), tag):
-        raise GarbledOrigins("the bytes are no origins of this workflow: the tag differs")
+    plain = opened(data, key)
     state = Remembered(flags=plain[0], cut_source=plain[1])
     sources, place = _sources(plain, 2)
     awaited, place = _sources(plain, place)
@@ -76,6 +69,23 @@ def decode(data: bytes, key: bytes) -> Remembered:
         known.of = dict(zip(digests, struct.unpack_from(f"<{count}H", plain, place), strict=True))
         place += count * 2
     return state
+
+
+def sealed(plain: bytes, key: bytes) -> bytes:
+    """Bytes that show nothing without the workflow's key. Cost: about 5 µs, and 5 ns a byte."""
+    tag = _tag(plain, key)
+    return bytes((_VERSION,)) + tag + _covered(plain, tag, key)
+
+
+def opened(data: bytes, key: bytes) -> bytes:
+    """What `sealed` was given. Raises: GarbledOrigins: not with this key, or something was changed."""
+    if data[:1] != bytes((_VERSION,)):
+        raise GarbledOrigins(f"origins of version {data[0] if data else None}, expected {_VERSION}")
+    tag = data[1 : 1 + _TAG_BYTES]
+    plain = _covered(data[1 + _TAG_BYTES :], tag, key)
+    if not compare_digest(_tag(plain, key), tag):
+        raise GarbledOrigins("the bytes are no origins of this workflow: the tag differs")
+    return plain
 
 
 def _sources(plain: bytes, place: int) -> tuple[list[int], int]:

@@ -1,41 +1,17 @@
-"""Results that are text: the JSON, Python literal or `key: value` lines in them, and MCP's content blocks."""
+"""Results that are `key: value` lines, or MCP's content blocks; `policies.origin.structure` reads JSON and YAML."""
 
 from __future__ import annotations
 
-import ast
-import json
 import re
 from collections.abc import Iterator
 from typing import Any, Final
 
 from policies.origin.field_trust import FieldTrust
 
-_LONGEST_LITERAL: Final = 1 << 18
-_OPENS: Final = re.compile(r"\s*[\[{(]")
 _FIELD: Final = re.compile(r"(\s*)((?:-\s+)*)([^\W\d][\w .()-]{0,63}?)\s*:(?:\s+(.*))?$")
 _ITEM: Final = re.compile(r"(\s*)((?:-\s+)+)(.*)$")
 _BLOCK_TYPES: Final = frozenset(("text", "image", "audio", "resource", "resource_link"))
 _MCP_FIELDS: Final = frozenset(("content", "structuredContent", "isError", "_meta"))
-
-
-def structure(text: str) -> Any | None:
-    """The list or object that the whole text is, as JSON or as a Python literal; None: it is neither.
-
-    Cost: O(length); a Python literal takes 0.5 µs a character.
-    """
-    if _OPENS.match(text) is None:
-        return None
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        pass
-    if len(text) > _LONGEST_LITERAL:
-        return None
-    try:
-        found = ast.literal_eval(text.strip())
-    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
-        return None
-    return found if isinstance(found, dict | list | tuple | set) else None
 
 
 def unwrapped(value: Any) -> list[Any] | None:

@@ -9,8 +9,9 @@ from typing import Any, Final
 from policies.origin.decoding import decoded
 from policies.origin.field_trust import IDENTIFIERS, TRUSTED, UNTRUSTED, FieldTrust, field_trust, worse
 from policies.origin.hashing import TokenHasher
-from policies.origin.result_text import lines, structure, unwrapped
+from policies.origin.result_text import lines, unwrapped
 from policies.origin.spelling import STRONG, is_name
+from policies.origin.structure import structure_of
 from policies.origin.tokens import Spellings, as_one_name, only_name, read
 from policies.origin.told import Digests, Told
 
@@ -57,7 +58,7 @@ def told_by_result(
             another field. Otherwise nothing in a text is more trusted than what stands before it.
     Cost: 3 to 5 ms for 100 kB; text past the first MiB, or 131 072 leaves, makes it incomplete.
     """
-    hearing = _Hearing(escaped)
+    hearing = _Hearing(escaped, incomplete=not complete)
     root = field_trust(returns, default)
     hearing.hear(result, root)
     trusted = hearing.trusted.packed(hasher)
@@ -72,7 +73,8 @@ def told_by_result(
 class _Hearing:
     """What has been read of one result."""
 
-    def __init__(self, escaped: bool) -> None:
+    def __init__(self, escaped: bool, *, incomplete: bool) -> None:
+        self._incomplete = incomplete
         self.trusted = Digests()
         self.untrusted = Digests()
         self.cut = False
@@ -109,7 +111,7 @@ class _Hearing:
     ) -> None:
         if place.uniform and not (outermost and place.trust == IDENTIFIERS):
             self._leaf(text, place.trust)
-        elif (found := structure(text)) is not None:
+        elif (found := structure_of(text, cut=self._incomplete)) is not None:
             open_.append((found, place, False))
         elif not place.uniform and (fields := lines(text, place)) is not None:
             trust = TRUSTED

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 from policies.catalog import ResourceFacts
+from policies.origin.facts import Fact
+from policies.origin.origins import Origins
+from policies.origin.units import Unit
 
 _UNTRUSTED: Final = "untrusted"
-LOOKED_UP_BY: Final = frozenset(("destination", "target", "query"))
-"""Roles of arguments that choose what is returned."""
+_LOOKED_UP_BY: Final = frozenset(("destination", "target", "query"))
 
 
 class ResultTrust(NamedTuple):
@@ -35,3 +37,8 @@ def result_trust(facts: ResourceFacts | None) -> ResultTrust:
             facts.returns, facts.returns.get("default", _UNTRUSTED), awaited=facts.trust != "trusted"
         )
     return ResultTrust({}, _UNTRUSTED, awaited=facts.effects is None or "read" in facts.effects)
+
+
+def looked_up_by(origins: Origins, units: Iterable[Unit]) -> Fact:
+    """The worst fact of the arguments that choose what an action returns; kept with its decision until it is told."""
+    return origins.asked_by(unit for unit in units if unit.role in _LOOKED_UP_BY)

@@ -210,15 +210,21 @@ def _runs(words: list[str]) -> tuple[tuple[int, int], ...]:
 
 
 def _join(texts: list[tuple[str, str, str]], found: list[Unit], hasher: TokenHasher) -> None:
-    """What neighbours say together: a value may have been split over list items, or over arguments."""
+    """What neighbours of one role say together: a value may have been split over list items, or over arguments.
+
+    Only where it is one name: words that meet by chance say nothing.
+    """
     short = [one for one in texts if len(one[2]) <= _LONGEST_JOINED][:_MOST_JOINED]
     together: list[list[tuple[str, str, str]]] = [list(two) for two in pairwise(short)]
     if len(short) > 2:
         together.append(short)
     for several in together:
         path, role, _ = several[0]
-        text = "".join(text.strip() for _, _, text in several)
-        found.append(_unit(path, role, text, hasher, indirect=True))
+        if any(one[1] != role for one in several):
+            continue
+        unit = _unit(path, role, "".join(text.strip() for _, _, text in several), hasher, indirect=True)
+        if unit.whole:
+            found.append(unit)
 
 
 def _escaped(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Packs: policies that are ready to use, each in a folder with a page that says what its rules stop and cost, and stories."""
+"""Packs: policies that are ready to use, each with a page that says what its rules stop and cost, and with stories."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from controlplane.service.settling import Settling
 from controlplane.service.turns import left_s
 from controlplane.wire.authzen import rfc3339
 from controlplane.wire.digest import keyed_digest
-from policies.origin.results import told_by_result
+from policies.origin.telling import told_by_result
 from policies.origin.trust import result_trust
 
 _AT_ONCE = 4_096
@@ -96,7 +96,7 @@ class OutcomeDoors:
             told_by_result,
             body.result,
             returns,
-            self._bundles.hasher,
+            hasher=self._bundles.hasher,
             default=default,
             complete=body.complete,
         )

@@ -25,7 +25,7 @@ from controlplane.wire.digest import keyed_digest
 from policies.asked.basis import Basis
 from policies.asked.lexicons import english
 from policies.asked.scope import read_scope
-from policies.origin.results import told_by_task
+from policies.origin.telling import told_by_task
 
 _AT_ONCE = 4_096
 """Characters of a text that is read without leaving the event loop: a fraction of a millisecond."""

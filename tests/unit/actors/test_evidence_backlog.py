@@ -21,9 +21,12 @@ from actors.messages import Outcome, SessionRequest
 from actors.owner import EvidenceBacklogError, OwnerSettings
 from controlplane.errors import UnavailableError
 from controlplane.limits import Limits
-from policies.origin.results import Told
+from policies.origin.hashing import TokenHasher
+from policies.origin.telling import told_by_task
 
 BOUND = 10
+
+TOLD = tuple(told_by_task("go on", TokenHasher(bytes(32))))
 
 
 @pytest.fixture
@@ -97,7 +100,7 @@ def test_at_the_bound_nothing_is_journalled_whatever_is_asked(bench: Bench) -> N
         lambda: bench.decide(bench.request(arguments={"amount": 5000})),
         lambda: sessions.open_session(bench.owner, opening()),
         lambda: sessions.add_task(
-            bench.owner, session, task_digest=b"t" * 32, told=tuple(Told()), basis=None, key_id="k"
+            bench.owner, session, task_digest=b"t" * 32, told=TOLD, basis=None, key_id="k"
         ),
         lambda: sessions.end_session(bench.owner, session, key_id="k"),
         lambda: outcomes.report_outcome(bench.owner, report(allowed.id)),
@@ -120,7 +123,7 @@ def test_what_was_refused_in_memory_is_as_it_was_once_there_is_room(bench: Bench
                 bench.owner,
                 session,
                 task_digest=bytes([again]) * 32,
-                told=tuple(Told()),
+                told=TOLD,
                 basis=None,
                 key_id="k",
             )
@@ -128,9 +131,9 @@ def test_what_was_refused_in_memory_is_as_it_was_once_there_is_room(bench: Bench
             sessions.end_session(bench.owner, session, key_id="k")
     bench.owner.journal.trim(landed_seq=5)
     assert (
-        sessions.add_task(
-            bench.owner, session, task_digest=b"t" * 32, told=tuple(Told()), basis=None, key_id="k"
-        )["turns"]
+        sessions.add_task(bench.owner, session, task_digest=b"t" * 32, told=TOLD, basis=None, key_id="k")[
+            "turns"
+        ]
         == 1
     )
     assert outcomes.report_outcome(bench.owner, report(allowed.id))["outcome"] == "succeeded"

@@ -19,7 +19,10 @@ from actors.messages import Outcome, SessionRequest
 from actors.owner import BundleMismatchError
 from actors.registration import describe_agent
 from controlplane.errors import ConflictError, NotFoundError, OverloadedError
-from policies.origin.results import Told
+from policies.origin.hashing import TokenHasher
+from policies.origin.telling import told_by_task
+
+TOLD = tuple(told_by_task("go on", TokenHasher(bytes(32))))
 
 
 @pytest.fixture
@@ -136,7 +139,7 @@ def test_a_session_works_until_it_ends_and_only_for_its_agent(bench: Bench) -> N
     name = sessions.open_session(bench.owner, opening())["session"]
     assert bench.decided(bench.request(session=name))[0].session == name
     assert bench.decided(bench.request("other", session=name))[0].reason_code == "unknown_session"
-    sessions.add_task(bench.owner, name, task_digest=b"x" * 32, told=tuple(Told()), basis=None, key_id="k")
+    sessions.add_task(bench.owner, name, task_digest=b"x" * 32, told=TOLD, basis=None, key_id="k")
     assert sessions.end_session(bench.owner, name, key_id="k")["actions"] == 1
     assert bench.decided(bench.request(session=name))[0].reason_code == "session_ended"
     with pytest.raises(ConflictError):
