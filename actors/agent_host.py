@@ -264,7 +264,7 @@ class AgentHost:
 
     async def trim(self, log_id: str, landed_seq: int) -> None:
         if self._owner is not None:
-            self._feed.trim(self._owner.journal, log_id, landed_seq)
+            await self._feed.trim(self._owner.journal, log_id, landed_seq)
 
     # -- inside --------------------------------------------------------------------------------------------------
 

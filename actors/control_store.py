@@ -75,7 +75,7 @@ class ControlStore:
 
     async def trim(self, log_id: str, landed_seq: int) -> None:
         if self._control is not None:
-            self._feed.trim(self._control.journal, log_id, landed_seq)
+            await self._feed.trim(self._control.journal, log_id, landed_seq)
 
     async def status(self) -> dict[str, Any]:
         control = self._live()

@@ -203,7 +203,7 @@ class Journal:
         return self.next_seq - self.first_seq
 
     def trim(self, *, landed_seq: int) -> None:
-        """Forget evidence that is durable in the table.
+        """Forget evidence that is durable in the table, in one step.
 
         INVARIANT (nothing lost): called only with what the evidence table holds and has fsynced.
         """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 from actors.journal import Journal
@@ -10,6 +11,8 @@ log = logging.getLogger(__name__)
 
 UNCONFIRMED = "journal_unconfirmed"
 ROLLED_BACK = "journal_rolled_back"
+TRIM_ROWS = 500
+"""As many are forgotten at once: thousands in one step are some 20 ms in which the owner decides nothing."""
 
 
 class LogFeed:
@@ -32,8 +35,12 @@ class LogFeed:
         records = journal.pending(after_seq=-1, limit=limit)
         return journal.log_id, records, self.trouble == UNCONFIRMED
 
-    def trim(self, journal: Journal, log_id: str, landed_seq: int) -> None:
-        """The table durably holds `log_id` up to and including `landed_seq` (-1: nothing)."""
+    async def trim(self, journal: Journal, log_id: str, landed_seq: int) -> None:
+        """The table durably holds `log_id` up to and including `landed_seq` (-1: nothing).
+
+        Others have their turn between the steps in which the journal forgets; one that is closed meanwhile keeps the
+        rest, which the writer drops when it is handed out again.
+        """
         if log_id != journal.log_id:
             return
         last = journal.next_seq - 1
@@ -50,5 +57,6 @@ class LogFeed:
             return
         if self.trouble == UNCONFIRMED:
             self.trouble = None
-        if landed_seq >= 0:
-            journal.trim(landed_seq=landed_seq)
+        while journal.usable and journal.first_seq <= landed_seq:
+            journal.trim(landed_seq=min(landed_seq, journal.first_seq + TRIM_ROWS - 1))
+            await asyncio.sleep(0)

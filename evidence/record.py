@@ -11,6 +11,7 @@ InputError
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping, Sequence
 from datetime import date
 from hashlib import sha256
@@ -18,6 +19,7 @@ from typing import Any, Final
 
 import orjson
 import pyarrow as pa
+from pyarrow import json
 
 from controlplane.errors import InputError
 from evidence.columns import (
@@ -62,9 +64,21 @@ def _python_type(type_: pa.DataType) -> type:
 
 _TYPES: Final = {c.name: _python_type(c.type) for c in _COVERED if c.name != "event_date"}
 _LISTS: Final = tuple(name for name, type_ in _TYPES.items() if type_ is list)
-_INGEST_TIME: Final = SCHEMA.get_field_index("ingest_time")
-# Parsed rows of a chunk stay in the processor's cache until they are columns: 3 times as fast as all at once.
+# Rows of a chunk stay in the processor's cache until they are written: 3 times as fast as all at once.
 _CHUNK_ROWS: Final = 512
+_NULL: Final = re.compile(b"null")  # twice as fast as `in`
+
+
+def _json_type(type_: pa.DataType) -> pa.DataType:
+    if pa.types.is_timestamp(type_):
+        return pa.int64()
+    return pa.string() if pa.types.is_binary(type_) or pa.types.is_date(type_) else type_
+
+
+_JSON_TYPES: Final = {column.name: _json_type(column.type) for column in _COVERED}
+_JSON: Final = json.ParseOptions(
+    explicit_schema=pa.schema(list(_JSON_TYPES.items())), unexpected_field_behavior="error"
+)
 _INT32_END: Final = 2**31
 # What a date column and every reader can hold: 0001-01-01 up to, not including, 10000-01-01.
 _FIRST_US: Final = (date.min.toordinal() - _EPOCH_ORDINAL) * _DAY_US
@@ -120,13 +134,22 @@ def to_arrow(records: Sequence[tuple[bytes, bytes]], *, ingest_time_us: int) -> 
         ingest_time_us: when this landing happens, microseconds since the epoch.
     Returns: one row for each record, in their order, in `SCHEMA`.
     Raises: RecordError: the bytes are not a record, or hold a column that this version does not know.
-    Cost: about 7 µs a row.
+    Cost: about 5 µs a row.
     """
-    parts = [
-        _to_arrow(records[first : first + _CHUNK_ROWS], ingest_time_us)
-        for first in range(0, len(records), _CHUNK_ROWS)
-    ]
-    return pa.concat_batches(parts) if parts else pa.RecordBatch.from_pylist([], schema=SCHEMA)
+    if not records:
+        return pa.RecordBatch.from_pylist([], schema=SCHEMA)
+    parsed = _parsed([canonical for canonical, _ in records])
+    try:
+        arrays = {name: _column(parsed.column(name), SCHEMA.field(name).type) for name in _JSON_TYPES}
+    except ValueError as error:  # pyarrow's is one
+        raise RecordError(f"journalled bytes are not an evidence record: {error}") from error
+    for column in _COVERED:
+        if column.required and arrays[column.name].null_count:
+            raise RecordError(f"journalled record lacks the column `{column.name}`", column=column.name)
+    time_type = SCHEMA.field("ingest_time").type
+    arrays["ingest_time"] = pa.repeat(pa.scalar(ingest_time_us, time_type), len(records))
+    arrays["leaf_hash"] = pa.array([leaf for _, leaf in records], pa.binary())
+    return pa.RecordBatch.from_arrays([arrays[name] for name in SCHEMA.names], schema=SCHEMA)
 
 
 def canonical_from_arrow(batch: pa.RecordBatch | pa.Table) -> list[bytes]:
@@ -151,23 +174,51 @@ def _canonical_rows(names: Sequence[str], rows: pa.RecordBatch | pa.Table) -> li
     ]
 
 
-def _to_arrow(records: Sequence[tuple[bytes, bytes]], ingest_time_us: int) -> pa.RecordBatch:
+def _parsed(canonicals: Sequence[bytes]) -> pa.Table:
+    """The records as columns, in the types that JSON has for them (`_JSON`)."""
+    lines = b"\n".join(canonicals)
+    # As one block: a record that is longer than two blocks of the parser's is an error there.
+    options = json.ReadOptions(use_threads=False, block_size=len(lines) + 1)
     try:
-        rows: list[dict[str, Any]] = [orjson.loads(canonical) for canonical, _ in records]
-        arrays = [_column(column.name, column.type, rows) for column in COLUMNS[:-1]]
-    except (ValueError, TypeError, AttributeError, OverflowError) as error:  # pyarrow's are two of them
+        if not lines.isascii():
+            lines.decode()  # Arrow's parser does not look whether text is UTF-8
+        table = json.read_json(pa.BufferReader(lines), options, _JSON)
+        # INVARIANT (one row a record): no column holds an object, so that each of these braces begins a row; as many
+        # rows as records, and no record has taken another one's leaf.
+        if table.num_rows != len(canonicals) or not all(text[:1] == b"{" for text in canonicals):
+            raise ValueError("a record is not one object")
+    except (ValueError, TypeError, OverflowError, NotImplementedError) as error:  # pyarrow's are some of them
+        _refuse_unknown(canonicals)
         raise RecordError(f"journalled bytes are not an evidence record: {error}") from error
-    # A column that we dropped silently would make a leaf that nobody can recompute from the table.
-    if sum(len(array) - array.null_count for array in arrays) != sum(map(len, rows)):
-        unknown = sorted({name for row in rows for name in row} - set(SCHEMA.names))
-        name = unknown[0] if unknown else "null"
-        raise RecordError(f"journalled record holds `{name}`, which the table has no column for", column=name)
-    for column, array in zip(COLUMNS, arrays, strict=False):
-        if column.required and array.null_count and column.name not in UNCOVERED:
-            raise RecordError(f"journalled record lacks the column `{column.name}`", column=column.name)
-    arrays[_INGEST_TIME] = pa.repeat(pa.scalar(ingest_time_us, SCHEMA.field(_INGEST_TIME).type), len(rows))
-    arrays.append(pa.array([leaf for _, leaf in records], pa.binary()))
-    return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
+    # Within a text the quote has a backslash before it: what is left over is a value.
+    if _NULL.search(lines) and lines.count(b'":null') != lines.count(b'\\":null'):
+        _refuse_unknown(canonicals)
+    return table
+
+
+def _refuse_unknown(canonicals: Sequence[bytes]) -> None:
+    """Say which column a record holds that the table could not give back.
+
+    One that we dropped silently would make a leaf that nobody can recompute from the table.
+    """
+    for canonical in canonicals:
+        try:
+            row = orjson.loads(canonical)
+        except ValueError:
+            continue
+        for name, value in sorted(row.items()) if isinstance(row, dict) else ():
+            if name not in _JSON_TYPES or value is None:
+                name = "null" if name in _JSON_TYPES else name
+                raise RecordError(
+                    f"journalled record holds `{name}`, which the table has no column for", column=name
+                )
+
+
+def _column(values: pa.ChunkedArray, type_: pa.DataType) -> pa.Array:
+    if pa.types.is_binary(type_):
+        digits = values.to_pylist()
+        return pa.array([None if v is None else bytes.fromhex(v) for v in digits], type_)
+    return values.cast(type_).combine_chunks()
 
 
 def _dumps(plain: Mapping[str, object]) -> bytes:
@@ -219,15 +270,6 @@ def _check_texts(name: str, values: Any) -> None:
         "".join(values)  # the cheapest way to ask whether all of them are strings
     except TypeError:
         raise RecordError(f"column `{name}` takes a list of str", column=name) from None
-
-
-def _column(name: str, type_: pa.DataType, rows: Sequence[Mapping[str, Any]]) -> pa.Array:
-    values = [row.get(name) for row in rows]
-    if pa.types.is_binary(type_):
-        return pa.array([None if v is None else bytes.fromhex(v) for v in values], type_)
-    if pa.types.is_date(type_):
-        return pa.array(values, pa.string()).cast(type_)
-    return pa.array(values, type_)
 
 
 def _plain_values(array: pa.Array | pa.ChunkedArray) -> list[Any]:

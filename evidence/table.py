@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.fs as fs
 from deltalake import (
+    ColumnProperties,
     CommitProperties,
     DeltaTable,
     PostCommitHookProperties,
@@ -57,7 +58,13 @@ CONSTRAINTS: Final[Mapping[str, str]] = {
     + ")",
 }
 
-_WRITER: Final = WriterProperties(compression="ZSTD", compression_level=3)
+# Columns in which nearly every value is another one: building a dictionary for them is in vain.
+_DISTINCT: Final = ("event_id", "event_time", "seq", "trace_id", "span_id", "arguments_digest", "leaf_hash")
+_WRITER: Final = WriterProperties(
+    compression="ZSTD",
+    compression_level=1,  # level 3 saves no space here and takes longer
+    column_properties={name: ColumnProperties(dictionary_enabled=False) for name in _DISTINCT},
+)
 # Checkpoints are written where we can make them durable, not inside a commit.
 _HOOKS: Final = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
 _ATTEMPTS: Final = 5

@@ -140,9 +140,35 @@ def test_columns_of_a_later_version_are_covered_by_the_leaf() -> None:
         (b'{"arguments_digest":"xy"}', "are not an evidence record"),
         (b'{"colour":"red"}', "holds `colour`"),
         (b'{"agent_id":null}', "holds `null`"),
+        (b'{"agent_id":"a","agent_id":"b"}', "are not an evidence record"),
+        (b'{"agent_id":"\xff"}', "are not an evidence record"),
+        (b'{"agent_id":{"seq":1}}', "are not an evidence record"),
+        (b"{}{}", "are not an evidence record"),
+        (b"", "are not an evidence record"),
         (b"{}", "lacks the column `event_date`"),
     ],
 )
 def test_bytes_that_are_no_record_are_refused(journalled: bytes, message: str) -> None:
     with pytest.raises(RecordError, match=message):
         to_arrow([(journalled, b"")], ingest_time_us=0)
+
+
+def test_one_record_never_stands_for_two() -> None:
+    first, second = canonical_bytes(small_row(seq=0)), canonical_bytes(small_row(seq=1))
+    for journalled in ([first + b"\n" + second, b""], [first + second, b"\n"], [b"", first + second]):
+        with pytest.raises(RecordError, match="are not an evidence record"):
+            to_arrow([(text, b"") for text in journalled], ingest_time_us=0)
+
+
+def test_a_null_is_a_column_but_not_a_word_of_a_text() -> None:
+    texts = ['{"memo":null}', '\\":null', "null", '"":null,', '\\\\":null']
+    records = [record(small_row(seq=seq, arguments=text)) for seq, text in enumerate(texts)]
+    assert to_arrow(records, ingest_time_us=0).column("arguments").to_pylist() == texts
+    hidden = records[0][0].replace(b'"seq":0', b'"seq":0,"session_id":null')
+    with pytest.raises(RecordError, match="holds `null`"):
+        to_arrow([*records, (hidden, b"")], ingest_time_us=0)
+
+
+def test_a_record_may_be_longer_than_a_block_of_the_parser() -> None:
+    records = [record(small_row(seq=seq, details="x" * 3_000_000)) for seq in range(3)]
+    assert canonical_from_arrow(to_arrow(records, ingest_time_us=0)) == [text for text, _ in records]
