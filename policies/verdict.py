@@ -140,16 +140,21 @@ def _asked(
     """The rules with more than an atom that match: (enforced, by effect; monitored)."""
     enforced: dict[Effect, list[int]] = {}
     monitored: list[int] = []
+    rules, allow = bundle.rules, Effect.ALLOW
     for atom in set_bits(possibly & bundle.asked):
+        sure = certainly >> atom & 1
         for number in bundle.asked_of_atom[atom]:
-            rule = bundle.rules[number]
-            if rule.effect is Effect.ALLOW and not certainly >> atom & 1:
+            rule = rules[number]
+            effect = rule.effect
+            if not sure and effect is allow:
                 continue
             if (rule.past is None and rule.limit is None) or clauses(rule):
                 if rule.monitored:
                     monitored.append(number)
+                elif effect in enforced:
+                    enforced[effect].append(number)
                 else:
-                    enforced.setdefault(rule.effect, []).append(number)
+                    enforced[effect] = [number]
     return enforced, sorted(monitored)
 
 

@@ -67,10 +67,11 @@ class Look:
         if number is not None:
             truth = self.truths.get(number)
             if truth is None:
-                truth = self.truth(number)
+                truth = self.truths[number] = self._found(number)
             if not truth:
                 return False
-        return rule.limit is None or self.level(rule.limit).exceeded
+        limit = rule.limit
+        return limit is None or self.level(limit).exceeded
 
     def truth(self, number: int) -> bool:
         """Whether a monitor's formula holds. Cost: one step, once."""
@@ -128,7 +129,7 @@ class Look:
             ledger = past.ledgers.get(self._program.account_of[number], ledgers.EMPTY)
             # A denial counts once it has been given, not while it is being thought about.
             amount = 0 if limit.counted == "denials" else amount_of(limit, self._event)
-            key = key_of(limit, self._event)
+            key = b"" if limit.key is None else key_of(limit, self._event)
             level = ledgers.level(ledger, self._event.time_us, key, amount, limit.window)
             found = Level(level, limit.above, ledgers.exceeds(level, limit.above, limit.window))
         self.levels[number] = found
