@@ -21,11 +21,12 @@ from actors.agent_journal import open_agent_journal
 from actors.control import Control, open_control_journal
 from actors.deciding import decide
 from actors.directory import Activation, Directory
-from actors.messages import DecisionRequest
 from actors.owner import Owner, OwnerSettings
 from actors.registration import register_agent
 from actors.world import REAL
 from benchmarks.bundles import sources
+from benchmarks.decision_requests import decision_request
+from policies.prepare import Prepared
 
 TOOLS_USED = 5
 
@@ -82,35 +83,14 @@ def _register(owner: Owner, control: Control, directory: Directory, numbers: ran
 
 
 def _request(agent: str, version: int, tool: int) -> tuple[object, ...]:
-    now_us = time.time_ns() // 1000
-    return tuple(
-        DecisionRequest(
-            tenant="default",
-            subject_type="agent",
-            subject_id=agent,
-            record_version=version,
-            session=None,
-            action="call",
-            resource_type="tool",
-            resource_id=f"bench.tool-{tool}",
-            possibly=1,
-            certainly=1,
-            refusal=None,
-            detail="",
-            arguments_digest=b"d" * 32,
-            evidence_digest=b"e" * 32,
-            masked_arguments='{"to":"string(22)","amount":"number"}',
-            idempotency_key=None,
-            deadline_us=now_us + 5_000_000,
-            received_us=now_us,
-            dry_run=False,
-            key_id="bench",
-            trace_id=None,
-            span_id=None,
-            tool_call_id=None,
-            group=0,
-            stop_on=None,
-        )
+    return decision_request(
+        agent,
+        version,
+        f"bench.tool-{tool}",
+        Prepared(1, 1, None, ""),
+        now_us=time.time_ns() // 1000,
+        masked_arguments='{"to":"string(22)","amount":"number"}',
+        deadline_us=5_000_000,
     )
 
 

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
 from math import gcd
+from operator import sub
 
 from controlplane.errors import GovernanceError
 from policies import budgets, ledgers
@@ -42,12 +42,13 @@ def encode(account: Account) -> bytes:
     buckets = account.buckets
     if not buckets:
         return b""
-    exponent, power = _common_power(buckets)
-    parts = [bytes((len(buckets), exponent)), _number(buckets[0][0])]
+    first_us, last_us, amounts = zip(*buckets, strict=True)
+    exponent, power = _common_power(amounts)
+    parts = [bytes((len(buckets), exponent)), _number(first_us[0])]
     if len(buckets) > 1:
-        parts.append(_column([after[0] - before[1] for before, after in pairwise(buckets)]))
-    parts.append(_column([last_us - first_us for first_us, last_us, _ in buckets]))
-    parts.append(_column([amount // power for _, _, amount in buckets]))
+        parts.append(_column([*map(sub, first_us[1:], last_us)]))
+    parts.append(_column([*map(sub, last_us, first_us)]))
+    parts.append(_column(amounts if power == 1 else [amount // power for amount in amounts]))
     return b"".join(parts)
 
 
@@ -133,9 +134,11 @@ def decode_ledger(data: bytes) -> Ledger:
     return ledger
 
 
-def _common_power(buckets: Sequence[Bucket]) -> tuple[int, int]:
+def _common_power(amounts: Sequence[int]) -> tuple[int, int]:
     """(n, 10^n) with the greatest n for which 10^n divides all amounts."""
-    common = gcd(*(amount for _, _, amount in buckets))
+    if amounts[-1] % 10:
+        return 0, 1
+    common = gcd(*amounts)
     exponent = 0
     if common % 10 == 0:
         for step, power in _POWERS:

@@ -69,6 +69,11 @@ def total(account: Account, now_us: int, window: Window) -> int:
         return counted
     horizon_us = now_us - window.per_us
     decisive = window.restricting  # as an index: 0 = the bucket's first time, 1 = its last
+    # Most often all count, or after a rest none.
+    if not buckets or buckets[0][decisive] > horizon_us:
+        return counted
+    if buckets[-1][decisive] <= horizon_us:
+        return 0
     for bucket in buckets:
         if bucket[decisive] > horizon_us:
             break
@@ -83,15 +88,17 @@ def normalised(account: Account, now_us: int, window: Window) -> Account:
         return account
     horizon_us = now_us - window.per_us
     decisive = window.restricting
+    if buckets[0][decisive] > horizon_us:
+        return account
+    if buckets[-1][decisive] <= horizon_us:
+        return EMPTY
     expired = 0
     for bucket in buckets:
         if bucket[decisive] > horizon_us:
             break
         held -= bucket[2]
         expired += 1
-    if expired == 0:
-        return account
-    return Account(buckets[expired:], held) if expired < len(buckets) else EMPTY
+    return Account(buckets[expired:], held)
 
 
 def add(account: Account, now_us: int, amount: int | None, window: Window) -> Account:

@@ -90,13 +90,7 @@ def decide(
                 effect=deciding,
                 reason_code=f"rule_{deciding}",
                 reasons=tuple([bundle.reasons[number] for number in numbers]),
-                uncertain=tuple(
-                    [
-                        bundle.reasons[number].rule
-                        for number in first
-                        if not certainly >> bundle.rules[number].atom & 1
-                    ]
-                ),
+                uncertain=_uncertain(bundle, first, certainly) if possibly & ~certainly else (),
                 would=would,
             )
     granted = _numbers(bundle, certainly & plain[Effect.ALLOW], Effect.ALLOW)
@@ -116,6 +110,12 @@ def decide(
             effect=Effect.DENY, reason_code="default_deny", reasons=(), uncertain=uncertain, would=would
         )
     return Verdict(effect=bundle.default, reason_code=f"default_{bundle.default}", reasons=(), would=would)
+
+
+def _uncertain(bundle: Bundle, numbers: list[int], certainly: int) -> tuple[str, ...]:
+    return tuple(
+        [bundle.reasons[number].rule for number in numbers if not certainly >> bundle.rules[number].atom & 1]
+    )
 
 
 def matched_rules(
@@ -140,16 +140,21 @@ def _asked(
     """The rules with more than an atom that match: (enforced, by effect; monitored)."""
     enforced: dict[Effect, list[int]] = {}
     monitored: list[int] = []
+    rules, allow = bundle.rules, Effect.ALLOW
     for atom in set_bits(possibly & bundle.asked):
+        sure = certainly >> atom & 1
         for number in bundle.asked_of_atom[atom]:
-            rule = bundle.rules[number]
-            if rule.effect is Effect.ALLOW and not certainly >> atom & 1:
+            rule = rules[number]
+            effect = rule.effect
+            if not sure and effect is allow:
                 continue
             if rule.on_atom_alone or clauses(rule):
                 if rule.monitored:
                     monitored.append(number)
+                elif effect in enforced:
+                    enforced[effect].append(number)
                 else:
-                    enforced.setdefault(rule.effect, []).append(number)
+                    enforced[effect] = [number]
     return enforced, sorted(monitored)
 
 

@@ -13,10 +13,11 @@ from actors.active_bundle import ActiveBundle
 from actors.agent_journal import open_agent_journal
 from actors.deciding import decide
 from actors.directory import Activation, Directory
-from actors.messages import DECIDED, DecisionRequest
+from actors.messages import DECIDED
 from actors.owner import Owner, OwnerSettings
 from actors.registration import register_agent
 from actors.world import REAL
+from benchmarks.decision_requests import decision_request
 from benchmarks.past import rules
 from policies.prepare import Preparer
 
@@ -100,7 +101,7 @@ class OwnerBench:
             for agent in self.versions:
                 self._decided([self._request(agent, *one) for one in actions[first : first + BATCH]])
 
-    def _decided(self, requests: list[tuple[Any, ...]]) -> float:
+    def _decided(self, requests: list[tuple[object, ...]]) -> float:
         self._renew_lease()
         digest = self.owner.activation.digest
         assert digest is not None
@@ -114,36 +115,14 @@ class OwnerBench:
     def _renew_lease(self) -> None:
         self.directory.apply(0, (None, 0), [], sent_s=REAL.monotonic_us() / 1e6)
 
-    def _request(self, agent: str, tool: str, arguments: dict[str, Any]) -> tuple[Any, ...]:
+    def _request(self, agent: str, tool: str, arguments: dict[str, Any]) -> tuple[object, ...]:
         now_us = REAL.wall_us()
         prepared = self.preparer.prepare(rules.action(tool, arguments, now_us=now_us))
-        return tuple(
-            DecisionRequest(
-                tenant="default",
-                subject_type="agent",
-                subject_id=agent,
-                record_version=self.versions[agent],
-                session=None,
-                action="call",
-                resource_type="tool",
-                resource_id=tool,
-                possibly=prepared.possibly,
-                certainly=prepared.certainly,
-                refusal=prepared.refusal,
-                detail=prepared.detail,
-                arguments_digest=b"d" * 32,
-                evidence_digest=b"e" * 32,
-                masked_arguments='{"to":"string(22)","amount":"string(5)"}',
-                idempotency_key=None,
-                deadline_us=now_us + 60_000_000,
-                received_us=now_us,
-                dry_run=False,
-                key_id="bench",
-                trace_id=None,
-                span_id=None,
-                tool_call_id=None,
-                group=0,
-                stop_on=None,
-                measures=prepared.measures,
-            )
+        return decision_request(
+            agent,
+            self.versions[agent],
+            tool,
+            prepared,
+            now_us=now_us,
+            masked_arguments='{"to":"string(22)","amount":"string(5)"}',
         )

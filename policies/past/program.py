@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Final, Literal, TypeAlias
 
 from policies.budgets import Window
+from policies.past.joint import Joint, joint_of
 from policies.past.monitor import Monitor
 from policies.past.slices import Sliced
 
 _MEMO_LIMIT: Final = 4_096  # the sets of atoms that come are few; callers choose them, so they are bounded
+JOINED_FROM: Final = 4
+"""Monitors in one look: fewer are better stepped one by one."""
+JOINED_AT_USE: Final = 16
+"""Writing the steps of a set out together costs as much as a hundred looks: what is rare is not worth it."""
+_FEW: Final = 64  # monitors whose truths cost less to know, asked or not, than a step does
+_MOST_JOINED: Final = 10_000
+"""Monitors in all joint steps together, about 10 MiB."""
+_NO_JOINTS: Final[Mapping[Scope, Joint]] = MappingProxyType({})
 
 
 class Scope(StrEnum):
@@ -95,6 +105,10 @@ class Program:
         self._masks = {scope: self._mask(scope) for scope in Scope}
         self._touched: dict[tuple[Scope, int], tuple[int, ...]] = {}
         self._limited: dict[tuple[Scope, int], tuple[int, ...]] = {}
+        self._by_value: dict[tuple[Scope, int], tuple[int, ...]] = {}
+        self._joints: dict[tuple[int, int], Mapping[Scope, Joint]] = {}
+        self._uses: dict[tuple[int, int], int] = {}
+        self._joined = 0
 
     def touched(self, scope: Scope, possibly: int) -> tuple[int, ...]:
         """The monitors that an event with these atoms may change. Cost: a lookup for a set seen before."""
@@ -109,6 +123,57 @@ class Program:
                 if one.scope is scope and (one.monitor.relevant & possibly or not one.monitor.skippable)
             )
         return found
+
+    def by_value(self, scope: Scope, possibly: int) -> tuple[int, ...]:
+        """Those of `touched` that have a state for each value. Cost: a lookup for a set seen before."""
+        key = (scope, possibly & self._masks[scope])
+        found = self._by_value.get(key)
+        if found is None:
+            if len(self._by_value) >= _MEMO_LIMIT:
+                self._by_value.clear()
+            touched = self.touched(scope, possibly)
+            found = self._by_value[key] = tuple(
+                one for one in touched if self.monitors[one].sliced is not None
+            )
+        return found
+
+    def joints(self, possibly: int, certainly: int) -> Mapping[Scope, Joint]:
+        """By scope, the step of all monitors without keys at once; empty until that is worth it.
+
+        Where a scope has many, it is that of the touched ones alone.
+        """
+        return self._joints.get((possibly & self.relevant, certainly & self.relevant), _NO_JOINTS)
+
+    def stepped_one_by_one(self, possibly: int, certainly: int) -> None:
+        """A look at an event with these atoms has stepped `JOINED_FROM` monitors, each by itself.
+
+        Cost: a lookup; the `JOINED_AT_USE`-th time 1 ms.
+        """
+        key = (possibly & self.relevant, certainly & self.relevant)
+        uses = self._uses.get(key, 0) + 1
+        if len(self._uses) >= _MEMO_LIMIT or self._joined > _MOST_JOINED:
+            self._uses.clear()
+            self._joints.clear()
+            self._joined = 0
+        self._uses[key] = uses
+        if uses == JOINED_AT_USE:
+            self._joints[key] = self._join(possibly, certainly)
+
+    def _join(self, possibly: int, certainly: int) -> Mapping[Scope, Joint]:
+        joints: dict[Scope, Joint] = {}
+        for scope in Scope:
+            touched = self.touched(scope, possibly)
+            own = [number for number, one in enumerate(self.monitors) if one.scope is scope]
+            joined = [
+                number
+                for number in (own if len(own) <= _FEW else touched)
+                if self.monitors[number].sliced is None
+            ]
+            if joined:
+                monitors = {number: self.monitors[number].monitor for number in joined}
+                joints[scope] = joint_of(monitors, touched=touched, possibly=possibly, certainly=certainly)
+                self._joined += len(joined)
+        return joints
 
     def limited(self, scope: Scope, possibly: int) -> tuple[int, ...]:
         """The limits that count an event with these atoms, one an account. Cost: a lookup for a set seen before."""

@@ -77,6 +77,13 @@ class Keys:
         return possibly, certainly
 
 
+class SliceStep(NamedTuple):
+    """What the slice of one value is stepped to."""
+
+    value: bytes
+    slots: Slots
+
+
 class Slices:
     """The states of one monitor by value.
 
@@ -130,6 +137,10 @@ class Sliced:
 
         Cost: one step for each value bound (usually one); for an event without a key, one for each slice.
         """
+        return self.look(slices, event, position)[0]
+
+    def look(self, slices: Slices, event: Event, position: int) -> tuple[bool, SliceStep | None]:
+        """`truth`, and the step of the slice that it rests on, where that is all that a permission would change."""
         values, missing = self.keys.bound(event)
         step = self.monitor.step
         _, p, c, _ = event
@@ -139,19 +150,27 @@ class Sliced:
         for value in values:
             if self._no_room(slices, value, event.time_us):
                 if self.restricting:
-                    return True
+                    return True, None
                 continue
             if not alone:
                 p, c = self.keys.seen_by(event, value)
-            if step(slices.of.get(value, slices.base), p, c, event.time_us, position, FAILED)[0]:
-                return True
+            truth, after = step(slices.of.get(value, slices.base), p, c, event.time_us, position, FAILED)
+            if alone:
+                return truth, SliceStep(value, after)
+            if truth:
+                return True, None
         if not missing or not self.restricting:
-            return False
+            return False, None
         p, c = self.keys.seen_by(event, None)
-        return any(
+        truth = any(
             step(slots, p, c, event.time_us, position, FAILED)[0]
             for slots in (slices.base, *slices.of.values())
         )
+        return truth, None
+
+    def put(self, slices: Slices, step: SliceStep, now_us: int) -> None:
+        """Take a permitted event in that was looked at."""
+        self._put(slices, step.value, step.slots, now_us)
 
     def take(self, slices: Slices, event: Event, position: int, outcome: int) -> None:
         """Take a permitted event in."""

@@ -7,9 +7,7 @@ where a formula asks below another operator whether it succeeded.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Final
 
 from policies import ledgers
@@ -17,12 +15,10 @@ from policies.budget_bytes import Written
 from policies.ledgers import Ledger
 from policies.past.monitor import FAILED, SUCCEEDED, UNREPORTED, Slots
 from policies.past.program import Limit, PastMonitor, Program, Scope
-from policies.past.slices import Event, Slices
+from policies.past.slices import Event, Slices, SliceStep
 
 MOST_OPEN: Final = 32
 """Actions that one past may have open, those behind a reservation included; with as many, further ones are denied."""
-
-_NOT_STEPPED: Final[Mapping[int, Slots]] = MappingProxyType({})
 
 
 @dataclass(slots=True, kw_only=True)
@@ -40,6 +36,27 @@ class Open:
     outcome: int = UNREPORTED
     witnessed: bool = False
     reservation: str = ""
+
+
+class Stepped:
+    """What is known, from looking at the very same state, of the state after an event.
+
+    Attributes:
+        slots: by monitor, those that were stepped one by one.
+        slices: by monitor with keys.
+        together: by scope, what changes of all monitors without keys that the event touches, where they were stepped
+            together.
+    """
+
+    __slots__ = ("slices", "slots", "together")
+
+    def __init__(self) -> None:
+        self.slots: dict[int, Slots] = {}
+        self.slices: dict[int, SliceStep] = {}
+        self.together: dict[Scope, dict[int, Slots]] = {}
+
+
+NOT_STEPPED: Final = Stepped()
 
 
 class Remembered:
@@ -79,36 +96,49 @@ class Remembered:
         outcome: int = UNREPORTED,
         *,
         witnessed: bool = False,
-        stepped: Mapping[int, Slots] = _NOT_STEPPED,
+        stepped: Stepped = NOT_STEPPED,
     ) -> None:
         """Take a permitted action in.
 
         Args:
             outcome, witnessed: as in `Open`.
-            stepped: slots after it that are known already, by monitor.
         Cost: one step for each monitor that the action's atoms touch and that is not stepped already.
         """
         time_us, possibly, certainly, _ = event
         kept = self.slots
-        for number in program.touched(scope, possibly):
+        together = stepped.together.get(scope)
+        if together is None:
+            touched = program.touched(scope, possibly)
+        else:
+            touched = program.by_value(scope, possibly)
+            for number, after in together.items():
+                if after == program.monitors[number].monitor.initial:
+                    kept.pop(number, None)
+                else:
+                    kept[number] = after
+        for number in touched:
             one = program.monitors[number]
             initial = one.monitor.initial
-            after = stepped.get(number)
-            if after is None:
+            found = stepped.slots.get(number)
+            if found is None:
                 known = outcome
                 if outcome == SUCCEEDED and one.witnessed and not witnessed:
                     known = UNREPORTED
                 if one.sliced is not None:
                     slices = self._slices(number, one)
-                    one.sliced.take(slices, event, position, known)
+                    step = stepped.slices.get(number)
+                    if step is not None:
+                        one.sliced.put(slices, step, time_us)
+                    else:
+                        one.sliced.take(slices, event, position, known)
                     self._tidy(number, slices, initial)
                     continue
                 before = kept.get(number, initial)
-                after = one.monitor.step(before, possibly, certainly, time_us, position, known)[1]
-            if after == initial:
+                found = one.monitor.step(before, possibly, certainly, time_us, position, known)[1]
+            if found == initial:
                 kept.pop(number, None)
             else:
-                kept[number] = after
+                kept[number] = found
 
     def late(self, program: Program, scope: Scope, event: Event, position: int, *, witnessed: bool) -> None:
         """An action that was taken in turns out to have succeeded."""
@@ -181,14 +211,8 @@ class Past:
                 )
         return self._view
 
-    def permit(
-        self, event: Event, *, stepped: Mapping[int, Slots] = _NOT_STEPPED, reservation: str = ""
-    ) -> int:
-        """An action was permitted, or may be by an owner elsewhere (`reservation`). Returns: its position.
-
-        Args:
-            stepped: slots after it that are known already from looking at the very same state.
-        """
+    def permit(self, event: Event, *, stepped: Stepped = NOT_STEPPED, reservation: str = "") -> int:
+        """An action was permitted, or may be by an owner elsewhere (`reservation`). Returns: its position."""
         self.position += 1
         self.last_us = event.time_us
         self._count(event, denied=False)

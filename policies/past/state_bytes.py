@@ -33,24 +33,27 @@ class GarbledPast(GovernanceError):
 
 
 def encode(past: Past) -> bytes:
-    """The bytes of a past. Cost: 0.2 µs a slot, and what accounts take (`policies.budget_bytes`)."""
+    """The bytes of a past. Cost: 0.1 µs a slot, 0.2 µs a monitor or key, and what accounts take
+    (`policies.budget_bytes`)."""
     last_us = past.last_us
     settled = past.settled
     wide = 1 if max((*settled.slots, *settled.slices), default=0) < 1 << 8 else 2
-    width = _width(settled, last_us)
+    cells, width = _cells(settled, last_us)
     parts = [past.position.to_bytes(6, "little"), last_us.to_bytes(8, "little"), bytes((wide << 4 | width,))]
     parts.append(_count(len(settled.slots)))
+    at = 0
     for number, slots in settled.slots.items():
-        parts.append(number.to_bytes(wide, "little"))
-        parts += _slots(slots, last_us, width)
+        end = at + len(slots) * width
+        parts += (number.to_bytes(wide, "little"), cells[at:end])
+        at = end
     parts.append(_count(len(settled.slices)))
     for number, slices in settled.slices.items():
-        parts.append(number.to_bytes(wide, "little"))
-        parts += _slots((slices.overflowed_us, *slices.base), last_us, width)
-        parts.append(_count(len(slices.of)))
-        for key, slots in slices.of.items():
-            parts.append(key)
-            parts += _slots((slices.doubts.get(key, -1), *slots), last_us, width)
+        size = (1 + len(slices.base)) * width
+        parts += (number.to_bytes(wide, "little"), cells[at : at + size], _count(len(slices.of)))
+        at += size
+        for key in slices.of:
+            parts += (key, cells[at : at + size])
+            at += size
     accounts = [(number, data) for number in past.ledgers if (data := _ledger(past, number))]
     parts.append(_count(len(accounts)))
     for number, data in accounts:
@@ -142,29 +145,25 @@ def _opened(opened: Open) -> list[bytes]:
     ]
 
 
-def _width(settled: Remembered, last_us: int) -> int:
-    """How many bytes the largest slot takes."""
-    oldest_us, largest = last_us, 0
-    groups = [*settled.slots.values()]
+def _cells(settled: Remembered, last_us: int) -> tuple[bytes, int]:
+    """(all slots, in the order in which they are written, how many bytes each takes).
+
+    0 = none; a time is odd, another number even.
+    """
+    slots = [*chain.from_iterable(settled.slots.values())]
     for slices in settled.slices.values():
-        groups += [(slices.overflowed_us,), slices.base, tuple(slices.doubts.values()), *slices.of.values()]
-    for value in chain.from_iterable(groups):
-        if value >= _SMALL:
-            oldest_us = min(oldest_us, value)
-        elif value > largest:
-            largest = value
-    return (max(_slot(oldest_us, last_us), _slot(largest, last_us)).bit_length() + 7) // 8
-
-
-def _slots(slots: Slots, last_us: int, width: int) -> list[bytes]:
-    return [_slot(value, last_us).to_bytes(width, "little") for value in slots]
-
-
-def _slot(value: int, last_us: int) -> int:
-    """0 = none; a time is odd, another number even."""
-    if value >= _SMALL:
-        return (last_us - value) << 1 | 1
-    return value + 1 << 1
+        slots += (slices.overflowed_us, *slices.base)
+        doubts = slices.doubts
+        for key, own in slices.of.items():
+            slots += (doubts.get(key, -1) if doubts else -1, *own)
+    numbers = [(last_us - one) << 1 | 1 if one >= _SMALL else one + 1 << 1 for one in slots]
+    width = (max(numbers, default=1).bit_length() + 7) // 8 or 1
+    # Eight bytes each at once, of which those that are needed are taken column by column: a fifth of one by one.
+    packed = struct.pack(f"<{len(numbers)}Q", *numbers)
+    cells = bytearray(len(numbers) * width)
+    for place in range(width):
+        cells[place::width] = packed[place::8]
+    return bytes(cells), width
 
 
 def _bits(bits: int) -> bytes:
