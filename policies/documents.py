@@ -176,7 +176,6 @@ LATER_KEYS: Mapping[type[Strict], frozenset[str]] = MappingProxyType(
         PolicyDocument: frozenset(("mode", "hazards")),
         ApproveDocument: frozenset(("remember",)),
         BundleDocument: frozenset(("shadow",)),
-        StorySessionDocument: frozenset(("scope",)),
         StoryStepDocument: frozenset(("approve",)),
     }
 )
