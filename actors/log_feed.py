@@ -32,10 +32,11 @@ class LogFeed:
         records = journal.pending(after_seq=-1, limit=limit)
         return journal.log_id, records, self.trouble == UNCONFIRMED
 
-    def trim(self, journal: Journal, log_id: str, landed_seq: int) -> None:
-        """The table durably holds `log_id` up to and including `landed_seq` (-1: nothing)."""
+    def trim(self, journal: Journal, log_id: str, landed_seq: int) -> bool:
+        """The table durably holds `log_id` up to and including `landed_seq` (-1: nothing). Returns: whether the journal
+        still holds some of it."""
         if log_id != journal.log_id:
-            return
+            return False
         last = journal.next_seq - 1
         # INVARIANT (latest journal): one that ends before what the table holds of its log is a copy from the past. Its
         # owner would forget what agents have done and use sequence numbers twice; so nothing decides with it, ever.
@@ -47,8 +48,7 @@ class LogFeed:
                 last,
                 landed_seq,
             )
-            return
+            return False
         if self.trouble == UNCONFIRMED:
             self.trouble = None
-        if landed_seq >= 0:
-            journal.trim(landed_seq=landed_seq)
+        return landed_seq >= 0 and journal.trim(landed_seq=landed_seq)
