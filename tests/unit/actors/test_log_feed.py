@@ -46,6 +46,20 @@ def test_trimming_forgets_what_landed_and_keeps_counting(journal: Journal, tmp_p
     assert Journal.open(tmp_path / "host-000.db", new_log_id="x").next_seq == 5
 
 
+def test_what_landed_is_forgotten_some_rows_at_a_time(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actors.journal.TRIMMED_AT_ONCE", 2)
+    feed = LogFeed()
+    left = []
+    while feed.trim(journal, "log-a", 3):
+        left.append(journal.pending_count())
+    assert (left, journal.pending_count(), journal.first_seq) == ([3], 1, 4)
+    assert not feed.trim(journal, "log-a", 3) and not feed.trim(journal, "another-log", 4)
+    assert not feed.trim(journal, "log-a", 4) and journal.pending_count() == 0
+    assert not feed.trim(journal, "log-a", 4) and feed.trouble is None
+
+
 def test_a_journal_that_ends_before_what_the_table_holds_is_never_used(journal: Journal) -> None:
     feed = LogFeed()
     feed.trim(journal, "another-log", 99)
