@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from actors import uses
+from actors.agent_host import AgentHost
 from actors.agent_journal import forget_what_is_over
 from actors.deciding import decide
 from actors.live_agent import DAY_US, IDLE_LIMIT_US, standing_name
@@ -255,18 +257,31 @@ def test_what_waits_is_bounded_and_carried_out_by_whoever_adds_to_it(
     assert shown(bench.owner)["seen"]["call", "tool", "ledger.pay"][2] == 30
 
 
-def test_a_host_carries_out_once_enough_waits(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_carries_out_once_enough_waits_and_before_it_forgets(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(uses, "_DUE", 4)
+    monkeypatch.setattr(uses.Uses.carry_out, "__defaults__", (1,))
     sessions = [opened(bench) for _ in range(3)]
-    due: list[bool] = []
-    for session in sessions:
-        used(bench, session)
-        due.append(bench.owner.uses.due())
-    assert due == [False, False, True]
-    assert bench.owner.uses.carry_out(limit=1) and bench.owner.uses.due()
-    while bench.owner.uses.carry_out(limit=1):
-        pass
-    assert not bench.owner.uses.due()
+
+    async def background() -> None:
+        host = AgentHost("host-009", 9, str(tmp_path), str(tmp_path / "none.json"))
+        for task in host._tasks:
+            task.cancel()
+        host._owner = bench.owner
+        for number, session in enumerate(sessions):
+            used(bench, session)
+            await host._index()
+            # The first saw the resource for the first time: one use instead of two.
+            assert rows(bench)[2] == [1, 2, 0][number]
+        used(bench, sessions[0])
+        bench.world.pass_s(8 * DAY_US / 1e6)
+        bench.renew_lease()
+        await host._tidy()
+        assert bench.owner.uses.waiting() == rows(bench)[2] == 0
+        assert {name: actions for name, _, actions in rows(bench)[0]}[sessions[0]] == 2
+
+    asyncio.run(background())
 
 
 def test_an_agents_standing_session_gets_its_row_with_its_first_use(bench: Bench, tmp_path: Path) -> None:
