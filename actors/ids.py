@@ -121,7 +121,7 @@ SESSION_IDS_READ = 8_192
 def read_session_id(text: str, *, key: bytes, subject: str) -> SessionId | None:
     """The contents of a session id, or None when it was not minted for this subject by this deployment.
 
-    Cost: 5 µs the first time, then a lookup.
+    Cost: 4 µs the first time, then a lookup.
     """
     raw = _decode(text, _SESSION_PREFIX)
     if raw is None or not _genuine(raw, key, "session", subject):
