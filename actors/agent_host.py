@@ -25,11 +25,11 @@ from actors import (
     settlements,
     vouching,
 )
-from actors.active_bundle import ActiveBundle
 from actors.agent_journal import forget_what_is_over, open_agent_journal
 from actors.bounds import EVIDENCE_BACKLOG
 from actors.channel import channel_path, private_folder, serve
 from actors.collector import collect_seldom
+from actors.compiled_bundles import CompiledBundles
 from actors.control import SHADOW
 from actors.directory import REFRESH_S, Activation, Directory
 from actors.handles import ask
@@ -52,9 +52,6 @@ HOUSEKEEPING_S = 60.0
 TIDY_ROWS = 1_000
 LISTEN_S = 5.0
 INDEX_S = 1.0
-# The active bundle, the one that is about to be, and the shadow.
-COMPILED_KEPT = 3
-
 
 _WORK: Final[Mapping[str, Callable[..., Any]]] = {
     "decide": deciding.decide,
@@ -118,8 +115,7 @@ class AgentHost:
         self._directory = Directory()
         self._feed = LogFeed()
         self._owner: Owner | None = None
-        self._compiled: dict[str, ActiveBundle] = {}
-        self._compiling = asyncio.Lock()
+        self._bundles = CompiledBundles()
         self._refreshing = asyncio.Lock()
         self._adopting: asyncio.Task[None] | None = None
         self._casting: asyncio.Task[None] | None = None
@@ -204,14 +200,14 @@ class AgentHost:
 
     async def prepare_bundle(self, digest: str, sources: list[tuple[str, str]]) -> bool:
         """Compile a bundle that is about to be activated, so that the activation itself costs nothing."""
-        await self._compile(digest, sources)
+        await self._bundles.compiled(digest, sources)
         return True
 
     async def activate(
         self, digest: str, number: int, sources: list[tuple[str, str]], lenient: bool = False
     ) -> bool:
         """Decide with this bundle from now on. True when it is, or a newer one is, active here."""
-        compiled = await self._compile(digest, sources)
+        compiled = await self._bundles.compiled(digest, sources)
         owner = self._live()
         wanted = Activation(digest, number, lenient)
         owner.adopt(compiled, wanted)
@@ -263,8 +259,12 @@ class AgentHost:
         return self._feed.pending(owner.journal, limit)
 
     async def trim(self, log_id: str, landed_seq: int) -> None:
-        if self._owner is not None:
-            await self._feed.trim(self._owner.journal, log_id, landed_seq)
+        # One journal's: another that is opened meanwhile has to be spoken of anew.
+        owner, feed = self._owner, self._feed
+        more = True
+        while more and owner is not None:
+            more = feed.trim(owner.journal, log_id, landed_seq)
+            await asyncio.sleep(0)
 
     # -- inside --------------------------------------------------------------------------------------------------
 
@@ -328,7 +328,7 @@ class AgentHost:
             stored = await ask(
                 CONTROL_STORE, "call", "bundle", {"digest": wanted.digest}, timeout_s=BUNDLE_TIMEOUT_S
             )
-            compiled = await self._compile(wanted.digest, stored["sources"])
+            compiled = await self._bundles.compiled(wanted.digest, stored["sources"])
             self._live().adopt(compiled, wanted)
             self._cannot_adopt = None
         except Exception as error:
@@ -349,29 +349,11 @@ class AgentHost:
             stored = await ask(
                 CONTROL_STORE, "call", "bundle", {"digest": wanted}, timeout_s=BUNDLE_TIMEOUT_S
             )
-            compiled = await self._compile(wanted, stored["sources"])
+            compiled = await self._bundles.compiled(wanted, stored["sources"])
             live = self._live()
             live.shadow = Shadow.cast(live, compiled)
         except Exception as error:
             log.error("`%s` cannot watch with the shadow bundle %s: %s", self._name, wanted, error)
-
-    async def _compile(self, digest: str, sources: list[Any]) -> ActiveBundle:
-        async with self._compiling:
-            known = self._compiled.get(digest)
-            if known is not None:
-                return known
-            compiled = await asyncio.to_thread(ActiveBundle.compile, [(name, text) for name, text in sources])
-            if compiled.digest != digest:
-                raise BundleMismatchError(
-                    f"the stored bundle {digest} compiles to {compiled.digest} with this version; upload and "
-                    "activate its sources again",
-                    expected=digest,
-                    found=compiled.digest,
-                )
-            self._compiled[digest] = compiled
-            while len(self._compiled) > COMPILED_KEPT:
-                del self._compiled[next(iter(self._compiled))]
-            return compiled
 
     async def _reconcile(self) -> None:
         """Settle with other owners what no replica did."""
@@ -381,6 +363,11 @@ class AgentHost:
             )
 
     async def _tidy(self) -> None:
+        # What is to be forgotten is chosen by its rows, so they come first.
+        more = True
+        while more and (owner := self._owner) is not None and owner.journal.usable:
+            more = owner.uses.carry_out()
+            await asyncio.sleep(0)
         more = True
         while more and (owner := self._owner) is not None and owner.journal.usable:
             now_us = owner.event_time().us
@@ -390,10 +377,12 @@ class AgentHost:
             await asyncio.sleep(0.05)
 
     async def _index(self) -> None:
-        """Bring what was recorded into the index, a little at a time, so that nobody waits long."""
+        """Bring the index and the rows of what was used up to date, a little at a time, so that nobody waits long."""
         more = True
         while more and (owner := self._owner) is not None and owner.journal.usable:
             more = index_history(owner.journal)
+            if owner.uses.due():
+                more |= owner.uses.carry_out()
             await asyncio.sleep(0)
 
     async def _repeat(self, interval_s: float, work: Callable[[], Any]) -> None:

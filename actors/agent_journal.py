@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ CREATE TABLE IF NOT EXISTS decided (
     request BLOB NOT NULL, outcome TEXT, idempotency_key TEXT);
 CREATE TABLE IF NOT EXISTS bound (
     agent TEXT, key TEXT, decision INTEGER NOT NULL, PRIMARY KEY (agent, key)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS uses (id INTEGER PRIMARY KEY, used BLOB NOT NULL);
 """
 SCHEMA += (
     asked_journal.SCHEMA
@@ -72,7 +72,7 @@ def _carry_over(journal: Journal) -> None:
 
 
 def wake(journal: Journal, key: str) -> LiveAgent:
-    """Read an agent from the journal; one that was never registered has no record. Its sessions are read as used.
+    """Read an agent from its rows; one that was never registered has no record. Its sessions are read as used.
 
     Cost: two index lookups, about 40 µs.
     """
@@ -85,13 +85,14 @@ def wake(journal: Journal, key: str) -> LiveAgent:
         key=key,
         record=AgentRecord.from_json(json.loads(record[0][0])) if record else None,
         seen={
-            (a, t, i): Seen(first_us=first, last_us=last, count=count) for a, t, i, first, last, count in seen
+            (a, t, i): Seen(first_us=first, last_us=last, count=count, stored=True)
+            for a, t, i, first, last, count in seen
         },
     )
 
 
 def find_session(journal: Journal, key: str, name: str) -> Session | None:
-    """One session of an agent, live or not. Cost: two index lookups."""
+    """One session of an agent, live or not, as its row has it. Cost: two index lookups."""
     rows = journal.read(
         "SELECT workflow, opened_us, last_us, ended_us, turns, actions FROM sessions WHERE agent = ? AND name = ?",
         (key, name),
@@ -109,6 +110,7 @@ def find_session(journal: Journal, key: str, name: str) -> Session | None:
             principal=principal,
             delegated=delegated,
             basis=asked_journal.read_basis(journal, name),
+            stored=True,
         )
     return None
 
@@ -120,7 +122,7 @@ def subject_of_session(journal: Journal, name: str) -> str | None:
 
 
 def live_sessions(journal: Journal, key: str, *, limit: int) -> list[Session]:
-    """The agent's sessions that have not ended, last used first."""
+    """The agent's sessions that have not ended, last used first; `Uses.carry_out_of` comes before."""
     names = journal.read(
         "SELECT name FROM sessions WHERE agent = ? AND ended_us IS NULL ORDER BY last_us DESC LIMIT ?",
         (key, limit),
@@ -132,7 +134,9 @@ def save_record(step: Transaction, key: str, record: AgentRecord) -> None:
     step.execute("INSERT OR REPLACE INTO agents VALUES (?, ?)", (key, json.dumps(record.to_json())))
 
 
-def save_sessions(step: Transaction, sessions: Iterable[tuple[str, Session]]) -> None:
+def save_sessions(step: Transaction, sessions: list[tuple[str, Session]]) -> None:
+    for _, session in sessions:
+        session.stored = True
     step.executemany(
         "INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
         " last_us = excluded.last_us, ended_us = excluded.ended_us, turns = excluded.turns, actions = excluded.actions",
@@ -143,7 +147,9 @@ def save_sessions(step: Transaction, sessions: Iterable[tuple[str, Session]]) ->
     )
 
 
-def save_seen(step: Transaction, seen: Iterable[tuple[str, SeenKey, Seen]]) -> None:
+def save_seen(step: Transaction, seen: list[tuple[str, SeenKey, Seen]]) -> None:
+    for _, _, one in seen:
+        one.stored = True
     step.executemany(
         "INSERT INTO seen VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
         " last_us = excluded.last_us, count = excluded.count",
@@ -199,7 +205,7 @@ def save_decision_outcome(step: Transaction, identity: str, outcome: str) -> Non
 def forget_what_is_over(journal: Journal, *, now_us: int, limit: int) -> bool:
     """Keep the journal bounded: decisions older than `DECISION_MEMORY_US` stand in the evidence table alone, and
     sessions that ended or ran out a day ago are unknown, and so are delegations that expired and what was reserved and
-    settled two days ago.
+    settled two days ago. Rows must not be further behind their sessions' uses (`actors.uses`) than a day.
 
     Returns: whether there is more than `limit` rows' worth left. Cost: one transaction of at most 7 × `limit` rows.
     """

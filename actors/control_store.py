@@ -75,7 +75,10 @@ class ControlStore:
 
     async def trim(self, log_id: str, landed_seq: int) -> None:
         if self._control is not None:
-            await self._feed.trim(self._control.journal, log_id, landed_seq)
+            more = True
+            while more:
+                more = self._feed.trim(self._control.journal, log_id, landed_seq)
+                await asyncio.sleep(0)
 
     async def status(self) -> dict[str, Any]:
         control = self._live()

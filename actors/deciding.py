@@ -12,20 +12,12 @@ from typing import Any
 
 import orjson
 
-from actors import (
-    api_keys,
-    delegations,
-    evidence_rows,
-    messages,
-    remembering,
-    settlements,
-    shadowing,
-    tracing,
-)
-from actors.agent_journal import find_bound, save_decisions, save_seen, save_sessions
+from actors import api_keys, delegations, messages, remembering, settlements, tracing
+from actors.agent_journal import find_bound
 from actors.ids import agent_key, read_session_id
 from actors.journal import Transaction
-from actors.live_agent import LiveAgent, Seen, SeenKey, Session
+from actors.keeping import Step, binding_of, keep
+from actors.live_agent import LiveAgent, Session
 from actors.messages import (
     BATCH,
     CONFLICT,
@@ -34,17 +26,13 @@ from actors.messages import (
     STALE_BUNDLE,
     STALE_RECORD,
     Decided,
-    DecidedAction,
     DecisionRequest,
     Vouch,
 )
 from actors.owner import Owner
 from actors.owner_clock import EventTime
-from actors.past_journal import HistoryRow
-from actors.pasts import Name
 from actors.records import AgentRecord
 from actors.remembering import Met
-from actors.sessions import principal_of
 from policies.effect import Effect
 from policies.rule_clauses import RuleClauses
 from policies.verdict import Verdict
@@ -77,7 +65,7 @@ def decide(owner: Owner, digest: str | None, raw: Sequence[tuple[Any, ...]]) -> 
     owner.refuse_backlog()
     requests = [DecisionRequest._make(item) for item in raw]
     answers = stale_records(owner, requests)
-    step = _Step(owner.event_time())
+    step = Step(owner.event_time())
     try:
         with owner.journal.transaction() as transaction:
             for position, request in enumerate(requests):
@@ -85,6 +73,7 @@ def decide(owner: Owner, digest: str | None, raw: Sequence[tuple[Any, ...]]) -> 
                     answers[position] = _decide_one(owner, request, step, transaction)
             settlements.keep(transaction, requests, answers, now_us=step.time.us)
             step.save(owner, transaction)
+        owner.uses.remember(step.used)
     except BaseException:
         # INVARIANT (forgotten): what did not become durable is not remembered either, so that no later decision rests
         # on it: everybody wakes from the journal again.
@@ -113,7 +102,7 @@ def stale_records(owner: Owner, requests: list[DecisionRequest]) -> list[Answer 
     return answers
 
 
-def _decide_one(owner: Owner, request: DecisionRequest, step: _Step, transaction: Transaction) -> Answer:
+def _decide_one(owner: Owner, request: DecisionRequest, step: Step, transaction: Transaction) -> Answer:
     if request.group and request.group in step.stopped_groups:
         return (SKIPPED,)
     key = agent_key(request.tenant, request.subject_type, request.subject_id)
@@ -146,7 +135,7 @@ def _decide_one(owner: Owner, request: DecisionRequest, step: _Step, transaction
             if not request.dry_run:
                 # An escalation is not final: what it waits for may lift it, under the same key.
                 bind = bind and decided.effect != Effect.ESCALATE
-                _keep(
+                keep(
                     owner,
                     key,
                     agent,
@@ -167,7 +156,7 @@ def _decide_one(owner: Owner, request: DecisionRequest, step: _Step, transaction
     return answer
 
 
-def _replay(owner: Owner, key: str, request: DecisionRequest, step: _Step) -> Answer | None:
+def _replay(owner: Owner, key: str, request: DecisionRequest, step: Step) -> Answer | None:
     """What an idempotency key is bound to: the decision again, a CONFLICT, or `_SPENT` when it was used up."""
     if request.idempotency_key is None:
         return None
@@ -177,7 +166,7 @@ def _replay(owner: Owner, key: str, request: DecisionRequest, step: _Step) -> An
         if bound is None:
             return None
     digest, answer_json, outcome = bound
-    if digest != _binding(request):
+    if digest != binding_of(request):
         return (
             CONFLICT,
             f"idempotency key `{request.idempotency_key}` is bound to another action or other arguments",
@@ -221,7 +210,7 @@ def _verdict(
     session: Session | None,
     met: Met,
     asked: RuleClauses,
-    step: _Step,
+    step: Step,
 ) -> tuple[Decided, dict[str, Any]]:
     """The answer, and what evidence says beside it: what past and origins said, what monitored rules would do."""
     found: dict[str, Any] = {}
@@ -271,104 +260,8 @@ def _doubt(verdict: Verdict) -> str:
     )
 
 
-def _keep(
-    owner: Owner,
-    key: str,
-    agent: LiveAgent,
-    record: AgentRecord | None,
-    session: Session | None,
-    request: DecisionRequest,
-    answer: Decided,
-    met: Met,
-    found: dict[str, Any],
-    step: _Step,
-    transaction: Transaction,
-    *,
-    bind: bool,
-) -> None:
-    """Everything that a decision leaves behind: evidence, its place in the past, the session's use, the replay."""
-    now_us = step.time.us
-    active = owner.active
-    watched = shadowing.NOTHING
-    if owner.shadow is not None and session is not None:
-        watched = shadowing.watch(
-            owner,
-            owner.shadow,
-            request,
-            session,
-            now_us,
-            permitted=answer.expires_us > 0,
-            refusal=answer.reason_code
-            if not answer.reasons and answer.reason_code == request.refusal
-            else None,
-        )
-        step.shadow_pasts.update(dict.fromkeys(watched.changed))
-        if watched.found:
-            found = found | {"shadow": watched.found}
-    facts = active.facts(request.resource_type, request.resource_id) if active else None
-    transaction.append(
-        evidence_rows.decision_row(
-            request,
-            answer,
-            time_us=now_us,
-            duration_us=max(0, owner.world.wall_us() - request.received_us),
-            workflow_id=session.workflow_id if session else None,
-            parent_agent_id=delegations.parent_agent_id(session),
-            principal=principal_of(key, session) if session else None,
-            record=record,
-            facts=facts,
-            atoms=active.defined(request.possibly) if active else [],
-            found=found,
-        )
-    )
-    # What is over stays over: a refused use does not keep a session alive.
-    if session is not None and session.state(now_us) == "live":
-        session.last_us = now_us
-        if answer.expires_us:
-            session.actions += 1
-        step.sessions[key, session.name] = session
-    if answer.expires_us and active is not None:
-        capability = active.capability(request.resource_type, request.resource_id)
-        seen_key, seen = agent.see(
-            (request.action, request.resource_type, request.resource_id), capability, now_us
-        )
-        step.seen[key, seen_key] = seen
-    past: str | None = None
-    looked_up: str | None = None
-    if answer.expires_us and session is not None:
-        row, past = remembering.permitted(owner, met, request, session, now_us)
-        looked_up = tracing.permitted(owner, request, session, answer.id)
-        tracing.count(owner, request, session)
-        step.history.append(row)
-        step.pasts.update(dict.fromkeys(met.names))
-    elif met.look is not None and answer.effect == Effect.DENY and met.refusal is None:
-        counting = met.look.denied()
-        step.pasts.update(dict.fromkeys(name for name in met.names if name[0] in counting))
-    action = DecidedAction(
-        tenant=request.tenant,
-        subject_type=request.subject_type,
-        subject_id=request.subject_id,
-        action=request.action,
-        resource_type=request.resource_type,
-        resource_id=request.resource_id,
-        arguments_digest=request.arguments_digest.hex(),
-        evidence_digest=request.evidence_digest.hex(),
-        workflow_id=session.workflow_id if session else None,
-        past=past,
-        shadow_past=watched.remembered or None,
-        looked_up=looked_up,
-    )
-    # orjson takes no named tuples.
-    remembered, answer_json = orjson.dumps(tuple(action)), orjson.dumps(tuple(answer))
-    binding = _binding(request)
-    bound_to = request.idempotency_key if bind else None
-    step.decisions.append((answer.id, key, binding, answer_json, remembered, bound_to))
-    if bound_to is not None:
-        step.bound[key, bound_to] = (binding, answer_json, None)
-
-
 def _session(
-    owner: Owner, agent: LiveAgent, record: AgentRecord | None, request: DecisionRequest, step: _Step
+    owner: Owner, agent: LiveAgent, record: AgentRecord | None, request: DecisionRequest, step: Step
 ) -> tuple[Session | None, str | None]:
     """The session that an action belongs to, or why it has none."""
     if request.session is None:
@@ -391,44 +284,7 @@ def _session(
     return session, refusal or ("session_expired" if genuine.expires_us <= step.time.us else None)
 
 
-class _Step:
-    """What one batch writes, collected so that each table is written once."""
-
-    def __init__(self, time: EventTime) -> None:
-        self.time = time
-        self.sessions: dict[tuple[str, str], Session] = {}
-        self.seen: dict[tuple[str, SeenKey], Seen] = {}
-        self.decisions: list[tuple[Any, ...]] = []
-        self.bound: dict[tuple[str, str], tuple[bytes, bytes, str | None]] = {}
-        self.stopped_groups: set[int] = set()
-        self.reservations: set[str] = set()
-        self.history: list[HistoryRow] = []
-        self.pasts: dict[Name, None] = {}
-        self.shadow_pasts: dict[Name, None] = {}
-
-    def save(self, owner: Owner, transaction: Transaction) -> None:
-        save_sessions(transaction, [(key, session) for (key, _), session in self.sessions.items()])
-        save_seen(transaction, [(key, seen_key, seen) for (key, seen_key), seen in self.seen.items()])
-        save_decisions(transaction, self.decisions)
-        if self.history:
-            owner.pasts.record(transaction, self.history)
-        if self.pasts:
-            owner.pasts.save(transaction, self.pasts, now_us=self.time.us)
-        owner.origins.save(transaction, now_us=self.time.us)
-        owner.tallies.save(transaction)
-        if self.shadow_pasts and owner.shadow is not None:
-            recorded = owner.pasts.newest()
-            owner.shadow.pasts.save(transaction, self.shadow_pasts, now_us=self.time.us, recorded=recorded)
-        transaction.set_meta("event_time_us", self.time.us)
-
-
 def read_answer(text: bytes) -> Decided:
     values = orjson.loads(text)
     answer = Decided._make(values)
     return answer._replace(reasons=tuple((r, b, tuple(c)) for r, b, c in answer.reasons))
-
-
-def _binding(request: DecisionRequest) -> bytes:
-    """What an idempotency key is bound to: the whole action, so that a key cannot be carried to another tool."""
-    target = f"{request.session}\0{request.action}\0{request.resource_type}\0{request.resource_id}\0".encode()
-    return target + request.arguments_digest

@@ -18,6 +18,9 @@ from evidence.record import EvidenceRow, canonical_bytes, leaf_hash
 
 Row = tuple[Any, ...]
 
+TRIMMED_AT_ONCE = 1_000
+"""Rows of evidence that one step deletes: about 2 ms, for which decisions wait."""
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS evidence (seq INTEGER PRIMARY KEY, canonical BLOB NOT NULL, leaf BLOB NOT NULL);
@@ -202,14 +205,18 @@ class Journal:
         """How many evidence records wait to land. Cost: a subtraction (sequence numbers have no gaps)."""
         return self.next_seq - self.first_seq
 
-    def trim(self, *, landed_seq: int) -> None:
-        """Forget evidence that is durable in the table, in one step.
+    def trim(self, *, landed_seq: int) -> bool:
+        """Forget evidence that is durable in the table, the oldest `TRIMMED_AT_ONCE` rows of it.
+
+        Returns: whether there is more of it.
 
         INVARIANT (nothing lost): called only with what the evidence table holds and has fsynced.
         """
+        last = min(landed_seq, self.first_seq + TRIMMED_AT_ONCE - 1)
         with self.transaction() as step:
-            step.execute("DELETE FROM evidence WHERE seq <= ?", (landed_seq,))
-        self.first_seq = max(self.first_seq, min(landed_seq + 1, self.next_seq))
+            step.execute("DELETE FROM evidence WHERE seq <= ?", (last,))
+        self.first_seq = max(self.first_seq, min(last + 1, self.next_seq))
+        return self.first_seq <= min(landed_seq, self.next_seq - 1)
 
     def close(self) -> None:
         connection, self._connection = self._connection, None

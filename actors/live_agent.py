@@ -1,6 +1,7 @@
 """One agent while it is awake: its record, its sessions, what it has been seen to do, and its capability graph.
 
-Everything here is also in the owner's journal; a resting agent is nothing but its rows there.
+Everything here is also in the owner's journal; a resting agent is nothing but its rows there, brought forward by what
+`actors.uses` has not written to them yet.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ class Session:
         principal: `type:id`, on whose behalf it acts, if that was said.
         delegated: None for a session that acts on its agent's own authority.
         basis: what it was opened for; None = nobody said.
+        stored: whether it has a row in the journal.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Session:
     principal: str | None = None
     delegated: Delegated | None = None
     basis: Basis | None = None
+    stored: bool = False
 
     def state(self, now_us: int) -> str:
         """``live``, ``ended`` or ``expired`` (idle for more than seven days)."""
@@ -72,11 +75,12 @@ class Session:
 
 @dataclass(slots=True, kw_only=True)
 class Seen:
-    """How often, and when, the agent was permitted an action on a resource."""
+    """How often, and when, the agent was permitted an action on a resource; `stored`: whether it has a row."""
 
     first_us: int
     last_us: int
     count: int = 1
+    stored: bool = False
 
 
 SeenKey = tuple[str, str, str]  # action, resource type, resource id
@@ -112,7 +116,8 @@ class LiveAgent:
             seen = self.seen[key] = Seen(first_us=now_us, last_us=now_us)
         else:
             seen.count += 1
-            seen.last_us = now_us
+            # What was done elsewhere is heard of late.
+            seen.last_us = max(seen.last_us, now_us)
         if self._graph is not None:
             self._graph.observe(capability, now_us)
         return key, seen

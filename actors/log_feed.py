@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 
 from actors.journal import Journal
@@ -11,8 +10,6 @@ log = logging.getLogger(__name__)
 
 UNCONFIRMED = "journal_unconfirmed"
 ROLLED_BACK = "journal_rolled_back"
-TRIM_ROWS = 500
-"""As many are forgotten at once: thousands in one step are some 20 ms in which the owner decides nothing."""
 
 
 class LogFeed:
@@ -35,14 +32,11 @@ class LogFeed:
         records = journal.pending(after_seq=-1, limit=limit)
         return journal.log_id, records, self.trouble == UNCONFIRMED
 
-    async def trim(self, journal: Journal, log_id: str, landed_seq: int) -> None:
-        """The table durably holds `log_id` up to and including `landed_seq` (-1: nothing).
-
-        Others have their turn between the steps in which the journal forgets; one that is closed meanwhile keeps the
-        rest, which the writer drops when it is handed out again.
-        """
+    def trim(self, journal: Journal, log_id: str, landed_seq: int) -> bool:
+        """The table durably holds `log_id` up to and including `landed_seq` (-1: nothing). Returns: whether the journal
+        still holds some of it."""
         if log_id != journal.log_id:
-            return
+            return False
         last = journal.next_seq - 1
         # INVARIANT (latest journal): one that ends before what the table holds of its log is a copy from the past. Its
         # owner would forget what agents have done and use sequence numbers twice; so nothing decides with it, ever.
@@ -54,9 +48,7 @@ class LogFeed:
                 last,
                 landed_seq,
             )
-            return
+            return False
         if self.trouble == UNCONFIRMED:
             self.trouble = None
-        while journal.usable and journal.first_seq <= landed_seq:
-            journal.trim(landed_seq=min(landed_seq, journal.first_seq + TRIM_ROWS - 1))
-            await asyncio.sleep(0)
+        return landed_seq >= 0 and journal.trim(landed_seq=landed_seq)

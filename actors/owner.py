@@ -25,6 +25,7 @@ from actors.pasts import Pasts
 from actors.records import AgentRecord
 from actors.reservation_journal import begin_settlements
 from actors.tallies import WorkflowTallies
+from actors.uses import Uses
 from controlplane.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ class Owner:
 
     Attributes:
         registered: how many agents have a record here.
+        uses: what awaits its row in the journal.
     """
 
     def __init__(
@@ -105,6 +107,7 @@ class Owner:
         self._counter = int.from_bytes(world.random_bytes(2), "big")
         self._awake: OrderedDict[str, LiveAgent] = OrderedDict()
         self._crowded: list[LiveAgent] = []
+        self.uses = Uses(journal)
         self.registered = count_registered(journal)
         begin_record(journal, now_us=self.event_time().us)
         begin_settlements(journal, now_us=self.event_time().us)
@@ -178,6 +181,7 @@ class Owner:
         agent = self._awake.get(key)
         if agent is None:
             agent = self._awake[key] = wake(self.journal, key)
+            self.uses.bring_forward(agent)
         else:
             self._awake.move_to_end(key)
         return agent
@@ -208,6 +212,8 @@ class Owner:
             for agent in self._crowded:
                 agent.sessions.clear()
             self._crowded.clear()
+        if self.uses.full() and self.journal.usable:
+            self.uses.carry_out()
 
     def count_sessions_anew(self) -> None:
         """Sessions that ran out were forgotten: whoever was at the limit may open others. Cost: O(awake agents)."""
@@ -251,6 +257,7 @@ class Owner:
         if session is None:
             session = find_session(self.journal, agent.key, name)
             if session is not None:
+                self.uses.bring_session_forward(agent.key, session)
                 agent.sessions[name] = session
                 if len(agent.sessions) > SESSIONS_AWAKE:
                     self._crowded.append(agent)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any, NamedTuple
 
@@ -226,6 +227,7 @@ def _indexed(journal: Journal) -> int:
     return int(journal.meta("history_indexed", 0))
 
 
+@lru_cache(maxsize=4096)
 def _place(name: str) -> int:
     # Two names may share a place: what is found is compared with the name.
     return int.from_bytes(sha256(name.encode()).digest()[:8], "big", signed=True)

@@ -72,6 +72,7 @@ def describe_agent(owner: Owner, key: str) -> dict[str, Any]:
         raise NotFoundError(f"unknown agent `{key.split('/', 2)[2]}`", code="unknown_agent")
     digest = owner.active.digest if owner.active else None
     graph = agent.graph(digest, owner.capability)
+    owner.uses.carry_out_of(key)
     return {
         "agent": agent.record.to_json(),
         "sessions": [

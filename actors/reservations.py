@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from actors import reservation_journal
-from actors.agent_journal import save_seen
 from actors.ids import agent_key, read_session_id, session_ordinal
 from actors.journal import Transaction
 from actors.live_agent import Seen, SeenKey
@@ -24,6 +23,7 @@ from actors.pasts import Name
 from actors.records import AgentRecord
 from actors.remembering import TOO_MANY_OPEN
 from actors.reservation_journal import Reservation
+from actors.uses import Used
 from controlplane.errors import UnavailableError
 from policies.bundle import Bundle
 from policies.index import set_bits
@@ -131,6 +131,7 @@ def settle(owner: Owner, raw: Sequence[tuple[Any, ...]]) -> bool:
             for one in news:
                 work.take(step, one)
             work.save(step)
+        owner.uses.remember(work.used)
     except BaseException:
         # INVARIANT (forgotten): as for decisions.
         owner.forget_memory()
@@ -148,6 +149,7 @@ class _Settling:
         self._seen: dict[tuple[str, SeenKey], Seen] = {}
         self._changed: dict[Name, None] = {}
         self._stale: dict[Name, None] = {}
+        self.used: Used = []
         self._missed: dict[Name, None] = {}
 
     def take(self, step: Transaction, said: Settlement) -> None:
@@ -165,7 +167,9 @@ class _Settling:
 
     def save(self, step: Transaction) -> None:
         owner = self._owner
-        save_seen(step, [(agent, key, seen) for (agent, key), seen in self._seen.items()])
+        self.used = owner.uses.write(
+            step, (), [(agent, key, one) for (agent, key), one in self._seen.items()]
+        )
         # What is out of date is told by the record, and what is still reserved there (`Pasts`).
         owner.pasts.drop(self._stale)
         owner.pasts.forget(step, self._stale)

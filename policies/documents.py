@@ -41,7 +41,7 @@ from policies.rule_documents import (
     PolicyDocument,
     RuleDocument,
 )
-from policies.story_documents import StoryDocument, StorySessionDocument, StoryStepDocument
+from policies.story_documents import StoryDocument, StoryStepDocument
 
 BoundaryName: TypeAlias = Literal["internal", "external"]
 TrustName: TypeAlias = Literal["trusted", "identifiers", "untrusted"]

@@ -225,7 +225,7 @@ def test_an_owner_that_knows_of_a_newer_bundle_and_cannot_compile_it_denies_afte
         async def broken(digest: str, sources: list[Any]) -> ActiveBundle:
             raise UnavailableError("no memory to compile it", code="owner_failed")
 
-        monkeypatch.setattr(host, "_compile", broken)
+        monkeypatch.setattr(host._bundles, "compiled", broken)
         answer = await fleet.activate(NEW)
         assert (answer["acknowledged"], answer["lagging"]) == (["host-000"], ["host-001"])
         await fleet.follow("host-001")

@@ -145,7 +145,7 @@ def test_landing_opens_it_again_by_itself(bench: Bench) -> None:
     fill(bench)
     feed = LogFeed()
     log_id, records, _ = feed.pending(bench.owner.journal, 4)
-    asyncio.run(feed.trim(bench.owner.journal, log_id, records[-1][0]))
+    feed.trim(bench.owner.journal, log_id, records[-1][0])
     for _ in range(4):
         assert bench.decided(bench.request())[0].effect == "allow"
     with pytest.raises(EvidenceBacklogError):

@@ -2,56 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from actors.journal import Journal
-from actors.log_feed import ROLLED_BACK, TRIM_ROWS, UNCONFIRMED, LogFeed
+from actors.log_feed import ROLLED_BACK, UNCONFIRMED, LogFeed
 from evidence.record import EvidenceRow
 
 
 @pytest.fixture
 def journal(tmp_path: Path) -> Journal:
     journal = Journal.open(tmp_path / "host-000.db", new_log_id="log-a")
-    _append(journal, 5)
-    return journal
-
-
-def test_a_journal_is_not_used_before_the_table_has_spoken(journal: Journal) -> None:
-    feed = LogFeed()
-    assert feed.trouble == UNCONFIRMED
-    log_id, records, unconfirmed = feed.pending(journal, 10)
-    assert (log_id, len(records), unconfirmed) == ("log-a", 5, True)
-    asyncio.run(feed.trim(journal, "log-a", -1))
-    assert feed.trouble is None
-    assert feed.pending(journal, 2)[2] is False
-    assert journal.pending_count() == 5
-
-
-def test_trimming_forgets_what_landed_and_keeps_counting(journal: Journal, tmp_path: Path) -> None:
-    asyncio.run(LogFeed().trim(journal, "log-a", 3))
-    assert [seq for seq, _, _ in journal.pending(after_seq=-1, limit=10)] == [4]
-    journal.close()
-    assert Journal.open(tmp_path / "host-000.db", new_log_id="x").next_seq == 5
-
-
-def test_a_journal_that_ends_before_what_the_table_holds_is_never_used(journal: Journal) -> None:
-    feed = LogFeed()
-    asyncio.run(feed.trim(journal, "another-log", 99))
-    assert feed.trouble == UNCONFIRMED
-    asyncio.run(feed.trim(journal, "log-a", 7))
-    assert feed.trouble == ROLLED_BACK
-    asyncio.run(feed.trim(journal, "log-a", 2))
-    assert feed.trouble == ROLLED_BACK
-    assert journal.pending_count() == 2
-
-
-def _append(journal: Journal, count: int) -> None:
     with journal.transaction() as step:
-        for _ in range(count):
+        for _ in range(5):
             step.append(
                 EvidenceRow(
                     event_id="0190a000-0000-7000-8000-000000000001",
@@ -61,35 +25,47 @@ def _append(journal: Journal, count: int) -> None:
                     tenant_id="t",
                 )
             )
+    return journal
 
 
-def test_others_have_their_turn_while_thousands_of_records_are_forgotten(journal: Journal) -> None:
-    async def run() -> None:
-        _append(journal, 3 * TRIM_ROWS)
-        trimming = asyncio.create_task(LogFeed().trim(journal, "log-a", 3 * TRIM_ROWS - 1))
-        waiting = []
-        while not trimming.done():
-            await asyncio.sleep(0)
-            waiting.append(journal.pending_count())
-            if len(waiting) == 2:
-                _append(journal, 1)
-        await trimming
-        assert waiting[0] == 2 * TRIM_ROWS + 5
-        assert all(before - after <= TRIM_ROWS for before, after in pairwise(waiting))
-        kept = [seq for seq, _, _ in journal.pending(after_seq=-1, limit=10)]
-        assert kept == list(range(3 * TRIM_ROWS, 3 * TRIM_ROWS + 6))
-
-    asyncio.run(run())
+def test_a_journal_is_not_used_before_the_table_has_spoken(journal: Journal) -> None:
+    feed = LogFeed()
+    assert feed.trouble == UNCONFIRMED
+    log_id, records, unconfirmed = feed.pending(journal, 10)
+    assert (log_id, len(records), unconfirmed) == ("log-a", 5, True)
+    feed.trim(journal, "log-a", -1)
+    assert feed.trouble is None
+    assert feed.pending(journal, 2)[2] is False
+    assert journal.pending_count() == 5
 
 
-def test_a_journal_that_closes_meanwhile_keeps_the_rest(journal: Journal, tmp_path: Path) -> None:
-    async def run() -> None:
-        _append(journal, 2 * TRIM_ROWS)
-        trimming = asyncio.create_task(LogFeed().trim(journal, "log-a", 2 * TRIM_ROWS + 4))
-        await asyncio.sleep(0)
-        journal.close()
-        await trimming
-        again = Journal.open(tmp_path / "host-000.db", new_log_id="x")
-        assert (again.first_seq, again.pending_count()) == (TRIM_ROWS, TRIM_ROWS + 5)
+def test_trimming_forgets_what_landed_and_keeps_counting(journal: Journal, tmp_path: Path) -> None:
+    LogFeed().trim(journal, "log-a", 3)
+    assert [seq for seq, _, _ in journal.pending(after_seq=-1, limit=10)] == [4]
+    journal.close()
+    assert Journal.open(tmp_path / "host-000.db", new_log_id="x").next_seq == 5
 
-    asyncio.run(run())
+
+def test_what_landed_is_forgotten_some_rows_at_a_time(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actors.journal.TRIMMED_AT_ONCE", 2)
+    feed = LogFeed()
+    left = []
+    while feed.trim(journal, "log-a", 3):
+        left.append(journal.pending_count())
+    assert (left, journal.pending_count(), journal.first_seq) == ([3], 1, 4)
+    assert not feed.trim(journal, "log-a", 3) and not feed.trim(journal, "another-log", 4)
+    assert not feed.trim(journal, "log-a", 4) and journal.pending_count() == 0
+    assert not feed.trim(journal, "log-a", 4) and feed.trouble is None
+
+
+def test_a_journal_that_ends_before_what_the_table_holds_is_never_used(journal: Journal) -> None:
+    feed = LogFeed()
+    feed.trim(journal, "another-log", 99)
+    assert feed.trouble == UNCONFIRMED
+    feed.trim(journal, "log-a", 7)
+    assert feed.trouble == ROLLED_BACK
+    feed.trim(journal, "log-a", 2)
+    assert feed.trouble == ROLLED_BACK
+    assert journal.pending_count() == 2

@@ -327,6 +327,8 @@ def test_sessions_in_memory_are_bounded_however_many_an_agent_uses(
     # Within a batch none is let go: each sees what the ones before it have used.
     bench.decided(*(bench.request(session=name) for name in names * 3))
     assert len(agent.sessions) <= 6 and bench.owner.agent("default/agent/bot") is agent
+    while bench.owner.uses.carry_out():
+        pass
     used = dict(bench.owner.journal.read("SELECT name, actions FROM sessions"))
     assert [used[name] for name in names] == [0 if ended else 5] * 20
 

@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 from unit.policies.policy_texts import CATALOG, policy
 
+from actors.agent_journal import ORIGINS_MEMORY_US
 from actors.past_journal import MOST_RECALLED, MOST_RECORDED
 from controlplane.cli.bundle import app as bundle_commands
 from controlplane.cli.policy import app as policy_commands
 from policies import budgets, cel, quantities
 from policies.action import Resource, Subject
+from policies.asked.scope import MAX_ENTRIES
 from policies.bundle import Bundle
 from policies.canonical_values import canonical
 from policies.catalog import ARGUMENT_ROLES, ARGUMENT_TYPES, EFFECTS
@@ -34,6 +36,8 @@ from policies.globs import MAX_WILDCARDS
 from policies.index import KEYS
 from policies.ledgers import MOST_KEYS
 from policies.loader import load_documents
+from policies.origin.origins import MOST_AWAITED, MOST_NAMES, MOST_PHRASES
+from policies.origin.units import MOST_CHARACTERS, MOST_UNITS
 from policies.past import parse
 from policies.past.parse import FormulaError
 from policies.past.retention import HISTORY_DAYS
@@ -246,6 +250,11 @@ BOUNDS = {
     "an amount": (quantities.MOST_WHOLE_DIGITS, quantities.PLACES),
     "the record for new rules": (HISTORY_DAYS, MOST_RECALLED, MOST_RECORDED),
     "a past of a session or workflow that nobody uses": (HISTORY_DAYS,),
+    "values of one action that `origin` looks at": (MOST_UNITS, MOST_CHARACTERS),
+    "what a workflow knows of its values": (64, MOST_NAMES, MOST_PHRASES),
+    "reads of strangers' text whose results are awaited": (MOST_AWAITED,),
+    "what a workflow knows, when nobody uses it": (ORIGINS_MEMORY_US // 86_400_000_000,),
+    "a scope": (MAX_ENTRIES, 256),
     "levels of delegation": (MAX_DEPTH,),
     "a condition": (CEL_LEVELS, CEL_STEPS),
     "wildcards of a glob": (MAX_WILDCARDS,),

@@ -299,7 +299,7 @@ def test_an_owner_that_cannot_follow_is_listed_and_denies_once_it_has_known_for_
         async def cannot(digest: str, sources: list[Any]) -> ActiveBundle:
             raise UnavailableError("the compiler is broken")
 
-        broken.setattr(host, "_compile", cannot)
+        broken.setattr(host._bundles, "compiled", cannot)
         answer = activate(plane, found["b"])
         assert (answer.status, answer.json["lagging"]) == (200, [host_name(index)])
         # Within a lease it may not have heard of it: it still says with which bundle it decides.
