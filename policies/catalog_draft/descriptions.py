@@ -22,6 +22,7 @@ MAX_NAME = 256
 MAX_PROSE = 8_192  # of a description; what lies behind is not looked at
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,255}")
+_NO_TEXT = re.compile(r"[\x00\ud800-\udfff]")  # what every door refuses
 _SCHEMAS = ("inputSchema", "input_schema", "parameters", "arguments", "params")
 _RESULTS = ("outputSchema", "output_schema", "response", "returns")
 _GROUP_NAMES = ("server", "name_for_model", "toolkit", "namespace", "name")
@@ -136,6 +137,8 @@ def _fields(schema: Any, tool: str) -> Iterator[Field]:
             raise _refused(
                 f"tool `{tool}` has a parameter without a name, or with one of over {MAX_NAME} characters"
             )
+        if _NO_TEXT.search(one.name):
+            raise _refused(f"tool `{tool}` has a parameter whose name no request can carry")
     yield from found
 
 

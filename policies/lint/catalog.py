@@ -65,10 +65,8 @@ def _entry(
     path: Path,
     catalog: Catalog,
 ) -> Iterator[Finding]:
-    def odd(
-        code: str, message: str, hint: str = "", *, at: Path = path, level: Level = Level.WARNING
-    ) -> Finding:
-        return finding(level, located.error(at, code, message, hint, at_key=at == path))
+    def odd(code: str, message: str, hint: str = "", *, at: Path = path) -> Finding:
+        return finding(Level.WARNING, located.error(at, code, message, hint, at_key=at == path))
 
     if entry.effects is None:
         yield odd(
@@ -107,7 +105,7 @@ def _entry(
     reaches = "send" in effects and entry.boundary != "internal"
     if reaches and not any(argument.role in _DIRECTIONS for argument in entry.args.values()):
         message = f"`{id_}` sends out of the house, and no argument is its destination"
-        yield odd("sender_without_destination", message, level=Level.ERROR)
+        yield odd("sender_without_destination", message, "only what is published to all has none")
 
 
 def _drift(
