@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Draft and check catalogs: what tools do, whom they reach, what their arguments are for.",
+    help="Draft and check catalogs: what tools are.",
 )
 
 _TOOLS = (

@@ -39,6 +39,9 @@ def clauses(text: str) -> list[Clause]:
         starts = True
         for match in _PIECE.finditer(_QUOTED.sub(f" {OPAQUE} ", line)):
             piece = match.group()
+            if piece.isalpha() and piece.isascii():  # most words, quickly
+                words.append(piece)
+                continue
             bare = piece if piece in _MARKS else piece.rstrip(".")
             if piece not in _MARKS:
                 words.extend(_words(bare))
