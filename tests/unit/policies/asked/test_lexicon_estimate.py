@@ -40,8 +40,6 @@ def asked(task: str) -> set[str]:
         ("Help me email Bob", {"send", "write"}),
         ("Get rid of the old drafts", {"delete", "write"}),
         ("Clean up, deleting what is old", {"delete", "write"}),
-        ("Change the monthly payment", {"pay", "write"}),
-        ("Create a meeting on Monday with Ann", {"send", "write"}),
         ("Run the tests", {"execute"}),
         ("Give Ann access to the folder", {"grant", "write"}),
         ("Change my password", {"grant", "write"}),
