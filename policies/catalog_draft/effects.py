@@ -176,6 +176,8 @@ def _from_parameters(tool: ToolDescription, vocabulary: Vocabulary, found: _Evid
     for name, words in names.items():
         if words and words[-1] in vocabulary.programs and one_text(tool, name):
             found.add("execute", f"`{name}` may be run", check=True)
+        if not vocabulary.saving.isdisjoint(words) and not vocabulary.places.isdisjoint(words):
+            found.add("write", f"`{name}` says where to put it", check=True)
     if not found.changes:
         return
     for name, words in names.items():

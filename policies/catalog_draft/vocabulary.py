@@ -37,6 +37,8 @@ class VocabularyDocument(Strict):
     handing: _List
     prepositions: _List
     prose_read: _List
+    saving: _List
+    places: _List
     programs: _List
     money: _List
     addressees: _List
@@ -70,6 +72,8 @@ class Vocabulary:
         self.handing: _Words = frozenset(document.handing)
         self.prepositions: _Words = frozenset(document.prepositions)
         self.prose_read: _Words = frozenset(document.prose_read)
+        self.saving: _Words = frozenset(document.saving)
+        self.places: _Words = frozenset(document.places)
         self.programs: _Words = frozenset(document.programs)
         self.decimals: _Words = frozenset(document.decimals)
         self.money: _Words = frozenset(document.money)

@@ -70,6 +70,8 @@ def loaded(tools: tuple[ProposedTool, ...]) -> Any:
         (tool("enable_feature", "name"), {"admin", "write"}),
         (tool("message_get", "id"), {"read"}),
         (tool("news_search", "query"), {"read"}),
+        (tool("leave_review", "text"), {"send", "write"}),
+        (tool("download_file", "save_path"), {"read", "write"}),
         (tool("frobnicate", "x"), None),
         (tool("manage_orders", "id"), None),
         (tool("customer", "action"), None),
