@@ -19,6 +19,7 @@ from controlplane.errors import InputError
 MAX_TOOLS = 2_000
 MAX_PARAMETERS = 256
 MAX_NAME = 256
+MAX_TYPE = 64
 MAX_PROSE = 8_192  # of a description; what lies behind is not looked at
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,255}")
@@ -149,7 +150,9 @@ def _listed(item: Any) -> Field | None:
         case str():  # `limit:int`
             name, _, type_ = item.partition(":")
             return Field(
-                name=name.strip(), type=type_.strip().lower(), required="optional" not in type_.lower()
+                name=name.strip(),
+                type=type_.strip()[:MAX_TYPE].lower(),
+                required="optional" not in type_.lower(),
             )
     return None
 
@@ -169,7 +172,7 @@ def _field(name: str, written: Any, required: bool) -> Field:
         type_ = real_types[0] if len(real_types) == 1 else ""
     return Field(
         name=name,
-        type=type_.lower() if isinstance(type_, str) else "",
+        type=type_[:MAX_TYPE].lower() if isinstance(type_, str) else "",
         format=format_.lower() if isinstance(format_, str) else "",
         description=prose[:MAX_PROSE] if isinstance(prose, str) else "",
         required=required,
