@@ -8,7 +8,18 @@ from typing import Annotated
 
 import typer
 
-from controlplane.cli import agent, bundle, evidence, keys, nodes, policy, principal, running, session
+from controlplane.cli import (
+    agent,
+    bundle,
+    catalog,
+    evidence,
+    keys,
+    nodes,
+    policy,
+    principal,
+    running,
+    session,
+)
 from controlplane.cli.decide import decide
 from controlplane.cli.delegate import delegate
 from controlplane.cli.output import FAILED, USAGE, complain
@@ -52,6 +63,7 @@ app.command("decide")(decide)
 app.command("delegate")(delegate)
 app.add_typer(bundle.app, name="bundle")
 app.add_typer(policy.app, name="policy")
+app.add_typer(catalog.app, name="catalog")
 app.add_typer(agent.app, name="agent")
 app.add_typer(session.app, name="session")
 app.add_typer(keys.app, name="keys")

@@ -29,6 +29,9 @@ class LexiconEstimator:
         negated = False
         for clause in clauses(task[:MAX_TASK_CHARACTERS]):
             words = clause.words
+            if self._tables.telling.isdisjoint(words):
+                negated = negated and not clause.starts and len(words) == 1
+                continue
             # `do not send, share or forward it`: the list goes on behind the comma.
             goes_on = words[0] in _ALTERNATIVES or len(words) == 1 or words[1] in _ALTERNATIVES
             leaves_open = leaves_open or self._leaves_open(words)
@@ -52,13 +55,16 @@ class LexiconEstimator:
             if word not in tables.telling:
                 at += 1
                 continue
-            length, _ = match(tables.no_negations, words, at)
-            if not length:
+            length = 0
+            if word in tables.no_negations:
+                length, _ = match(tables.no_negations, words, at)
+            if not length and word in tables.no_requests:
                 length, _ = match(tables.no_requests, words, at)
             if length:
                 at += length
                 continue
-            length, _ = match(tables.negation_phrases, words, at)
+            if word in tables.negation_phrases:
+                length, _ = match(tables.negation_phrases, words, at)
             if length or word in tables.negations:
                 negated = True
                 at += length or 1

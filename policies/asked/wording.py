@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 OPAQUE = "…"  # stands for a quotation, an address, a file, a number: a thing, never a verb
 
-# What a quotation says is content: `send "please pay me" to Ann` asks for no payment.
+# What a quotation says is content: `send "please pay me" to Ann` asks for no payment. None may span another
+# opening mark, so that many of them cost no more than their length.
 _QUOTED = re.compile(
-    r"\"[^\"\n]{1,4000}\"|“[^”\n]{1,4000}”|`[^`\n]{1,4000}`|(?<![\w'])'[^'\n]{1,4000}'(?!\w)"
+    r"\"[^\"\n]{1,4000}\"|“[^“”\n]{1,4000}”|`[^`\n]{1,4000}`|(?<![\w'])'[^'\n]{1,4000}'(?!\w)"
 )
 _PIECE = re.compile(r"[^\s,;:!?()]+|[,;:!?()]")
 _WORD = re.compile(r"[a-z]+(?:'[a-z]+)?")
@@ -39,6 +40,9 @@ def clauses(text: str) -> list[Clause]:
         starts = True
         for match in _PIECE.finditer(_QUOTED.sub(f" {OPAQUE} ", line)):
             piece = match.group()
+            if piece.isalpha() and piece.isascii():  # most words, quickly
+                words.append(piece)
+                continue
             bare = piece if piece in _MARKS else piece.rstrip(".")
             if piece not in _MARKS:
                 words.extend(_words(bare))
