@@ -9,8 +9,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, StringConstraints, ValidationError
 
-from policies.document_types import Strict
-from policies.documents import EffectName, RoleName
+from policies.document_types import EffectName, RoleName, Strict
 from policies.error import PolicyErrors, Source
 from policies.located import Located
 from policies.validation_errors import explain

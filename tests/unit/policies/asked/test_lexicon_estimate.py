@@ -27,24 +27,24 @@ def asked(task: str) -> set[str]:
 @pytest.mark.parametrize(
     ("task", "effects"),
     [
-        ("Pay the electricity bill", {"pay", "write"}),
-        ("Could you settle the bill of last night?", {"pay", "write"}),
-        ("Make a small payment to Ann", {"pay", "write"}),
-        ("I want the invoice paid by Friday", {"pay", "write"}),
-        ("Please transfer 50 to my sister", {"pay", "write"}),
+        ("Pay the electricity bill", {"pay"}),
+        ("Could you settle the bill of last night?", {"pay"}),
+        ("Make a small payment to Ann", {"pay"}),
+        ("I want the invoice paid by Friday", {"pay"}),
+        ("Please transfer 50 to my sister", {"pay"}),
         ("Book a table for two", {"pay", "write"}),
-        ("Forward it to Ann", {"send", "write"}),
-        ("Let the team know that I am late", {"send", "write"}),
-        ("Reply to Bob", {"send", "write"}),
-        ("Start by emailing Bob", {"send", "write"}),
-        ("Help me email Bob", {"send", "write"}),
-        ("Get rid of the old drafts", {"delete", "write"}),
-        ("Clean up, deleting what is old", {"delete", "write"}),
+        ("Forward it to Ann", {"send"}),
+        ("Let the team know that I am late", {"send"}),
+        ("Reply to Bob", {"send"}),
+        ("Start by emailing Bob", {"send"}),
+        ("Help me email Bob", {"send"}),
+        ("Get rid of the old drafts", {"delete"}),
+        ("Clean up, deleting what is old", {"delete"}),
         ("Run the tests", {"execute"}),
         ("Give Ann access to the folder", {"grant", "write"}),
         ("Change my password", {"grant", "write"}),
         ("Have the billing agent look at it", {"delegate"}),
-        ("Disable roaming", {"admin", "write"}),
+        ("Disable roaming", {"admin"}),
         ("Create a note", {"write"}),
     ],
 )
@@ -96,7 +96,7 @@ def test_a_negation_ends_where_its_clause_ends(task: str, effect: str) -> None:
 def test_each_effect_names_the_words_that_ask_for_it() -> None:
     found = ESTIMATOR.estimate("Let Ann know, then delete it")
     assert found.estimated
-    assert found.effects == {"send": "let ann know", "write": "let ann know", "delete": "delete"}
+    assert found.effects == {"send": "let ann know", "delete": "delete"}
 
 
 def test_an_action_beyond_the_task_is_not_asked_for() -> None:
@@ -106,12 +106,27 @@ def test_an_action_beyond_the_task_is_not_asked_for() -> None:
         answer = judge(task, effects=effects, tool="x", arguments={}, types=None)
         return answer.reply, answer.estimated, answer.because
 
-    assert reply(("send",)) == ("no", True, "the task asks for: read, write, pay; this action sends")
+    assert reply(("send",)) == ("no", True, "the task asks for: read, pay; this action sends")
     assert reply(("read",)) == ("yes", True, "reading is always asked for")
     assert reply(("pay", "read")) == ("yes", True, "the task asks for: pay (`pay`)")
+    assert reply(("pay", "write")) == ("yes", True, "the task asks for: pay (`pay`)"), (
+        "one of its effects will do"
+    )
     assert reply(()) == ("yes", True, "reading is always asked for")
     assert reply(None)[:2] == ("unknown", True)
     assert judge(None, effects=(), tool="x", arguments={}, types=None).reply == "unknown"
+
+
+def test_a_task_that_points_to_another_text_leaves_open_what_it_asks_for() -> None:
+    task = ESTIMATOR.estimate("Read the letter and follow the instructions in it")
+    answer = judge(task, effects=("pay",), tool="x", arguments={}, types=None)
+    assert (answer.reply, answer.because) == (
+        "unknown",
+        "the task leaves open what is asked for: `follow the instructions`",
+    )
+    assert judge(task, effects=("read",), tool="x", arguments={}, types=None).reply == "yes"
+    assert task.union(Asked()).leaves_open == Asked().union(task).leaves_open == task.leaves_open
+    assert Asked.restore(task.plain()) == task
 
 
 @pytest.mark.parametrize(
@@ -178,7 +193,7 @@ def test_turns_together_ask_for_what_each_asks_for(one: str, other: str) -> None
     first, second = ESTIMATOR.estimate(one), ESTIMATOR.estimate(other)
     assert ESTIMATOR.estimate(f"{one}\n{other}") == first.union(second)
     assert set(first.effects) <= set(EFFECTS)
-    assert Asked(first.plain()) == first
+    assert Asked.restore(first.plain()) == first
 
 
 @settings(deadline=None)
