@@ -187,7 +187,9 @@ class _Writer:
                 self._step.append(f"if {now}: {slot} = t; {position} = n")
                 over = f"{done} or t - {slot} > {window}" if window is not None else done
                 self._step.append(f"elif {over}: {slot} = {position} = -1")
-                self._late.append(f"if {bit} and n > {position}: {slot} = {position} = -1")
+                # Times before positions: those of a past that was told by a record are another count.
+                after = f"(t > {slot} or t == {slot} and n > {position})"
+                self._late.append(f"if {bit} and {after}: {slot} = {position} = -1")
                 return self._alive(slot)
             case Since(left=left, right=right, window_us=window):
                 holds = self.value(left, possibly, nested=True)
