@@ -93,6 +93,8 @@ class Bundle:
         rules_of_atom: per effect and atom, indexes of those rules (one atom may carry rules of several effects).
         asked: bit set of the atoms that carry any other rule: one with `past` or `limit`, or a monitored one.
         asked_of_atom: by atom, indexes of those.
+        idle: bit set of the atoms with a condition that nothing asks: a define that no rule names. They keep their
+            numbers, are not evaluated and hold of no action.
         reasons: what each of `rules` says when it leads to a verdict.
         sources: the texts it was compiled from; `load_documents(bundle.sources)` compiles to the same digest.
         warnings: what is odd without being wrong.
@@ -106,6 +108,7 @@ class Bundle:
         "default",
         "defines",
         "digest",
+        "idle",
         "measures",
         "name",
         "plain",
@@ -163,3 +166,11 @@ class Bundle:
         self.rules_of_atom: Mapping[Effect, Sequence[tuple[int, ...]]] = carried
         self.asked_of_atom: Mapping[int, tuple[int, ...]] = asked_of_atom
         self.asked = sum(1 << atom for atom in asked_of_atom)
+        used = self.program.relevant
+        for rule in self.rules:
+            used |= 1 << rule.atom
+        self.idle = sum(
+            1 << number
+            for number, atom in enumerate(self.atoms)
+            if atom.when is not None and not used >> number & 1
+        )

@@ -188,7 +188,7 @@ def _check_limit(
             ClauseError(path=("limit",), code="limit_grants", message=message, hint=hint, at_key=True)
         )
     above = amount_of(limit.above)
-    if above is None or isinstance(limit.above, bool):
+    if above is None:
         message = f"`{limit.above}` is not a number"
         found.errors.append(ClauseError(path=("limit", "above"), code="invalid_number", message=message))
     elif limit.count is not None and not (isinstance(limit.above, int) and limit.above >= 0):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
 
 from policies.document_types import (
     Condition,
@@ -26,6 +27,13 @@ Patterns: TypeAlias = Annotated[
 ]
 ScopeName: TypeAlias = Literal["session", "workflow", "agent"]
 ModeName: TypeAlias = Literal["enforce", "monitor"]
+
+
+def _number(value: object) -> object:
+    """Refused once, where each member of a union would refuse for itself."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise PydanticCustomError("number_type", "not a number")
+    return value
 
 
 class On(Strict):
@@ -55,7 +63,9 @@ class LimitDocument(Strict):
     per: Duration | None = Field(default=None, description="window; default: the whole scope")
     scope: ScopeName = "workflow"
     key: Condition | None = Field(default=None, description="a CEL expression: one budget for each value")
-    above: int | float | str = Field(description="the rule matches when the sum or count lies above this")
+    above: Annotated[int | float | str, BeforeValidator(_number)] = Field(
+        description="the rule matches when the sum or count lies above this"
+    )
 
 
 class ApproveDocument(Strict):

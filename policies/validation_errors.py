@@ -58,6 +58,8 @@ def _explain_one(located: Located[object], root: type[Strict], detail: ErrorDeta
         case "string_type":
             hint = "quote it" if isinstance(found, bool | int | float) else ""
             return located.error(path, "wrong_type", f"expected text, found {_kind(found)}", hint)
+        case "number_type":
+            return located.error(path, "wrong_type", f"expected a number, found {_kind(found)}")
         case "model_type" | "dict_type":
             return located.error(path, "wrong_type", f"expected a mapping, found {_kind(found)}")
         case "list_type":

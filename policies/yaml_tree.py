@@ -33,6 +33,7 @@ MAX_SOURCE_BYTES = 1 << 20
 MAX_DEPTH = 32
 _EXACT_INTEGER = 2**53  # beyond it, JSON readers disagree about the value
 
+_QUOTE_IT = "inside `{…}` and `[…]` a text with a bracket is quoted: `past: 'once[10m] done(scanned)'`"
 _NULL = frozenset(("", "~", "null", "Null", "NULL"))
 _TRUE = frozenset(("true", "True", "TRUE"))
 _FALSE = frozenset(("false", "False", "FALSE"))
@@ -105,7 +106,8 @@ def read_yaml(source: Source) -> list[Node]:
         return list(_documents(source))
     except MarkedYAMLError as error:
         reason = str(error.problem or error.context or "not YAML").strip().lower()
-        raise _refusal(source, error.problem_mark, "invalid_yaml", f"not valid YAML: {reason}") from error
+        hint = _QUOTE_IT if reason.endswith("but got '['") else ""
+        raise _refusal(source, error.problem_mark, "invalid_yaml", f"not valid YAML: {reason}", hint) from error
     except PolicyErrors:
         raise
     except Exception as error:  # the parser raises ValueError, IndexError, … on some malformed texts
@@ -206,9 +208,11 @@ def _check_text(source: Source, mark: Any, text: str) -> None:
             raise _refusal(source, mark, "surrogate", "lone surrogate in a string") from None
 
 
-def _refusal(source: Source, mark: Any, code: str, message: str) -> PolicyErrors:
+def _refusal(source: Source, mark: Any, code: str, message: str, hint: str = "") -> PolicyErrors:
     line, column = (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
-    return PolicyErrors([PolicyError(file=source.name, line=line, column=column, code=code, message=message)])
+    return PolicyErrors(
+        [PolicyError(file=source.name, line=line, column=column, code=code, message=message, hint=hint)]
+    )
 
 
 def _shown(text: str) -> str:

@@ -73,3 +73,15 @@ def test_what_policies_do_not_use_is_refused_with_its_place(text: str, code: str
         read(text)
     (error,) = refused.value.errors
     assert (error.code, error.line) == (code, line)
+
+
+@pytest.mark.parametrize("text", ["{past: once[10m] a, then: deny}", "[not a since[1h] b, c]"])
+def test_a_window_in_a_text_that_has_to_be_quoted_comes_with_the_hint_to_quote_it(text: str) -> None:
+    with pytest.raises(PolicyErrors, match=r"not valid YAML: .*; inside .* is quoted"):
+        read(text)
+
+
+def test_what_is_not_yaml_for_another_reason_comes_without_it() -> None:
+    with pytest.raises(PolicyErrors) as refused:
+        read("a: [1, 2")
+    assert refused.value.errors[0].hint == ""
