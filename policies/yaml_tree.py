@@ -107,7 +107,9 @@ def read_yaml(source: Source) -> list[Node]:
     except MarkedYAMLError as error:
         reason = str(error.problem or error.context or "not YAML").strip().lower()
         hint = _QUOTE_IT if reason.endswith("but got '['") else ""
-        raise _refusal(source, error.problem_mark, "invalid_yaml", f"not valid YAML: {reason}", hint) from error
+        raise _refusal(
+            source, error.problem_mark, "invalid_yaml", f"not valid YAML: {reason}", hint
+        ) from error
     except PolicyErrors:
         raise
     except Exception as error:  # the parser raises ValueError, IndexError, … on some malformed texts

@@ -101,7 +101,9 @@ class Recall:
             everything = (1 << len(self._bundle.atoms)) - 1
             unknown = Event(unknown_until_us, everything, 0)
             # `previous` below `previous` asks for one after the other; each has a slot.
-            for _ in range(1 + max((len(program.monitors[one].monitor.initial) for one in monitors), default=0)):
+            for _ in range(
+                1 + max((len(program.monitors[one].monitor.initial) for one in monitors), default=0)
+            ):
                 self._tell_one(told, unknown, SUCCEEDED, True)
             for number in accounts:
                 if program.limits[number].counted != "denials":

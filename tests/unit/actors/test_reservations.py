@@ -486,7 +486,9 @@ def test_an_acknowledgement_is_of_what_was_sent_and_not_of_what_was_reported_mea
     assert [one.outcome for one in two.waiting()] == ["succeeded"]
 
 
-def test_a_success_at_home_counts_for_nothing_that_came_after_it_whatever_was_cancelled(tmp_path: Path) -> None:
+def test_a_success_at_home_counts_for_nothing_that_came_after_it_whatever_was_cancelled(
+    tmp_path: Path,
+) -> None:
     rule = (
         "  - {id: scan-after, past: 'sends and (not done(scanned) since reads)', scope: agent, then: deny}\n"
     )
@@ -508,7 +510,10 @@ def test_a_success_at_home_counts_for_nothing_that_came_after_it_whatever_was_ca
 
 
 def test_what_a_delegation_does_not_cover_counts_among_the_denials_at_home_as_well(tmp_path: Path) -> None:
-    lock = "  - {id: lock, on: {tool: crm.read}, limit: {count: denials, per: 1h, scope: agent, above: 1}, then: deny}\n"
+    lock = (
+        "  - {id: lock, on: {tool: crm.read}, limit: {count: denials, per: 1h, scope: agent, above: 1},"
+        " then: deny}\n"
+    )
     two = TwoOwners(tmp_path, lock)
     session = two.new_session(tools=("mail.send",))
     assert [two.do("crm.read", session=session).reason_code for _ in range(2)] == ["outside_delegation"] * 2

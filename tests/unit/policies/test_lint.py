@@ -280,7 +280,9 @@ def test_what_changes_nothing_is_said(rule: str, expected: list[str]) -> None:
         ("sends and not once[1h] done(reads)", "allow", True),
     ],
 )
-def test_a_rule_that_waits_for_a_report_to_become_stricter_is_said(formula: str, then: str, waits: bool) -> None:
+def test_a_rule_that_waits_for_a_report_to_become_stricter_is_said(
+    formula: str, then: str, waits: bool
+) -> None:
     report = linted(past(formula).replace("then: deny", f"then: {then}", 1))
     found = [one for one in report.findings if one.code == "waits_for_report"]
     assert [one.hint.startswith("say `once reads`") for one in found] == [True] * waits
