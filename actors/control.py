@@ -1,36 +1,34 @@
 """What is fleet-wide and versioned: keys, principals, the agents' index, bundles and which one is active. No Ray.
 
-Every entry carries the revision at which it last changed; `changes` hands out what is newer than a given revision,
-which is how the fleet keeps its leased copies (see `actors.directory`).
+`changes` hands out what is newer than a given revision (see `actors.entries`), which is how the fleet keeps its leased
+copies (see `actors.directory`).
 """
 
 from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from actors import api_keys, evidence_rows
 from actors.bounds import EVIDENCE_BACKLOG
 from actors.directory import Activation
-from actors.ids import agent_key, decision_id
-from actors.journal import Journal, Transaction
+from actors.entries import ENTRIES, Entries
+from actors.ids import agent_key
+from actors.journal import Journal
 from actors.owner import Surroundings
-from actors.owner_clock import OwnerClock
-from actors.placement import CONTROL_ORDINAL, FIRST_DEDICATED_ORDINAL, dedicated_name
+from actors.placement import FIRST_DEDICATED_ORDINAL, dedicated_name
 from controlplane.errors import ConflictError, NotFoundError, UnavailableError
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS entries (
-    kind TEXT, id TEXT, value TEXT NOT NULL, revision INTEGER NOT NULL, PRIMARY KEY (kind, id)) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS entries_by_revision ON entries (revision);
+SCHEMA = (
+    ENTRIES
+    + """
 CREATE TABLE IF NOT EXISTS bundles (
     digest TEXT PRIMARY KEY, name TEXT NOT NULL, rules INTEGER NOT NULL, sources TEXT NOT NULL,
     created_us INTEGER NOT NULL) WITHOUT ROWID;
 """
+)
 
 _SUMMARIES_REMEMBERED = 10_000
 
@@ -51,18 +49,18 @@ class Control:
     def __init__(self, journal: Journal, world: Surroundings) -> None:
         self.journal = journal
         self.world = world
-        self.revision = int(journal.meta("revision", 0))
+        self._entries = Entries(journal, world)
         self.activation = Activation(
             journal.meta("active_digest", "") or None,
             journal.meta("activation", 0),
             bool(journal.meta("activation_lenient", 0)),
         )
-        self._clock = OwnerClock(
-            last_us=journal.meta("event_time_us", 0),
-            wall_us=world.wall_us(),
-            monotonic_us=world.monotonic_us(),
-        )
         self._summaries_seen: deque[str] = deque(maxlen=_SUMMARIES_REMEMBERED)
+
+    @property
+    def revision(self) -> int:
+        """Of the last change."""
+        return self._entries.revision
 
     # -- leases ------------------------------------------------------------------------------------------------
 
@@ -72,12 +70,7 @@ class Control:
         """(revision, active bundle, what changed since). Cost: an index range; nothing when nothing changed."""
         if since >= self.revision:
             return self.revision, self.activation.to_tuple(), []
-        rows = self.journal.read(
-            f"SELECT kind, id, value FROM entries WHERE revision > ? AND kind IN {_LEASED}",  # noqa: S608 - constant
-            (since,),
-        )
-        changes = [(kind, identity, json.loads(value)) for kind, identity, value in rows]
-        return self.revision, self.activation.to_tuple(), changes
+        return self.revision, self.activation.to_tuple(), self._entries.newer(since, _LEASED)
 
     # -- keys --------------------------------------------------------------------------------------------------
 
@@ -96,7 +89,7 @@ class Control:
     ) -> dict[str, Any]:
         """Create an API key. Returns the entry without its hash, and ``key``: the secret, which is kept nowhere."""
         identity, key = api_keys.mint(self.world.random_bytes)
-        now_us = self._now_us()
+        now_us = self._entries.now_us()
         entry = {
             "tenant": tenant,
             "role": role,
@@ -119,8 +112,8 @@ class Control:
             "rate_per_s": rate_per_s,
             "by": by,
         }
-        with self._change("key_created", tenant, details, now_us) as step:
-            self._put(step, "key", identity, entry)
+        with self._entries.change("key_created", tenant, details, now_us) as step:
+            self._entries.put(step, "key", identity, entry)
         return {"id": identity, "key": key, **_public_key(entry)}
 
     def ensure_operator_key(self, key: str) -> bool:
@@ -132,10 +125,10 @@ class Control:
         if parts is None:
             raise ConflictError("the operator key in the data directory is not a key", code="invalid_key")
         identity, key_hash = parts
-        known = self._get("key", identity)
+        known = self._entries.get("key", identity)
         if known is not None:
-            return api_keys.verify(known, key_hash, now_us=self._now_us()) is None
-        now_us = self._now_us()
+            return api_keys.verify(known, key_hash, now_us=self._entries.now_us()) is None
+        now_us = self._entries.now_us()
         entry = {
             "tenant": "default",
             "role": "operator",
@@ -149,20 +142,20 @@ class Control:
             "revoked_us": None,
         }
         details = {"key": identity, "role": "operator", "by": "data directory"}
-        with self._change("key_created", "default", details, now_us) as step:
-            self._put(step, "key", identity, entry)
+        with self._entries.change("key_created", "default", details, now_us) as step:
+            self._entries.put(step, "key", identity, entry)
         return True
 
     def revoke_key(self, identity: str, *, tenant: str, by: str) -> dict[str, Any]:
         """Revoke a key; the fleet has missed it by two seconds from now at the latest. Idempotent."""
-        entry = self._get("key", identity)
+        entry = self._entries.get("key", identity)
         if entry is None or entry["tenant"] != tenant:
             raise NotFoundError(f"no key `{identity}`", code="unknown_key")
         if not entry["revoked_us"]:
-            now_us = self._now_us()
+            now_us = self._entries.now_us()
             entry["revoked_us"] = now_us
-            with self._change("key_revoked", tenant, {"key": identity, "by": by}, now_us) as step:
-                self._put(step, "key", identity, entry)
+            with self._entries.change("key_revoked", tenant, {"key": identity, "by": by}, now_us) as step:
+                self._entries.put(step, "key", identity, entry)
         return {"id": identity, **_public_key(entry)}
 
     def record_refusals(self, *, summaries: list[dict[str, Any]]) -> int:
@@ -181,12 +174,12 @@ class Control:
         fresh = [one for one in summaries if one["id"] not in self._summaries_seen]
         if not fresh:
             return 0
-        now_us = self._now_us()
+        now_us = self._entries.now_us()
         with self.journal.transaction() as step:
             for one in fresh:
                 step.append(
                     evidence_rows.event(
-                        event_id=self._event_id(now_us),
+                        event_id=self._entries.event_id(now_us),
                         event_type="rate_limited",
                         time_us=now_us,
                         tenant=one["tenant"],
@@ -200,7 +193,7 @@ class Control:
     def keys(self, tenant: str) -> list[dict[str, Any]]:
         return [
             {"id": identity, **_public_key(entry)}
-            for identity, entry in self._all("key")
+            for identity, entry in self._entries.all("key")
             if entry["tenant"] == tenant
         ]
 
@@ -218,7 +211,7 @@ class Control:
         by: str,
     ) -> dict[str, Any]:
         """Create or replace a principal: somebody other than an agent whom policies may speak of."""
-        now_us = self._now_us()
+        now_us = self._entries.now_us()
         entry: dict[str, Any] = {
             "tenant": tenant,
             "type": subject_type,
@@ -229,12 +222,12 @@ class Control:
             "record_version": self.revision + 1,
         }
         details = {"principal": f"{subject_type}:{subject_id}", "roles": roles, "groups": groups, "by": by}
-        with self._change("principal_set", tenant, details, now_us) as step:
-            self._put(step, "principal", agent_key(tenant, subject_type, subject_id), entry)
+        with self._entries.change("principal_set", tenant, details, now_us) as step:
+            self._entries.put(step, "principal", agent_key(tenant, subject_type, subject_id), entry)
         return entry
 
     def principals(self, tenant: str) -> list[dict[str, Any]]:
-        return [entry for _, entry in self._all("principal") if entry["tenant"] == tenant]
+        return [entry for _, entry in self._entries.all("principal") if entry["tenant"] == tenant]
 
     def claim_agent(
         self, *, tenant: str, agent_id: str, isolation: str | None, owner: str | None, by: str
@@ -248,7 +241,7 @@ class Control:
         Raises: ConflictError: it was registered with another isolation.
         """
         key = agent_key(tenant, "agent", agent_id)
-        known = self._get("agent", key)
+        known = self._entries.get("agent", key)
         isolation = isolation or (known["isolation"] if known else "hosted")
         owner = owner if owner is not None or known is None else known["owner"]
         if known is not None and known["isolation"] != isolation:
@@ -266,10 +259,10 @@ class Control:
             next_ordinal = int(self.journal.meta("next_ordinal", FIRST_DEDICATED_ORDINAL))
             entry |= {"name": dedicated_name(key), "ordinal": known["ordinal"] if known else next_ordinal}
         details = {"agent": agent_id, "isolation": isolation, "owner": owner, "by": by}
-        with self._change("agent_claimed", tenant, details, self._now_us()) as step:
-            self._put(step, "agent", key, entry)
+        with self._entries.change("agent_claimed", tenant, details, self._entries.now_us()) as step:
+            self._entries.put(step, "agent", key, entry)
             if isolation == "dedicated":
-                self._put(step, "dedicated", key, entry)
+                self._entries.put(step, "dedicated", key, entry)
                 step.set_meta("next_ordinal", max(entry["ordinal"] + 1, next_ordinal))
         return entry
 
@@ -282,7 +275,7 @@ class Control:
         return [json.loads(value) for (value,) in rows]
 
     def dedicated(self) -> list[dict[str, Any]]:
-        return [entry for _, entry in self._all("dedicated")]
+        return [entry for _, entry in self._entries.all("dedicated")]
 
     # -- bundles -----------------------------------------------------------------------------------------------
 
@@ -292,8 +285,8 @@ class Control:
         """Keep a validated bundle's sources under its digest. Immutable; idempotent."""
         if self.journal.read("SELECT 1 FROM bundles WHERE digest = ?", (digest,)):
             return
-        now_us = self._now_us()
-        with self._change(
+        now_us = self._entries.now_us()
+        with self._entries.change(
             "bundle_stored", tenant, {"name": name, "rules": rules, "by": by}, now_us, digest
         ) as step:
             step.execute(
@@ -339,7 +332,9 @@ class Control:
             "past": "lenient" if lenient else "strict",
             "by": by,
         }
-        with self._change("bundle_activated", tenant, details, self._now_us(), digest) as step:
+        with self._entries.change(
+            "bundle_activated", tenant, details, self._entries.now_us(), digest
+        ) as step:
             step.set_meta("active_digest", digest)
             step.set_meta("activation", activation.number)
             step.set_meta("activation_lenient", int(lenient))
@@ -353,62 +348,15 @@ class Control:
         """
         if digest is not None:
             self.bundle(digest)
-        known = self._get("shadow", SHADOW)
+        known = self._entries.get("shadow", SHADOW)
         replaced = known["digest"] if known else None
         if replaced != digest:
             details = {"replaces": replaced, "by": by}
-            with self._change("bundle_shadowed", tenant, details, self._now_us(), digest) as step:
-                self._put(step, "shadow", SHADOW, {"digest": digest})
+            with self._entries.change(
+                "bundle_shadowed", tenant, details, self._entries.now_us(), digest
+            ) as step:
+                self._entries.put(step, "shadow", SHADOW, {"digest": digest})
         return {"shadow": digest, "replaces": replaced if replaced != digest else None}
-
-    # -- inside ------------------------------------------------------------------------------------------------
-
-    def _now_us(self) -> int:
-        return self._clock.read(wall_us=self.world.wall_us(), monotonic_us=self.world.monotonic_us()).us
-
-    def _event_id(self, now_us: int) -> str:
-        random = int.from_bytes(self.world.random_bytes(6), "big")
-        return decision_id(now_us=now_us, ordinal=CONTROL_ORDINAL, random=random)
-
-    @contextmanager
-    def _change(
-        self, event_type: str, tenant: str, details: dict[str, Any], now_us: int, bundle: str | None = None
-    ) -> Iterator[Transaction]:
-        """One transaction that raises the revision and leaves one evidence row."""
-        row = evidence_rows.event(
-            event_id=self._event_id(now_us),
-            event_type=event_type,
-            time_us=now_us,
-            tenant=tenant,
-            details=details,
-        )
-        if bundle is not None:
-            row["bundle_hash"] = bundle
-        before = self.revision
-        try:
-            with self.journal.transaction() as step:
-                self.revision = before + 1
-                yield step
-                step.append(row)
-                step.set_meta("revision", self.revision)
-                step.set_meta("event_time_us", now_us)
-        except BaseException:
-            self.revision = before
-            raise
-
-    def _put(self, step: Transaction, kind: str, identity: str, value: dict[str, Any]) -> None:
-        step.execute(
-            "INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?)",
-            (kind, identity, json.dumps(value), self.revision),
-        )
-
-    def _get(self, kind: str, identity: str) -> dict[str, Any] | None:
-        rows = self.journal.read("SELECT value FROM entries WHERE kind = ? AND id = ?", (kind, identity))
-        return json.loads(rows[0][0]) if rows else None
-
-    def _all(self, kind: str) -> list[tuple[str, dict[str, Any]]]:
-        rows = self.journal.read("SELECT id, value FROM entries WHERE kind = ? ORDER BY id", (kind,))
-        return [(identity, json.loads(value)) for identity, value in rows]
 
 
 def _public_key(entry: dict[str, Any]) -> dict[str, Any]:

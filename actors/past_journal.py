@@ -188,9 +188,14 @@ def recall(journal: Journal, scope: Scope, name: str, *, workflow: str) -> tuple
     places = {_place(name if scope is Scope.AGENT else workflow)}
     if scope is Scope.AGENT:
         places.add(_place(standing_workflow(name)))
+    unknown_until_us = int(journal.meta("history_from_us", 0))
     rows = []
     for place in places:
-        rows += journal.read(_INDEXED, (place, MOST_RECALLED))
+        newest_first = journal.read(_INDEXED, (place, MOST_RECALLED))
+        if len(newest_first) == MOST_RECALLED:
+            # Most of them may be another session's: what is not read may be this one's.
+            unknown_until_us = max(unknown_until_us, newest_first[-1][4])
+        rows += newest_first
     rows += journal.read(_UNINDEXED, (_indexed(journal),))
     column = {Scope.SESSION: 2, Scope.WORKFLOW: 1, Scope.AGENT: 3}[scope]
     found = [
@@ -198,7 +203,6 @@ def recall(journal: Journal, scope: Scope, name: str, *, workflow: str) -> tuple
         for row in sorted(rows)
         if row[column] == name
     ][-MOST_RECALLED:]
-    unknown_until_us = int(journal.meta("history_from_us", 0))
     if len(found) == MOST_RECALLED:
         unknown_until_us = max(unknown_until_us, found[0].at_us)
     return found, unknown_until_us

@@ -200,7 +200,7 @@ class Pasts:
             if not recalled or recalled[-1].id <= resting.recorded:
                 return state_bytes.decode(program, scope, resting.state)
             resting = None
-        if unknown_until_us <= since_us:
+        if unknown_until_us < since_us:
             unknown_until_us = 0
         recorded = [self._recorded(one, records) for one in recalled]
         recall = self._active.recall(lenient=self._lenient)

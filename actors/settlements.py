@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from actors import reservation_journal
+from actors.delegations import COUNTED
 from actors.ids import agent_key, time_of_decision
 from actors.journal import Transaction
 from actors.messages import (
@@ -30,7 +31,7 @@ from policies.effect import Effect
 
 RESERVATION_VOID = "reservation_void"
 STALE_VOUCH = "stale_vouch"
-_BY_RULES = ("rule_deny", "default_deny")
+_COUNTED = COUNTED | {"rule_deny", "default_deny"}
 
 
 def reserved(request: DecisionRequest) -> Reserved | None:
@@ -92,8 +93,8 @@ def _verdict(request: DecisionRequest, answer: Sequence[Any]) -> str | None:
         return VOID
     if decided.expires_us:
         return PERMITTED
-    by_rules = decided.reason_code in _BY_RULES or decided.reason_code == request.refusal
-    return DENIED if decided.effect == Effect.DENY and by_rules else VOID
+    counted = decided.reason_code in _COUNTED or decided.reason_code == request.refusal
+    return DENIED if decided.effect == Effect.DENY and counted else VOID
 
 
 def keep(

@@ -124,6 +124,8 @@ class Bundle:
         asked_of_atom: by atom, indexes of those.
         origin_roles, origin_pointers: which values the `origin` of any rule looks at.
         looks_at_task: whether any rule asks what the task asks for.
+        idle: bit set of the atoms with a condition that nothing asks: a define that no rule names. They keep their
+            numbers, are not evaluated and hold of no action.
         reasons: what each of `rules` says when it leads to a verdict.
         sources: the texts it was compiled from; `load_documents(bundle.sources)` compiles to the same digest.
         warnings: what is odd without being wrong.
@@ -137,6 +139,7 @@ class Bundle:
         "default",
         "defines",
         "digest",
+        "idle",
         "looks_at_task",
         "measures",
         "name",
@@ -197,6 +200,14 @@ class Bundle:
         self.rules_of_atom: Mapping[Effect, Sequence[tuple[int, ...]]] = carried
         self.asked_of_atom: Mapping[int, tuple[int, ...]] = asked_of_atom
         self.asked = sum(1 << atom for atom in asked_of_atom)
+        used = self.program.relevant
+        for rule in self.rules:
+            used |= 1 << rule.atom
+        self.idle = sum(
+            1 << number
+            for number, atom in enumerate(self.atoms)
+            if atom.when is not None and not used >> number & 1
+        )
         clauses = [rule.origin for rule in self.rules if rule.origin is not None]
         self.origin_roles = frozenset[str]().union(*(clause.roles for clause in clauses))
         self.looks_at_task = any(rule.asked is not None for rule in self.rules)

@@ -191,7 +191,7 @@ def _check_limit(
             ClauseError(path=("limit",), code="limit_grants", message=message, hint=hint, at_key=True)
         )
     above = amount_of(limit.above)
-    if above is None or isinstance(limit.above, bool):
+    if above is None:
         message = f"`{limit.above}` is not a number"
         hint = "write digits alone, with a point before a fraction, such as `50000` or `250.50`"
         found.errors.append(

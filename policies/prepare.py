@@ -92,7 +92,7 @@ class Preparer:
         self._index = OnIndex(bundle.atoms)
         bits_of: dict[str, int] = {}
         for number, atom in enumerate(bundle.atoms):
-            if atom.when is not None:
+            if atom.when is not None and not bundle.idle >> number & 1:
                 bits_of[atom.when] = bits_of.get(atom.when, 0) | 1 << number
         # Equal conditions are one entry, evaluated once per action for all of their atoms.
         conditions = [(cel.Condition(text), bits) for text, bits in bits_of.items()]
@@ -239,6 +239,7 @@ class Preparer:
         if found is None:
             facts = self.bundle.catalog.facts(*key)
             possibly, certainly = resource_masks(self._index, *key, facts or _UNKNOWN)
+            possibly, certainly = possibly & ~self.bundle.idle, certainly & ~self._bundle.idle
             arguments = facts.arguments if facts is not None else None
             found = _KnownResource(
                 facts=facts,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic_core import PydanticCustomError
 
 from policies.document_types import (
     Condition,
@@ -34,6 +35,13 @@ Pointer: TypeAlias = Annotated[str, StringConstraints(pattern=_POINTER)]
 _AnyOf = one_or_many({"type": "string"}, at_least=1)
 
 
+def _number(value: object) -> object:
+    """Refused once, where each member of a union would refuse for itself."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise PydanticCustomError("number_type", "not a number")
+    return value
+
+
 class On(Strict):
     """The index of a rule: each key any-of, all keys together all-of; `{}` matches everything."""
 
@@ -61,7 +69,9 @@ class LimitDocument(Strict):
     per: Duration | None = Field(default=None, description="window; default: the whole scope")
     scope: ScopeName = "workflow"
     key: Condition | None = Field(default=None, description="a CEL expression: one budget for each value")
-    above: int | float | str = Field(description="the rule matches when the sum or count lies above this")
+    above: Annotated[int | float | str, BeforeValidator(_number)] = Field(
+        description="the rule matches when the sum or count lies above this"
+    )
 
 
 class ApproveDocument(Strict):

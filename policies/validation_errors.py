@@ -86,6 +86,8 @@ def _explain_one(located: Located[object], root: type[Strict], detail: ErrorDeta
             return located.error(
                 path, "wrong_type", f"expected `true` or `false`, found {_kind(found)}", hint
             )
+        case "number_type":
+            return located.error(path, "wrong_type", f"expected a number, found {_kind(found)}")
         case "model_type" | "dict_type":
             hint = _outer_hint(root, path) or _mapping_hint(root, path)
             return located.error(path, "wrong_type", f"expected a mapping, found {_kind(found)}", hint)

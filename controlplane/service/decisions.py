@@ -6,19 +6,17 @@ import asyncio
 import itertools
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from actors import messages
 from actors.api_keys import Caller
-from actors.control import SHADOW
-from actors.messages import Decided, DecisionRequest, Shadowed
+from actors.messages import Decided, DecisionRequest
 from controlplane.errors import (
     ConflictError,
     ForbiddenError,
     GovernanceError,
-    NotFoundError,
     UnavailableError,
 )
 from controlplane.service.authorization import refuse_foreign
@@ -27,26 +25,20 @@ from controlplane.service.explanations import explanation
 from controlplane.service.fleet import Fleet
 from controlplane.service.lanes import Lanes
 from controlplane.service.owner_calls import OwnerCalls
+from controlplane.service.preparing import Preparing
 from controlplane.service.problems import status_of
 from controlplane.service.rate_limits import RateLimiter
 from controlplane.service.settling import Settling
-from controlplane.service.subjects import KnownSubjects
-from controlplane.service.turns import in_turn, left_s
+from controlplane.service.turns import left_s
 from controlplane.service.vouching import Stale, Vouching
 from controlplane.wire import authzen
 from controlplane.wire.authzen import BatchRequest, EvaluationRequest, ItemError, Semantic
-from controlplane.wire.digest import arguments_digest, keyed_digest, mask
-from policies.action import Action, Resource
-from policies.measures import Measured
-from policies.prepare import Prepared, Preparer
 
 log = logging.getLogger(__name__)
 
 # An activation and a changed record can each cost one more attempt.
 _ATTEMPTS = 4
 _BETWEEN_OWNERS_S = 0.1
-# Items of a batch that are prepared at a stretch: about a millisecond.
-_PIECE = 16
 
 
 class Answer(NamedTuple):
@@ -60,13 +52,7 @@ _NOTHING = Answer(False, b"")
 
 
 class DecisionDoor:
-    """Evaluates requests. One a replica.
-
-    Args:
-        large: who works on a large batch holds it, and lets everybody else go on after each few items: a flood of
-            batches delays whoever asks for one decision by a fraction of one batch, not by all of them.
-        digest_key: under which evidence keeps digests of arguments.
-    """
+    """Evaluates requests. One a replica. Args: large, digest_key: see `Preparing`."""
 
     def __init__(
         self,
@@ -81,12 +67,9 @@ class DecisionDoor:
     ) -> None:
         self._fleet = fleet
         self._limiter = limiter
-        self._bundles = bundles
         self._lanes = Lanes(calls)
         self._vouching = Vouching(fleet, self._lanes, settling)
-        self._subjects = KnownSubjects()
-        self._large = large
-        self._digest_key = digest_key
+        self._preparing = Preparing(fleet, bundles, large, digest_key=digest_key)
         self._groups = itertools.count(1)
 
     async def evaluation(self, caller: Caller, request: EvaluationRequest, deadline_us: int) -> bytes:
@@ -196,7 +179,7 @@ class DecisionDoor:
     ) -> list[Answer]:
         """Like `_decide`, but what fails becomes items that are denied and say why."""
         try:
-            answers = await self._decide(caller, requests, stop_on, deadline_us, self._best())
+            answers = await self._decide(caller, requests, stop_on, deadline_us, self._preparing.best())
         except GovernanceError as error:
             denied = _denied(error)
             return [denied] if stop_on == "deny" else [denied] * len(requests)
@@ -212,12 +195,14 @@ class DecisionDoor:
             nothing was decided.
         Raises: as `_decide`.
         """
-        digest = self._best()
-        preparer = self._bundles.ready(digest)
+        digest = self._preparing.best()
+        preparer = self._preparing.ready(digest)
         owner = self._owner(caller, request)
         if preparer is None or self._vouching.is_foreign(owner, caller.tenant, request):
             return None, digest, 0
-        prepared = self._prepare(caller, preparer, time.time_ns() // 1000, deadline_us, 0, None, request)
+        prepared = self._preparing.prepare(
+            caller, preparer, time.time_ns() // 1000, deadline_us, 0, None, request
+        )
         tag, content = await self._lanes.to(owner).send(digest, (prepared,), timeout_s=left_s(deadline_us))
         if tag != messages.BATCH:
             return None, content, 1
@@ -225,12 +210,8 @@ class DecisionDoor:
         if answer[0] == messages.DECIDED:
             return _answer(Decided._make(answer[1:]), prepared), digest, 1
         if answer[0] == messages.STALE_RECORD:
-            self._learn(prepared, answer)
+            self._preparing.learn(prepared, answer)
         return None, digest, 1
-
-    def _best(self) -> str | None:
-        """The bundle to prepare with."""
-        return self._bundles.best(self._fleet.directory.activation.digest)
 
     async def _decide(
         self,
@@ -260,10 +241,12 @@ class DecisionDoor:
             waiting = [position for position, answer in enumerate(answers) if answer is None]
             preparer, prepared_with = None, digest
             if digest is not None:
-                preparer = await self._preparer(digest, timeout_s=left_s(deadline_us))
+                preparer = await self._preparing.preparer(digest, timeout_s=left_s(deadline_us))
 
-            prepare = partial(self._prepare, caller, preparer, received_us, deadline_us, group, stop_on)
-            prepared = await self._in_pieces(
+            prepare = partial(
+                self._preparing.prepare, caller, preparer, received_us, deadline_us, group, stop_on
+            )
+            prepared = await self._preparing.in_pieces(
                 prepare, [requests[position] for position in waiting], deadline_us
             )
             vouched = await self._vouching.vouch(owner, digest, prepared, deadline_us)
@@ -272,7 +255,7 @@ class DecisionDoor:
                 if one.answer[0] == messages.STALE_BUNDLE:
                     digest = one.answer[1]
                 else:
-                    self._learn(one.request, one.answer)
+                    self._preparing.learn(one.request, one.answer)
             if stale:
                 await self._vouching.give_up(vouched, deadline_us)
                 if digest != prepared_with:
@@ -305,7 +288,7 @@ class DecisionDoor:
                     case messages.SKIPPED:
                         skipped = True
                     case messages.STALE_RECORD:
-                        self._learn(request, answer)
+                        self._preparing.learn(request, answer)
                     case other:
                         raise UnavailableError(f"an owner answered `{other}`", code="protocol_error")
             if skipped or None not in answers:
@@ -313,141 +296,6 @@ class DecisionDoor:
         raise UnavailableError(
             "the active bundle or the subject's record keeps changing; try again", code="bundle_changing"
         )
-
-    async def _preparer(self, digest: str, *, timeout_s: float) -> Preparer:
-        try:
-            return await self._bundles.get(digest, timeout_s=timeout_s)
-        except NotFoundError:
-            # Not the caller's fault: an owner decides with policies that the control store has lost, to a backup, say.
-            raise UnavailableError(
-                f"the policies {digest} that the agent's owner decides with are not stored any more; activate them "
-                "again, or others",
-                code="bundle_mismatch",
-            ) from None
-
-    async def _in_pieces(
-        self,
-        prepare: Callable[[EvaluationRequest], DecisionRequest],
-        requests: list[EvaluationRequest],
-        deadline_us: int,
-    ) -> list[DecisionRequest]:
-        """Prepare a few at once, many in pieces between which others have their turn."""
-        if len(requests) <= _PIECE:
-            return [prepare(request) for request in requests]
-        prepared: list[DecisionRequest] = []
-        async with in_turn(self._large, deadline_us):
-            for start in range(0, len(requests), _PIECE):
-                prepared += [prepare(request) for request in requests[start : start + _PIECE]]
-                await asyncio.sleep(0)
-        return prepared
-
-    def _prepare(
-        self,
-        caller: Caller,
-        preparer: Preparer | None,
-        received_us: int,
-        deadline_us: int,
-        group: int,
-        stop_on: str | None,
-        request: EvaluationRequest,
-    ) -> DecisionRequest:
-        """Stage one: everything that depends on this action alone."""
-        version, subject = self._subjects.get(caller.tenant, request.subject_type, request.subject_id)
-        digest, masked = arguments_digest(request.arguments), mask(request.arguments)
-        possibly = certainly = 0
-        refusal: str | None = None
-        detail = ""
-        measures: tuple[Measured, ...] = ()
-        shadow: tuple[Any, ...] | None = None
-        units: tuple[tuple[Any, ...], ...] | None = None
-        objects = b""
-        if preparer is not None:
-            action = Action(
-                tenant=caller.tenant,
-                subject=subject,
-                name=request.action,
-                resource=Resource(
-                    type=request.resource_type, id=request.resource_id, properties=request.resource_properties
-                ),
-                arguments=request.arguments,
-                context=request.context,
-                now_us=received_us,
-            )
-            try:
-                prepared = preparer.prepare(action)
-                possibly, certainly = prepared.possibly, prepared.certainly
-                refusal, detail, measures = prepared.refusal, prepared.detail, prepared.measures
-                units = _plain(prepared)
-                objects = prepared.objects
-            except Exception:
-                # INVARIANT (fail closed): an action that cannot be evaluated is denied, with evidence.
-                log.exception("preparing an action failed; it is denied")
-                refusal, detail = "evaluation_failed", "the action could not be evaluated"
-            shadow = self._shadowed(action)
-        return DecisionRequest(
-            tenant=caller.tenant,
-            subject_type=request.subject_type,
-            subject_id=request.subject_id,
-            record_version=version,
-            session=request.session,
-            action=request.action,
-            resource_type=request.resource_type,
-            resource_id=request.resource_id,
-            possibly=possibly,
-            certainly=certainly,
-            refusal=refusal,
-            detail=detail,
-            arguments_digest=digest,
-            evidence_digest=keyed_digest(self._digest_key, digest),
-            masked_arguments=masked,
-            idempotency_key=request.idempotency_key,
-            deadline_us=deadline_us,
-            received_us=received_us,
-            dry_run=request.dry_run,
-            key_id=caller.key_id,
-            trace_id=request.trace_id,
-            span_id=request.span_id,
-            tool_call_id=request.tool_call_id,
-            group=group,
-            stop_on=stop_on,
-            measures=measures,
-            shadow=shadow,
-            units=units,
-            objects=objects,
-        )
-
-    def _shadowed(self, action: Action) -> tuple[Any, ...] | None:
-        """The action prepared with the shadow bundle, if there is one and it is loaded; nobody waits for it."""
-        entry = self._fleet.directory.get("shadow", SHADOW)
-        preparer = self._bundles.shadow(entry["digest"]) if entry is not None and entry["digest"] else None
-        if entry is None or preparer is None:
-            return None
-        try:
-            prepared = preparer.prepare(action)
-        except Exception:
-            log.exception("preparing an action with the shadow bundle failed; its decision stands")
-            return None
-        return tuple(
-            Shadowed(
-                entry["digest"],
-                prepared.possibly,
-                prepared.certainly,
-                prepared.refusal,
-                prepared.measures,
-                _plain(prepared) or (),
-            )
-        )
-
-    def _learn(self, request: DecisionRequest, answer: tuple[Any, ...]) -> None:
-        _, version, record = answer
-        if version == request.record_version:
-            return  # stale only because another item of its group is
-        self._subjects.learn(request.tenant, request.subject_type, request.subject_id, version, record)
-
-
-def _plain(prepared: Prepared) -> tuple[tuple[Any, ...], ...] | None:
-    """An action's values as they travel."""
-    return None if prepared.units is None else tuple([tuple(unit) for unit in prepared.units])
 
 
 def _before_short_circuit(

@@ -50,7 +50,7 @@ class Ingress:
         router: the doors behind authentication.
         public: doors without a key, by path (GET only): health, readiness, metadata.
         limiter: who has asked for too much.
-        large: whoever works on a large body holds it for that time, see `DecisionDoor`.
+        large: whoever works on a large body holds it for that time, see `Preparing`.
         startup: run once before the first request; background work is started here.
         shutdown: run once after the last.
     """

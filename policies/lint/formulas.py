@@ -11,7 +11,21 @@ from policies.lint.reach import Reach
 from policies.lint.search import Question, Trace, Truths, deep_enough, difference, truths
 from policies.lint.simpler import simpler
 from policies.located import Located
-from policies.past.formula import Done, Formula, Historically, Never, Once, Since, names, reach_us, text, walk
+from policies.past.formula import (
+    Done,
+    Formula,
+    Historically,
+    Never,
+    Not,
+    Once,
+    Since,
+    names,
+    normal,
+    parts,
+    reach_us,
+    text,
+    walk,
+)
 from policies.past.parse import parse
 from policies.past.polarity import check
 from policies.past.retention import HISTORY_DAYS, HISTORY_US
@@ -68,7 +82,7 @@ class FormulaLinter:
         document = placed.document
         assert document.past is not None
         formula = parse(document.past)
-        found = [*_windows(placed, formula), *_needless(placed, formula)]
+        found = [*_windows(placed, formula), *_needless(placed, formula), *_waits(placed, formula)]
         question = self._question(placed, formula)
         if question is None:
             return found, None
@@ -172,6 +186,28 @@ def _needless(placed: PlacedRule, formula: Formula) -> Iterator[Finding]:
     if document.witness is not None and not any(isinstance(one, Done) for one in walk(formula)):
         message = "`witness` changes nothing: `past` asks for nothing that is `done(…)`"
         yield placed.finding(Level.WARNING, "witness", "needless_witness", message, at_key=True)
+
+
+def _waits(placed: PlacedRule, formula: Formula) -> Iterator[Finding]:
+    """Where a reported success makes the rule stricter, silence keeps it loose."""
+    restricting = placed.document.then != "allow"
+    waiting = dict.fromkeys(_done_that_restricts(normal(formula), restricting))
+    for name in waiting:
+        message = f"`once done({name})` makes the rule stricter only when the outcome has been reported"
+        hint = f"say `once {name}`, so that it need not wait for what its agent may leave out"
+        yield placed.finding(Level.WARNING, "past", "waits_for_report", message, hint)
+
+
+def _done_that_restricts(formula: Formula, restricts: bool) -> Iterator[str]:
+    match formula:
+        case Once(of=Done(name=name)):
+            if restricts:
+                yield name
+        case Not(of=inner):
+            yield from _done_that_restricts(inner, not restricts)
+        case _:
+            for part in parts(formula):
+                yield from _done_that_restricts(part, restricts)
 
 
 def named_in_past(rules: Mapping[str, PlacedRule]) -> frozenset[tuple[str, str]]:

@@ -53,6 +53,15 @@ class RuleLinter:
                 Level.ERROR, "on", "never_matches", message, hint or "each key has to fit", at_key=True
             )
             return
+        document = placed.document
+        scopes = (
+            document.scope if document.past is not None else None,
+            document.limit.scope if document.limit is not None else None,
+        )
+        if "agent" in scopes and not atom.on:
+            message = "with scope `agent` and no `on` every action that an agent does elsewhere reserves at its home"
+            hint = "say which actions the rule can decide: `on: {…}`"
+            yield placed.finding(Level.WARNING, "on", "reserves_all", message, hint, at_key=True)
         yield from self._shadows(placed)
 
     def _shadows(self, placed: PlacedRule) -> Iterator[Finding]:

@@ -112,7 +112,9 @@ class MonitorCode:
                 done = both(bit, self._succeeded(not possibly, nested))
                 over = either(done, _expired(slot, window))
                 self._branch((now, f"{slot} = t; {position} = n"), (over, f"{slot} = {position} = -1"))
-                self.late.append(f"if {bit} and n > {position}: {slot} = {position} = -1")
+                # Times before positions: those of a past that was told by a record are another count.
+                after = f"(t > {slot} or t == {slot} and n > {position})"
+                self.late.append(f"if {bit} and {after}: {slot} = {position} = -1")
                 return self._alive(slot, now)
             case Since(left=left, right=right, window_us=window):
                 holds = self.value(left, possibly, nested=True)

@@ -7,7 +7,7 @@ have happened.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from policies import ledgers
@@ -77,7 +77,7 @@ class Recall:
         past: Past,
         monitors: frozenset[int],
         accounts: frozenset[int],
-        record: Iterable[Recorded],
+        record: Sequence[Recorded],
         *,
         unknown_until_us: int,
     ) -> None:
@@ -99,10 +99,21 @@ class Recall:
         told = Past(program, scope)
         if unknown_until_us and not self._lenient:
             everything = (1 << len(self._bundle.atoms)) - 1
-            self._tell_one(told, Event(unknown_until_us, everything, 0), SUCCEEDED, True, accounts)
+            unknown = Event(unknown_until_us, everything, 0)
+            # `previous` below `previous` asks for one after the other; each has a slot.
+            for _ in range(
+                1 + max((len(program.monitors[one].monitor.initial) for one in monitors), default=0)
+            ):
+                self._tell_one(told, unknown, SUCCEEDED, True)
+            for number in accounts:
+                if program.limits[number].counted != "denials":
+                    told.ledgers[number] = ledgers.EMPTY._replace(overflowed_us=unknown_until_us)
+        # The last one stands where it stood or behind: an outcome that is still to come names places of its own.
+        told.position = max(told.position, past.position - len(record))
         for recorded in record:
             event = self.event(recorded)
-            self._tell_one(told, event, recorded.outcome, recorded.witnessed, accounts)
+            self._tell_one(told, event, recorded.outcome, recorded.witnessed)
+            self._count(told, event, accounts)
         # What it remembers is not later than its last action: it may be written before another is permitted.
         past.last_us = max(past.last_us, told.last_us)
         found: Remembered = told.settled
@@ -118,14 +129,11 @@ class Recall:
             # Not taken in yet, and counted all the same: whoever cancels it gives back what it added.
             self._count(past, opened.event, accounts)
 
-    def _tell_one(
-        self, told: Past, event: Event, outcome: int, witnessed: bool, accounts: frozenset[int]
-    ) -> None:
+    def _tell_one(self, told: Past, event: Event, outcome: int, witnessed: bool) -> None:
         told.position += 1
         told.last_us = event.time_us
         assert outcome in (FAILED, SUCCEEDED, UNREPORTED)
         told.settled.take(told.program, told.scope, event, told.position, outcome, witnessed=witnessed)
-        self._count(told, event, accounts)
 
     def _count(self, past: Past, event: Event, accounts: frozenset[int]) -> None:
         for number in accounts & frozenset(past.program.limited(past.scope, event.possibly)):

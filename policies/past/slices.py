@@ -111,12 +111,19 @@ class Slices:
         self.scanned_us = -1
 
     def copy(self) -> Slices:
-        return Slices(self.base, dict(self.of), self.overflowed_us, dict(self.doubts))
+        copied = Slices(self.base, dict(self.of), self.overflowed_us, dict(self.doubts))
+        copied.scanned_us = self.scanned_us
+        return copied
 
     def unknown(self, value: bytes, now_us: int, reach_us: int | None) -> bool:
         """Whether this value may have a past that was not kept."""
         since_us = self.doubts.get(value, -1) if value in self.of else self.overflowed_us
-        return since_us >= 0 and (reach_us is None or now_us - since_us <= reach_us)
+        return _reaches(since_us, now_us, reach_us)
+
+    def incomplete(self, now_us: int, reach_us: int | None) -> bool:
+        """Whether there may be such a value at all."""
+        # No doubt is younger than what it comes from.
+        return _reaches(self.overflowed_us, now_us, reach_us)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +168,8 @@ class Sliced:
                 return True, None
         if not missing or not self.restricting:
             return False, None
+        if slices.incomplete(event.time_us, self.reach_us):
+            return True, None
         p, c = self.keys.seen_by(event, None)
         truth = any(
             step(slots, p, c, event.time_us, position, FAILED)[0]
@@ -216,7 +225,8 @@ class Sliced:
         elif value in slices.of or len(slices.of) < MOST_SLICES or self._make_room(slices, now_us):
             slices.of[value] = slots
         else:
-            slices.overflowed_us = now_us
+            # What comes late was earlier: it takes nothing back of what found no room since.
+            slices.overflowed_us = max(slices.overflowed_us, now_us)
             slices.doubts.pop(value, None)
 
     def _make_room(self, slices: Slices, now_us: int) -> bool:
@@ -238,3 +248,7 @@ class Sliced:
         if not self.monitor.skippable:
             return slots
         return self.monitor.step(slots, 0, 0, now_us, 0, FAILED)[1]
+
+
+def _reaches(since_us: int, now_us: int, reach_us: int | None) -> bool:
+    return since_us >= 0 and (reach_us is None or now_us - since_us <= reach_us)

@@ -253,7 +253,8 @@ class Past:
             event: as it was permitted, with the atoms of this program.
         """
         for opened in self.open:
-            if opened.position == position:
+            # A past that was told by a record counts anew: the same position may be another action's.
+            if opened.position == position and opened.event.time_us == event.time_us:
                 opened.outcome = SUCCEEDED if succeeded else FAILED
                 opened.witnessed = witnessed
                 self._settle()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from unit.actors.owners import Bench
 
-from actors import delegations, outcomes, sessions
+from actors import delegations, outcomes, past_journal, sessions
 from actors.active_bundle import ActiveBundle
 from actors.directory import Activation
 from actors.journal import JournalError
@@ -48,6 +48,7 @@ DAILY_CAP = (
     "  - {id: daily-cap, on: {tool: bank.pay}, limit: {sum: args.amount, per: 24h, scope: agent, above: 500},"
     " then: deny}\n"
 )
+COUNT = "  - {id: reads-2, on: {tool: crm.read}, limit: {count: actions, above: 2}, then: deny}\n"
 AFTER_LARGE = "  - {id: after-large, past: 'leaves and once large', then: deny}\n"
 
 
@@ -427,3 +428,74 @@ def test_a_delegate_that_reaches_beyond_its_grant_is_counted_among_the_denials(j
         request = bench.request(agent="helper", tool="crm.read", arguments={"id": "7"}, session=child)
         assert bench.decided(request)[0].reason_code == "outside_delegation"
     assert story.do("crm.read", session, id="7").reasons[0][0] == "p/lock"
+
+
+def test_a_new_count_is_unknown_where_the_record_ends(journal: Path) -> None:
+    story = Story(journal)
+    for _ in range(3):
+        story.do("crm.read", id="7")
+    story.bench.world.pass_s(HISTORY_US / 1e6 + 1)
+    story.bench.renew_lease()
+    forget_history(story.bench.owner.journal, now_us=story.bench.world.wall_us, limit=1000)
+    story.activate(COUNT)
+    assert story.do("crm.read", id="7").effect == "deny"  # it was the fourth
+    assert story.do("crm.read", story.open_session(), id="7").effect == "allow"
+    story.activate(COUNT.replace("reads-2", "again"), lenient=True)
+    story.activate(COUNT.replace("count: actions", "count: actions, per: 24h"))
+    assert story.do("crm.read", id="7").effect == "allow"  # longer ago than its window
+
+
+def test_where_the_record_ends_things_may_have_come_one_after_the_other(journal: Path) -> None:
+    story = Story(journal)
+    story.do("dlp.scan")
+    story.bench.world.pass_s(HISTORY_US / 1e6 + 1)
+    story.bench.renew_lease()
+    forget_history(story.bench.owner.journal, now_us=story.bench.world.wall_us, limit=1000)
+    story.activate(
+        "  - {id: in-turn, on: {tool: mail.send}, past: once (created and previous (reads and previous scanned)),"
+        " permitted_is_done: true, then: deny}\n"
+    )
+    assert story.do("mail.send", to="a@b.example").effect == "deny"
+
+
+@pytest.mark.parametrize("indexed", [True, False])
+def test_a_flood_in_one_session_makes_the_past_of_another_unknown_and_not_empty(
+    journal: Path, monkeypatch: pytest.MonkeyPatch, indexed: bool
+) -> None:
+    monkeypatch.setattr(past_journal, "MOST_RECALLED", 5)
+    story = Story(journal)
+    bench = story.bench
+    bench.register("helper")
+    session = story.open_session()
+    story.do("crm.read", session, id="7")
+    token = delegations.delegate(
+        bench.owner, DelegationRequest("default", session, "helper", None, 0, 3_600_000_000, None, "k")
+    )["token"]
+    child = delegations.open_child(
+        bench.owner, SessionRequest("default", "agent", "helper", None, False, "k", None, token)
+    )["session"]
+    for _ in range(5):
+        bench.decided(bench.request(agent="helper", tool="dlp.scan", session=child))
+        if indexed:
+            index_history(bench.owner.journal)
+    story.activate(NO_PII_OUT.replace("then: deny", "scope: session, then: deny"))
+    assert story.do("mail.send", session, to="a@b.example").effect == "deny"
+    assert story.do("mail.send", story.open_session(), to="a@b.example").effect == "allow"
+
+
+def test_a_success_before_what_it_should_follow_does_not_count_for_it_though_a_new_rule_was_told_both(
+    journal: Path,
+) -> None:
+    rule = "  - {id: scan-after, past: 'leaves and (not done(scanned) since reads)', then: deny}\n"
+    story = Story(journal, NO_PII_OUT)
+    for _ in range(3):
+        story.do("dlp.scan")
+    story.bench.world.pass_s(HISTORY_US / 1e6 + 1)
+    story.bench.renew_lease()
+    forget_history(story.bench.owner.journal, now_us=story.bench.world.wall_us, limit=1000)
+    before = story.do("dlp.scan")
+    story.bench.world.pass_s(1)
+    story.do("crm.read", id="7")
+    story.activate(rule)
+    story.report(before)
+    assert story.do("mail.send", to="a@b.example").reasons[0][0] == "p/scan-after"

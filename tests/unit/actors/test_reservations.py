@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from unit.actors.two_owners import HOME, WORK, TwoOwners, refusal, reserved
 
-from actors import reservations, settlements
+from actors import outcomes, reservations, settlements
 from actors.agent_journal import forget_what_is_over
 from actors.deciding import decide
 from actors.journal import FencedError, JournalError
-from actors.messages import DENIED, PERMITTED, STALE_BUNDLE, VOID, Decided, Settlement
+from actors.messages import DENIED, PERMITTED, STALE_BUNDLE, VOID, Decided, Outcome, Settlement
 from actors.registration import describe_agent
 from actors.reservation_journal import find_settlement
 from actors.vouching import vouch
@@ -484,3 +484,37 @@ def test_an_acknowledgement_is_of_what_was_sent_and_not_of_what_was_reported_mea
     two.report(scan, tell=False)
     settlements.acknowledged(two.work.owner, sent)
     assert [one.outcome for one in two.waiting()] == ["succeeded"]
+
+
+def test_a_success_at_home_counts_for_nothing_that_came_after_it_whatever_was_cancelled(
+    tmp_path: Path,
+) -> None:
+    rule = (
+        "  - {id: scan-after, past: 'sends and (not done(scanned) since reads)', scope: agent, then: deny}\n"
+    )
+    two = TwoOwners(tmp_path, TWICE)
+    for _ in range(3):
+        (cancelled,) = two.vouched(two.request())
+        held = reserved(cancelled)
+        assert held is not None
+        two.tell([Settlement(held.id, VOID)])
+    scan = two.at_home("dlp.scan")
+    two.pass_s(1)
+    two.at_home("crm.read")
+    two.activate(TWICE, rule)
+    outcomes.report_outcome(two.home.owner, Outcome(scan.id, "succeeded", True, (), None, None, "k", False))
+    assert two.at_home("mail.send").reasons[0][0] == "p/scan-after"
+    again = two.at_home("dlp.scan")
+    outcomes.report_outcome(two.home.owner, Outcome(again.id, "succeeded", True, (), None, None, "k", False))
+    assert two.at_home("mail.send").effect == "allow"
+
+
+def test_what_a_delegation_does_not_cover_counts_among_the_denials_at_home_as_well(tmp_path: Path) -> None:
+    lock = (
+        "  - {id: lock, on: {tool: crm.read}, limit: {count: denials, per: 1h, scope: agent, above: 1},"
+        " then: deny}\n"
+    )
+    two = TwoOwners(tmp_path, lock)
+    session = two.new_session(tools=("mail.send",))
+    assert [two.do("crm.read", session=session).reason_code for _ in range(2)] == ["outside_delegation"] * 2
+    assert two.at_home("crm.read").reasons[0][0] == "p/lock"

@@ -85,8 +85,8 @@ class TwoOwners:
     def bench(self, ordinal: int) -> Bench:
         return self.home if ordinal == HOME else self.work
 
-    def new_session(self) -> str:
-        """A session of `bot` in a new workflow of `boss`."""
+    def new_session(self, tools: tuple[str, ...] | None = None) -> str:
+        """A session of `bot` in a new workflow of `boss`, which may use these tools; None = all."""
         owner = self.work.owner
         opened = sessions.open_session(owner, self._asked("boss", new_workflow=True))
         token = delegations.delegate(
@@ -95,7 +95,7 @@ class TwoOwners:
                 tenant="default",
                 session=str(opened["session"]),
                 to="bot",
-                tools=None,
+                tools=tools,
                 depth=0,
                 expires_in_us=20 * 3_600_000_000,
                 principal=None,

@@ -327,3 +327,19 @@ def test_a_bundle_compiles_again_from_its_own_sources() -> None:
     bundle = compile_bundle(documents)
     again = compile_bundle(load_documents(bundle.sources))
     assert (again.digest, again.atoms, again.rules) == (bundle.digest, bundle.atoms, bundle.rules)
+
+
+@pytest.mark.parametrize(
+    ("above", "message"),
+    [
+        ("true", "expected a number, found `true`"),
+        ("[1]", "expected a number, found a list"),
+        ("{}", "expected a number, found a mapping"),
+        ("many", "`many` is not a number in rule `p/x`"),
+    ],
+)
+def test_a_threshold_that_is_no_number_is_one_error(above: str, message: str) -> None:
+    limit = f"{{count: actions, above: {above}}}"
+    with pytest.raises(PolicyErrors) as refused:
+        compile_sources([("p", f"kind: Policy\nname: p\nrules: [{{id: x, limit: {limit}, then: deny}}]")])
+    assert [one.message for one in refused.value.errors] == [message]

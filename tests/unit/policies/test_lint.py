@@ -65,7 +65,7 @@ FORMULAS: list[tuple[str, list[str]]] = [
     ("sends and not leaves", ["always_false"]),
     ("sends", ["always_true"]),
     ("once leaves", ["always_true"]),
-    ("once reads or not once[1h] done(scans) or once[1h] done(scans)", ["always_true"]),
+    ("once reads or not once[1h] done(scans) or once[1h] done(scans)", ["always_true", "waits_for_report"]),
     ("once once reads", ["simpler_formula"]),
     ("once[1h] reads or once[2h] reads", ["simpler_formula"]),
     ("once[1h] reads and once[2h] reads", ["simpler_formula"]),
@@ -265,6 +265,45 @@ def test_what_changes_nothing_is_said(rule: str, expected: list[str]) -> None:
         define = "{a: {on: {tool: crm.read}}, b: {on: {tool: mail.read}}}"
     found = codes(rules(f"{{id: x, on: {{tool: mail.send}}, {rule}, then: deny}}", define=define))
     assert [one for one in found if one not in ("always_false", "always_true", "simpler_formula")] == expected
+
+
+@pytest.mark.parametrize(
+    ("formula", "then", "waits"),
+    [
+        ("sends and once[1h] done(reads)", "deny", True),
+        ("sends and not never[1h] done(reads)", "escalate", True),
+        ("sends and (pays implies once done(reads))", "deny", True),
+        ("sends and once[1h] reads", "deny", False),
+        ("sends and not once[1h] done(reads)", "deny", False),
+        ("sends and not done(scans) since[1h] reads", "deny", False),
+        ("sends and once[1h] done(reads)", "allow", False),
+        ("sends and not once[1h] done(reads)", "allow", True),
+    ],
+)
+def test_a_rule_that_waits_for_a_report_to_become_stricter_is_said(
+    formula: str, then: str, waits: bool
+) -> None:
+    report = linted(past(formula).replace("then: deny", f"then: {then}", 1))
+    found = [one for one in report.findings if one.code == "waits_for_report"]
+    assert [one.hint.startswith("say `once reads`") for one in found] == [True] * waits
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ("past: 'once[1h] reads', scope: agent", ["reserves_all"]),
+        ("on: {}, limit: {count: actions, per: 1h, scope: agent, above: 9}", ["reserves_all"]),
+        ("on: {boundary: external}, past: 'once[1h] reads', scope: agent", []),
+        ("past: 'once[1h] reads'", []),
+        ("limit: {count: actions, per: 1h, above: 9}", []),
+    ],
+)
+def test_a_rule_over_all_that_an_agent_does_says_which_actions_it_decides(
+    rule: str, expected: list[str]
+) -> None:
+    define = "{reads: {on: {tool: crm.read}}}"
+    report = linted(rules(f"{{id: x, {rule}, then: deny}}", define=define))
+    assert [one.code for one in report.findings if one.code == "reserves_all"] == expected
 
 
 def test_what_does_not_compile_is_a_finding_at_its_place() -> None:

@@ -194,3 +194,17 @@ def test_a_memo_that_is_full_is_emptied_and_answers_stay_the_same(monkeypatch: p
     for number in range(10):
         found = preparer.prepare(action(f"mcp.t{number}", id=f"bot-{number}"))
         assert (found.possibly, found.certainly) == (1, 1)
+
+
+def test_a_condition_that_no_rule_asks_for_is_not_evaluated_and_changes_no_number() -> None:
+    define = "define: {aside: {when: args.amount > 1.0}, used: {when: args.amount > 2.0}, plain: {on: {effect: pay}}}"
+    rule = "{id: a, past: once used, then: deny}"
+    text = f"kind: Policy\nname: p\n{define}\nrules:\n  - {rule}\n"
+    bundle = bundle_of(CATALOG, text)
+    asked = bundle_of(CATALOG, text + "  - {id: b, past: once aside, then: deny}\n")
+    assert bundle.atoms == asked.atoms and bundle.defines == asked.defines
+    (aside, used, plain) = (1 << bundle.defines["p", name] for name in ("aside", "used", "plain"))
+    assert (bundle.idle, asked.idle) == (aside, 0)
+    pays = action("payments.transfer", {"amount": 5})
+    for number, expected in ((bundle, used | plain), (asked, aside | used | plain)):
+        assert Preparer(number).prepare(pays).possibly & (aside | used | plain) == expected

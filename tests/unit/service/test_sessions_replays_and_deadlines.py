@@ -309,7 +309,7 @@ def test_a_batch_whose_turn_does_not_come_in_time_is_answered_and_leaves_nothing
     late = fresh.send("POST", "/access/v1/evaluations", batch, headers=soon)
     assert (late.status, late.code) == (503, "deadline_passed")
     # One that has passed the door and waits with its items.
-    ours = fresh.application._door
+    ours = fresh.application._door._preparing
     ours._large = asyncio.Lock()
     fresh.run(ours._large.acquire())
     fresh.do(large.release)

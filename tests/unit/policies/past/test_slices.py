@@ -139,3 +139,35 @@ def test_without_a_window_nobody_is_ever_dropped() -> None:
         one.take(state, created(key, NOW_US + key * 100 * HOUR_US), key + 1, UNREPORTED)
     assert set(state.of) == {value(0), value(1), value(2)}
     assert one.truth(state, pays(9, NOW_US + 10**6 * HOUR_US), 11)
+
+
+def test_an_outcome_that_comes_late_makes_no_value_known_that_found_no_room_since() -> None:
+    one = sliced("pays and (once[1h] created or once[1h] done(created))")
+    state = start(one)
+    for key in range(3):
+        one.take(state, created(key), key + 1, UNREPORTED)
+    later_us = NOW_US + HOUR_US // 2
+    one.take(state, created(8, later_us), 5, UNREPORTED)  # no room
+    one.late(state, created(7), 4)  # nor is there for one from half an hour before
+    assert one.truth(state, pays(8, later_us + HOUR_US), 6)
+
+
+def test_an_event_without_its_key_may_be_about_a_value_that_found_no_room() -> None:
+    one = sliced("pays and once[1h] (created and once[1h] pays)", reach_us=2 * HOUR_US)
+    state = start(one)
+    for key in range(3):
+        one.take(state, pays(key), key + 1, UNREPORTED)
+    assert not one.truth(state, pays(None), 4)
+    one.take(state, pays(9), 4, UNREPORTED)  # no room: nobody remembers that it was paid and then created
+    one.take(state, created(9), 5, UNREPORTED)
+    assert one.truth(state, pays(9), 6)
+    assert one.truth(state, pays(None), 6)
+    assert not one.truth(state, pays(None, NOW_US + 2 * HOUR_US + 1), 6)
+
+
+def test_a_copy_looks_for_room_no_sooner_than_the_original_would() -> None:
+    one = sliced(NEW_PAYEE)
+    state = start(one)
+    for key in range(4):
+        one.take(state, created(key), key + 1, UNREPORTED)
+    assert state.scanned_us == NOW_US and state.copy().scanned_us == NOW_US
