@@ -108,14 +108,16 @@ class Origins:
         Args:
             source: the number of its decision, below 2¹²⁸.
             looked_up: what `asked_by` said of the call's arguments.
-            trusting: False where the reporter could have made it up (a plain agent's key): it can only add untrust.
+            trusting: False where the reporter could have made it up (a plain agent's key): it can only add untrust,
+                and what was awaited stays so until `arrived`.
         Cost: at most 2 ms, for a result that fills the state.
         """
         state = self._state
         if told.task:
             raise ValueError("a task is no result")
         number = self._number(source)
-        self.arrived(source)
+        if trusting:
+            self.arrived(source)
         if told.untrusted:
             if not told.complete:
                 state.flags |= _CUT
@@ -134,13 +136,14 @@ class Origins:
         found = self._judge(unit)
         if unit.indirect:
             return found if found.fact is Fact.UNTRUSTED else _TASK_SAYS
+        if unit.cut and found.fact is not Fact.UNTRUSTED:
+            found = Judged(worst((found.fact, Fact.UNKNOWN)), None, True)
         if found.fact is Fact.UNKNOWN and unit.role == "destination":
             state = self._state
             if state.flags & (_CUT | _MANY_AWAITED) or state.awaited:
                 awaited = next(iter(state.awaited), None)
-                return Judged(
-                    Fact.UNTRUSTED, awaited if awaited is not None else self._source(state.cut_source)
-                )
+                source = awaited if awaited is not None else self._source(state.cut_source)
+                return Judged(Fact.UNTRUSTED, source, found.over_bound)
         return found
 
     def to_bytes(self, key: bytes) -> bytes:
@@ -165,9 +168,10 @@ class Origins:
         if not words:
             return Judged(Fact.UNKNOWN, None, True)
         if len(words) == 1:
-            if unit.whole:
-                return self._fact(state.names.of.get(unit.whole, 0), NAMES_LOST)
-            return self._fact(state.words.of.get(words[0], 0), WORDS_LOST)
+            if not unit.whole:
+                return self._fact(state.words.of.get(words[0], 0), WORDS_LOST)
+            found = self._fact(state.names.of.get(unit.whole, 0), NAMES_LOST)
+            return self._beside(unit) or found if found.fact is Fact.UNKNOWN else found
         phrase = self._phrase(words)
         if phrase & TASK:
             return _TASK_SAYS
@@ -182,11 +186,19 @@ class Origins:
                 # `Ann Lee <ann@example.com>`: an unknown word beside an address changes nothing.
                 runs = [one for one in runs if one.fact is not Fact.UNKNOWN]
             parts = [*names, *runs]
-        if unit.cut:
-            parts.append(Judged(Fact.UNKNOWN, None, True))
+        if unit.beside and any(one.fact is Fact.UNKNOWN for one in names) and (host := self._beside(unit)):
+            parts.append(host)
         found = max(parts, key=lambda one: one.fact.badness)
         over_bound = found.fact is not Fact.UNTRUSTED and any(one.over_bound for one in parts)
         return Judged(found.fact, found.source, over_bound)
+
+    def _beside(self, unit: Unit) -> Judged | None:
+        """An untrusted host, where nothing is known of the URL as a whole."""
+        for name in unit.beside:
+            value = self._state.names.of.get(name, 0)
+            if FACTS[value & BITS_MASK] is Fact.UNTRUSTED:
+                return self._fact(value, NAMES_LOST)
+        return None
 
     def _phrase(self, words: tuple[int, ...]) -> int:
         """What is known of all of some adjacent words."""

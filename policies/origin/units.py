@@ -29,7 +29,8 @@ class Unit(NamedTuple):
         path: JSON pointer into the arguments.
         whole: digest of the name that it is (64 bits); 0 where it is none.
         names: digests of the names in it, where it is none itself.
-        beside: digests of what its names say beside themselves (the host of a URL): never checked, but uttered.
+        beside: digests of what its names say beside themselves (the host of a URL): checked where nothing is
+            known of the name itself.
         words: digests of all its words in order (32 bits).
         runs: (first, after the last) word of what stands between names.
         strong: whether a name in it says where it goes, whatever words stand around it.
