@@ -91,6 +91,8 @@ def _of_alphanumeric(text: str) -> str:
 
 
 def _spell(text: str, words: list[str], beside: list[str]) -> None:
+    if "mailto:" in text:
+        text = text.replace("mailto:", " ")
     place = 0
     if "/" in text or "www." in text:
         for url in _URL.finditer(text):
