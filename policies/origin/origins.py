@@ -176,8 +176,8 @@ class Origins:
         if phrase & TASK:
             return _TASK_SAYS
         names = [self._fact(state.names.of.get(name, 0), NAMES_LOST) for name in unit.names]
-        if phrase:
-            # The text as it stands is known; a name in it that is untrusted stays so.
+        if phrase or not names:
+            # The text is known as it stands, or has no parts; a name in it that is untrusted stays so.
             parts = [self._fact(phrase, WORDS_LOST)]
             parts += [one for one in names if one.fact is Fact.UNTRUSTED]
         else:

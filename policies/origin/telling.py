@@ -19,7 +19,7 @@ MOST_LEAVES: Final = 1 << 17
 LONGEST_VALUE: Final = 64  # characters; what is longer is no identifier
 MOST_VALUE_WORDS: Final = 6
 _SENTENCE: Final = re.compile(r"(?:[!?;:]|\w{4}[.])\s+\S|[!?]$|[\r\n]")
-_ITEMS: Final = re.compile(r"[\r\n]+|[,;]\s+")
+_ITEMS: Final = re.compile(r"[\r\n]+|[,;:]\s+")
 _BULLET: Final = re.compile(r"\s*(?:[-*•]|\d{1,3}[.)])\s+")
 _NAMED_MAIL: Final = re.compile(r"[^<>@]*<([^<>@\s]+@[^<>@\s]+)>")
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 from policies.catalog import ArgumentType
 from policies.origin.decoding import decoded
 from policies.origin.hashing import WORD_MASK, TokenHasher
-from policies.origin.spelling import STRONG, is_name, is_small
+from policies.origin.spelling import STRONG, is_name, is_small, spell
 from policies.origin.tokens import as_one_name, only_name, read
 
 UNDECLARED_ROLE: Final = "destination"
@@ -19,6 +19,7 @@ MOST_CHARACTERS: Final = 1 << 16
 _MOST_JOINED: Final = 16
 _LONGEST_JOINED: Final = 256
 _SMALL: Final = 10_000
+_LISTED: Final = re.compile(r"[@.\d][^,;\n]*[,;\n]")  # what could be a name, and more behind it
 _ITEMS: Final = re.compile(r"\s*[,;\n]\s*")
 
 
@@ -139,7 +140,7 @@ def _meets(path: str, wanted: str) -> bool:
 
 def _units(path: str, role: str, text: str, hasher: TokenHasher) -> list[Unit]:
     """A text as one unit, or as one each of the names that it lists; and what it decodes to."""
-    items = _ITEMS.split(text) if "," in text or ";" in text or "\n" in text else ()
+    items = _ITEMS.split(text) if _LISTED.search(text) else ()
     if len(items) > 1:
         readings = [read(item).words for item in items if item]
         if all(len(words) == 1 and words[0][:2] in STRONG for words in readings):
@@ -155,10 +156,15 @@ def _units(path: str, role: str, text: str, hasher: TokenHasher) -> list[Unit]:
 def _unit(
     path: str, role: str, text: str, hasher: TokenHasher, *, indirect: bool = False, cut: bool = False
 ) -> Unit:
+    words: Sequence[str]
     shown = masked(text.strip(), role)
     one = as_one_name(text)
     if one is not None:
-        words, names, beside = [one], set[str](), set[str]()
+        words, names, beside = (one,), set[str](), set[str]()
+    elif len(chunks := text.split()) == 1:
+        words, said = spell(chunks[0])
+        names, beside = {word for word in words if is_name(word)}, set(said)
+        beside -= names
     else:
         words, all_names, _ = read(text)
         names = {word for word in words if is_name(word)}
@@ -198,7 +204,7 @@ def _nothing(path: str, role: str, *, indirect: bool = False, cut: bool = False)
     return Unit(path, role, 0, (), (), (), (), False, indirect, not cut, cut, "")
 
 
-def _runs(words: list[str]) -> tuple[tuple[int, int], ...]:
+def _runs(words: Sequence[str]) -> tuple[tuple[int, int], ...]:
     found: list[tuple[int, int]] = []
     start = 0
     for place, word in enumerate(words):
