@@ -20,7 +20,7 @@ LONGEST_VALUE: Final = 64  # characters; what is longer is no identifier
 MOST_VALUE_WORDS: Final = 6
 _SENTENCE: Final = re.compile(r"(?:[!?;:]|\w{4}[.])\s+\S|[!?]$|[\r\n]")
 _ITEMS: Final = re.compile(r"[\r\n]+|[,;:]\s+")
-_BULLET: Final = re.compile(r"\s*(?:[-*•]|\d{1,3}[.)])\s+")
+_BULLET: Final = re.compile(r"(?:[-*•]|\d{1,3}[.)])\s+")
 _NAMED_MAIL: Final = re.compile(r"[^<>@]*<([^<>@\s]+@[^<>@\s]+)>")
 
 
@@ -124,7 +124,7 @@ class _Hearing:
 
     def _list(self, text: str) -> None:
         """Names in a text: where any of them is prose, all are."""
-        items = [_BULLET.sub("", item, count=1) for item in _ITEMS.split(text) if item.strip()]
+        items = [_without_bullet(item) for item in _ITEMS.split(text) if item.strip()]
         if all(map(_is_value, items)):
             for item in items:
                 self._leaf(item, IDENTIFIERS)
@@ -169,6 +169,12 @@ class _Hearing:
 
 def _add_whole(text: str, words: list[str], digests: Digests) -> None:
     digests.names.update(filter(None, (only_name(words), as_one_name(text))))
+
+
+def _without_bullet(item: str) -> str:
+    bare = item.strip()
+    found = _BULLET.match(bare)
+    return bare if found is None else bare[found.end() :]
 
 
 def _is_value(text: str) -> bool:

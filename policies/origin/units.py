@@ -19,8 +19,8 @@ MOST_CHARACTERS: Final = 1 << 16
 _MOST_JOINED: Final = 16
 _LONGEST_JOINED: Final = 256
 _SMALL: Final = 10_000
-_LISTED: Final = re.compile(r"[@.\d][^,;\n]*[,;\n]")  # what could be a name, and more behind it
-_ITEMS: Final = re.compile(r"\s*[,;\n]\s*")
+_NAMING: Final = re.compile(r"[@.\d]")  # no address, account or URL is without
+_ITEMS: Final = re.compile(r"[,;\n]")
 
 
 class Unit(NamedTuple):
@@ -140,17 +140,24 @@ def _meets(path: str, wanted: str) -> bool:
 
 def _units(path: str, role: str, text: str, hasher: TokenHasher) -> list[Unit]:
     """A text as one unit, or as one each of the names that it lists; and what it decodes to."""
-    items = _ITEMS.split(text) if _LISTED.search(text) else ()
-    if len(items) > 1:
-        readings = [read(item).words for item in items if item]
-        if all(len(words) == 1 and words[0][:2] in STRONG for words in readings):
-            return [_unit(path, role, item, hasher) for item in items if item]
+    last = max(text.rfind(","), text.rfind(";"), text.rfind("\n"))
+    if last > 0 and _NAMING.search(text, 0, last):
+        items = [bare for item in _ITEMS.split(text) if (bare := item.strip())]
+        if 1 < len(items) <= MOST_UNITS and all(map(_is_one_strong_name, items)):
+            return [_unit(path, role, item, hasher) for item in items]
     found = [_unit(path, role, text[:MOST_CHARACTERS], hasher, cut=len(text) > MOST_CHARACTERS)]
     if len(text) >= 8 or "&" in text or "%" in text:
         found += [
             _unit(path, role, inner, hasher, indirect=True) for inner in decoded(text[:MOST_CHARACTERS])
         ]
     return found
+
+
+def _is_one_strong_name(item: str) -> bool:
+    if len(item.split(None, 1)) > 1:
+        return False
+    words = spell(item).words
+    return len(words) == 1 and words[0][:2] in STRONG
 
 
 def _unit(

@@ -186,3 +186,13 @@ def test_a_report_that_could_be_made_up_ends_no_waiting() -> None:
     assert work.fact("bob@example.com") is Fact.UNTRUSTED
     work.origins.arrived(1)
     assert work.fact("bob@example.com") is Fact.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    "text", ["1" * 65_536, " " * 65_000 + ",a@b.example", "a." * 30_000, "-" * 60_000, "a@" * 30_000]
+)
+def test_long_arguments_of_one_kind_are_judged(text: str) -> None:
+    work = Workflow("do it")
+    work.read(text, "identifiers")
+    assert work.fact(text) is not Fact.DERIVED
+    assert work.fact("zzz@example.com") is Fact.UNKNOWN
