@@ -27,7 +27,7 @@ _NAMED_MAIL: Final = re.compile(r"[^<>@]*<([^<>@\s]+@[^<>@\s]+)>")
 def told_by_task(text: str, hasher: TokenHasher) -> Told:
     """What the user asked for. The caller vouches that the text is the user's own, and no agent's.
 
-    Cost: about 0.05 µs a character. What lies past the first MiB says nothing.
+    Cost: about 0.07 µs a character. What lies past the first MiB says nothing.
     """
     digests = Digests()
     reading = read(text[:MOST_CHARACTERS])
@@ -55,7 +55,7 @@ def told_by_result(
         complete: whether this is the whole result.
         escaped: `key: value` lines come from a writer that quotes what it writes, so that no field's text can forge
             another field. Otherwise nothing in a text is more trusted than what stands before it.
-    Cost: 3 to 5 ms for 100 kB; text past the first MiB, or 131 072 leaves, makes it incomplete.
+    Cost: for 100 kB 7 ms of prose, 15 ms of a thousand fields, 75 ms where no word comes twice; text past the first MiB, or 131 072 leaves, makes it incomplete.
     """
     hearing = _Hearing(escaped)
     root = field_trust(returns, default)
