@@ -68,7 +68,8 @@ def units_of(
         types: the catalog's arguments of the tool; None, or an argument without a role: it is a destination.
         roles: only these; None = all.
         paths: only what stands at or below these JSON pointers; None = all.
-    Cost: 4 to 12 µs for an argument that is a name or a word, 8 to 17 µs for a few, 0.5 µs a word of a long one. Past 512 units or 65 536 characters
+    Cost: 4 to 12 µs for an argument that is a name or a word, 8 to 17 µs for a few, 0.5 µs a word of a long
+        one. Past 512 units or 65 536 characters
     of one value a unit says that something was cut.
     """
     wanted = None if paths is None else tuple(paths)
