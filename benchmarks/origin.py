@@ -21,6 +21,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from actors.collector import collect_seldom
 from benchmarks import machine
 from policies.origin import Fact, Origins, TokenHasher, Told, told_by_result, told_by_task, units_of
 
@@ -53,6 +54,7 @@ def main() -> None:
     console = Console(stderr=True)
     measured: dict[str, Any] = {"machine": machine.describe()}
     console.print(f"[bold]origins[/] on {measured['machine']['processor']}")
+    collect_seldom()  # as replicas and owners do
     results = _results(random.Random(1))
     measured["read_ms"] = _read(results, rounds=options.rounds)
     measured |= _owner(results, rounds=options.rounds)

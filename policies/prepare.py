@@ -239,7 +239,7 @@ class Preparer:
         if found is None:
             facts = self.bundle.catalog.facts(*key)
             possibly, certainly = resource_masks(self._index, *key, facts or _UNKNOWN)
-            possibly, certainly = possibly & ~self.bundle.idle, certainly & ~self._bundle.idle
+            possibly, certainly = possibly & ~self.bundle.idle, certainly & ~self.bundle.idle
             arguments = facts.arguments if facts is not None else None
             found = _KnownResource(
                 facts=facts,

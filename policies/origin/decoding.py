@@ -10,7 +10,7 @@ from html import unescape
 from typing import Final
 from urllib.parse import unquote
 
-_DEPTH: Final = 3  # encodings of encodings
+DEPTH: Final = 3  # encodings of encodings
 _MOST_CHARACTERS: Final = 1 << 20  # of all that is decoded
 _RUN: Final = re.compile(r"[A-Za-z0-9+/_-]{8,}={0,2}")
 _HEX: Final = re.compile(r"(?:0[xX])?(?:[0-9a-fA-F]{2})+")
@@ -32,7 +32,7 @@ def decoded(text: str, chunks: Set[str] | None = None) -> list[str]:
     found: list[str] = []
     left = _MOST_CHARACTERS
     level = _once(text, set(text.split()) if chunks is None else chunks)
-    for _ in range(_DEPTH):
+    for _ in range(DEPTH):
         for one in level:
             left -= len(one)
             if left < 0:

@@ -48,5 +48,5 @@ def _fact_of(bits: int) -> Fact:
     return Fact.TRUSTED if bits & TRUSTED else Fact.UNKNOWN
 
 
-# INVARIANT: adding TRUSTED, DERIVED or UNTRUSTED in any order gives one fact, because it depends on the set alone.
+# INVARIANT (any order): results add bits in any order to one fact, because it depends on the set alone.
 FACTS: Final = tuple(map(_fact_of, range(32)))

@@ -17,7 +17,7 @@ _STAYS: Final = TASK | UNTRUSTED | ECHO
 class Known:
     """digest → bits, and the number of a source above them (0: none).
 
-    INVARIANT: a token that the agent said before it was trusted (`ECHO`) never gets `TRUSTED` or `DERIVED`.
+    INVARIANT (echo): a token that the agent said before it was trusted (`ECHO`) never gets `TRUSTED` or `DERIVED`.
     """
 
     __slots__ = ("of",)

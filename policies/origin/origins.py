@@ -111,7 +111,8 @@ class Origins:
         Args:
             source: the number of its decision, below 2¹²⁸.
             looked_up: what `asked_by` said of the call's arguments.
-            trusting: False where the reporter could have made it up (a plain agent's key): it can only add untrust.
+            trusting: False where the reporter could have made it up (a plain agent's key): it can only add untrust,
+                and what was awaited stays so until `arrived`.
         Cost: at most 2 ms, for a result that fills the state.
         """
         state = self._state
@@ -139,13 +140,14 @@ class Origins:
         found = self._judge(unit)
         if unit.indirect:
             return found if found.fact is Fact.UNTRUSTED else _TASK_SAYS
+        if unit.cut and found.fact is not Fact.UNTRUSTED:
+            found = Judged(worst((found.fact, Fact.UNKNOWN)), None, True)
         if found.fact is Fact.UNKNOWN and unit.role in _WHERE_TO:
             state = self._state
             if state.flags & (_CUT | _MANY_AWAITED) or state.awaited:
                 awaited = next(iter(state.awaited), None)
-                return Judged(
-                    Fact.UNTRUSTED, awaited if awaited is not None else self._source(state.cut_source)
-                )
+                source = awaited if awaited is not None else self._source(state.cut_source)
+                return Judged(Fact.UNTRUSTED, source, found.over_bound)
         return found
 
     def missed(self) -> None:
@@ -174,20 +176,16 @@ class Origins:
         if not words:
             return Judged(Fact.UNKNOWN, None, True)
         if len(words) == 1:
-            if unit.whole:
-                value = state.names.of.get(unit.whole, 0)
-                if not value & ~ECHO & BITS_MASK:
-                    # An address that nobody said, at a host that somebody did.
-                    for beside in unit.beside:
-                        value |= state.names.of.get(beside, 0)
-                return self._fact(value, NAMES_LOST)
-            return self._fact(state.words.of.get(words[0], 0), WORDS_LOST)
+            if not unit.whole:
+                return self._fact(state.words.of.get(words[0], 0), WORDS_LOST)
+            found = self._fact(state.names.of.get(unit.whole, 0), NAMES_LOST)
+            return self._beside(unit) or found if found.fact is Fact.UNKNOWN else found
         phrase = self._phrase(words)
         if phrase & TASK:
             return _TASK_SAYS
         names = [self._fact(state.names.of.get(name, 0), NAMES_LOST) for name in unit.names]
-        if phrase:
-            # The text as it stands is known; a name in it that is untrusted stays so.
+        if phrase or not names:
+            # The text is known as it stands, or has no parts; a name in it that is untrusted stays so.
             parts = [self._fact(phrase, WORDS_LOST)]
             parts += [one for one in names if one.fact is Fact.UNTRUSTED]
         else:
@@ -196,11 +194,19 @@ class Origins:
                 # `Ann Lee <ann@example.com>`: an unknown word beside an address changes nothing.
                 runs = [one for one in runs if one.fact is not Fact.UNKNOWN]
             parts = [*names, *runs]
-        if unit.cut:
-            parts.append(Judged(Fact.UNKNOWN, None, True))
+        if unit.beside and any(one.fact is Fact.UNKNOWN for one in names) and (host := self._beside(unit)):
+            parts.append(host)
         found = max(parts, key=lambda one: one.fact.badness)
         over_bound = found.fact is not Fact.UNTRUSTED and any(one.over_bound for one in parts)
         return Judged(found.fact, found.source, over_bound)
+
+    def _beside(self, unit: Unit) -> Judged | None:
+        """An untrusted host, where nothing is known of the URL as a whole."""
+        for name in unit.beside:
+            value = self._state.names.of.get(name, 0)
+            if FACTS[value & BITS_MASK] is Fact.UNTRUSTED:
+                return self._fact(value, NAMES_LOST)
+        return None
 
     def _phrase(self, words: tuple[int, ...]) -> int:
         """What is known of all of some adjacent words."""

@@ -20,7 +20,9 @@ from policies.origin.folding import fold
 STRONG: Final = ("m:", "u:", "a:")  # names that say where something goes, whatever words stand around them
 FEWEST_DIGITS: Final = 5  # a number with fewer is a name only after a cue
 _FEWEST_IDENTIFYING: Final = 6  # letters and digits together
-_LONGEST_CHUNK: Final = 4_096
+_UNSPACED: Final = re.compile(
+    "([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff])"
+)
 _DIGIT: Final = re.compile(r"\d")
 AROUND: Final = ".,:;!?'\"`()[]{}<>*_-/\\#@$€£¥%|=&+~^…“”„«»•·"
 _URL: Final = re.compile(r"(?:[a-z][a-z0-9+.-]{1,15}://|www\.)[^\s<>\"`|^{}\\]+")
@@ -55,7 +57,7 @@ def spell(chunk: str) -> Spelled:
         return Spelled(tuple(found))
     words: list[str] = []
     beside: list[str] = []
-    _spell(fold(chunk[:_LONGEST_CHUNK]), words, beside)
+    _spell(fold(chunk), words, beside)
     return Spelled(tuple(words), tuple(beside))
 
 
@@ -89,18 +91,30 @@ def _of_alphanumeric(text: str) -> str:
 
 
 def _spell(text: str, words: list[str], beside: list[str]) -> None:
-    url = _URL.search(text) if "/" in text or "www." in text else None
-    if url is not None:
-        _spell(text[: url.start()], words, beside)
-        rest = _add_url(url[0], words, beside)
-        _spell(rest + text[url.end() :], words, beside)
-        return
+    if "mailto:" in text:
+        text = text.replace("mailto:", " ")
+    place = 0
+    if "/" in text or "www." in text:
+        for url in _URL.finditer(text):
+            _spell_pieces(text[place : url.start()], words, beside)
+            rest = _add_url(url[0], words, beside)
+            if rest:  # of the URL, without the last bracket: shorter each time, and at most two such times
+                _spell(rest, words, beside)
+            place = url.end()
+    _spell_pieces(text[place:], words, beside)
+
+
+def _spell_pieces(text: str, words: list[str], beside: list[str]) -> None:
     for piece in _BETWEEN.split(text):
         bare = piece.strip(AROUND)
         if not bare:
             continue
         if bare.isalpha():
-            words.append(bare)
+            # Where words are not set apart, each letter is one, so that a phrase is found inside a sentence.
+            if bare.isascii() or not _UNSPACED.search(bare):
+                words.append(bare)
+            else:
+                words += [part for part in _UNSPACED.split(bare) if part]
             continue
         before = len(words)
         _classify(bare, words, beside)
@@ -147,6 +161,8 @@ def _classify(bare: str, words: list[str], beside: list[str]) -> None:
         words.append(bare[:-2])
     elif _GROUPS.fullmatch(bare) and (name := _account(bare)):
         words.append(name)
+    elif bare.count("/") == 1 and bare.replace("/", "").isalpha():  # and/or
+        words += bare.split("/")
     elif _MARKED.search(bare) or (len(bare) >= _FEWEST_IDENTIFYING and _DIGIT.search(bare)):
         words.append(f"i:{bare}")
     else:

@@ -20,15 +20,15 @@ MOST_LEAVES: Final = 1 << 17
 LONGEST_VALUE: Final = 64  # characters; what is longer is no identifier
 MOST_VALUE_WORDS: Final = 6
 _SENTENCE: Final = re.compile(r"(?:[!?;:]|\w{4}[.])\s+\S|[!?]$|[\r\n]")
-_ITEMS: Final = re.compile(r"[\r\n]+|[,;]\s+")
-_BULLET: Final = re.compile(r"\s*(?:[-*•]|\d{1,3}[.)])\s+")
+_ITEMS: Final = re.compile(r"[\r\n]+|[,;:]\s+")
+_BULLET: Final = re.compile(r"(?:[-*•]|\d{1,3}[.)])\s+")
 _NAMED_MAIL: Final = re.compile(r"[^<>@]*<([^<>@\s]+@[^<>@\s]+)>")
 
 
 def told_by_task(text: str, hasher: TokenHasher) -> Told:
     """What the user asked for. The caller vouches that the text is the user's own, and no agent's.
 
-    Cost: about 0.05 µs a character. What lies past the first MiB says nothing.
+    Cost: about 0.07 µs a character. What lies past the first MiB says nothing.
     """
     digests = Digests()
     reading = read(text[:MOST_CHARACTERS])
@@ -56,7 +56,8 @@ def told_by_result(
         complete: whether this is the whole result.
         escaped: `key: value` lines come from a writer that quotes what it writes, so that no field's text can forge
             another field. Otherwise nothing in a text is more trusted than what stands before it.
-    Cost: 3 to 5 ms for 100 kB; text past the first MiB, or 131 072 leaves, makes it incomplete.
+    Cost: for 100 kB 7 ms of prose, 15 ms of a thousand fields, 75 ms where no word comes twice.
+        Text past the first MiB, or 131 072 leaves, makes it incomplete.
     """
     hearing = _Hearing(escaped, incomplete=not complete)
     root = field_trust(returns, default)
@@ -126,7 +127,7 @@ class _Hearing:
 
     def _list(self, text: str) -> None:
         """Names in a text: where any of them is prose, all are."""
-        items = [_BULLET.sub("", item, count=1) for item in _ITEMS.split(text) if item.strip()]
+        items = [_without_bullet(item) for item in _ITEMS.split(text) if item.strip()]
         if all(map(_is_value, items)):
             for item in items:
                 self._leaf(item, IDENTIFIERS)
@@ -171,6 +172,12 @@ class _Hearing:
 
 def _add_whole(text: str, words: list[str], digests: Digests) -> None:
     digests.names.update(filter(None, (only_name(words), as_one_name(text))))
+
+
+def _without_bullet(item: str) -> str:
+    bare = item.strip()
+    found = _BULLET.match(bare)
+    return bare if found is None else bare[found.end() :]
 
 
 def _is_value(text: str) -> bool:

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from policies.origin.folding import fold
 from policies.origin.spelling import AROUND, is_name, is_small, joined, spell
 
-_CUES: Final = frozenset(("id", "ids", "no", "nr", "number", "code"))
+CUES: Final = frozenset(("id", "ids", "no", "nr", "number", "code"))
 _MONTH_NAMES: Final = (
     ("january", "jan"), ("february", "feb"), ("march", "mar"), ("april", "apr"), ("may",), ("june", "jun"),
     ("july", "jul"), ("august", "aug"), ("september", "sep", "sept"), ("october", "oct"), ("november", "nov"),
@@ -113,7 +113,7 @@ def as_one_name(text: str) -> str | None:
 
 
 def _is_cue(word: str) -> bool:
-    return word in _CUES or word.endswith(("_id", "_no"))
+    return word in CUES or word.endswith(("_id", "_no"))
 
 
 def _dated(words: list[str], names: set[str]) -> list[str]:

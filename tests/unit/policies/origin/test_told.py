@@ -112,6 +112,7 @@ class TestIdentifiers:
             {str(name): 5},
             f"{name}, Bob",
             f"- {name}\n- Bob\n",
+            f"All of them: {name}\nBob",
         ):
             work = Workflow("do it")
             work.read(result, "identifiers")
