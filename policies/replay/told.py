@@ -89,6 +89,8 @@ class Telling:
             )
 
         for (policy, name), number in self._old.defines.items():
+            if self._old.idle >> number & 1:
+                continue  # not evaluated: that it is not listed says nothing
             possibly = f"{policy}/{name}" in action.atoms
             tell(number, possibly, None if possibly else False)
         if action.reason_code not in _BY_RULES:
