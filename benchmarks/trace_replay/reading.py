@@ -51,7 +51,7 @@ def _trace(line: Line, where: str, tools: Tools, limit: int | None) -> Trace:
     steps: list[Line] = line["steps"]
     skipped = tuple(number for number, step in enumerate(steps) if _is_customers(line, step, tools))
     return Trace(
-        seen=seen_of(line, skipped, limit),
+        seen=seen_of({**line, "steps": [_named(step, tools) for step in steps]}, skipped, limit),
         labels=Labels(
             trace_id=str(line.get("trace_id", where)),
             kind=str(line["kind"]),
@@ -60,6 +60,11 @@ def _trace(line: Line, where: str, tools: Tools, limit: int | None) -> Trace:
             skipped=skipped,
         ),
     )
+
+
+def _named(step: Line, tools: Tools) -> Line:
+    args = step.get("args")
+    return {**step, "args": tools.named(str(step.get("tool")), args)} if isinstance(args, dict) else step
 
 
 def _is_customers(line: Line, step: Line, tools: Tools) -> bool:

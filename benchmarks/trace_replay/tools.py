@@ -11,6 +11,7 @@ from typing import Any
 from policies.catalog import TOOL, Catalog
 
 _CUSTOMERS = "user"
+_BY_PLACE = "_pos"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,11 +20,11 @@ class Tool:
 
     Attributes:
         names: under which it may be called: its own, or with the name of its kit before it.
-        arguments: None = they are not listed.
+        arguments: in the order of the schema; None = they are not listed.
     """
 
     names: tuple[str, ...]
-    arguments: frozenset[str] | None
+    arguments: tuple[str, ...] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +36,15 @@ class Tools:
 
     agents: tuple[Tool, ...] = ()
     customers: frozenset[str] = field(default_factory=frozenset)
+
+    def named(self, tool: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Arguments by name, where a file has some by place only: `_pos0`, `_pos1`, …"""
+        if not any(name.startswith(_BY_PLACE) for name in arguments):
+            return dict(arguments)
+        own = tool.rpartition(".")[2]
+        listed = next((one.arguments for one in self.agents if tool in one.names or own in one.names), None)
+        places = {f"{_BY_PLACE}{place}": name for place, name in enumerate(listed or ())}
+        return {places.get(name, name): value for name, value in arguments.items()}
 
     def gaps(self, catalog: Catalog) -> Iterator[str]:
         """What the schemas list and a catalog does not: each would be refused."""
@@ -48,7 +58,7 @@ class Tools:
             if facts is None:
                 missing.append(tool.names[0])
             elif tool.arguments is not None and facts.arguments is not None:
-                for argument in sorted(tool.arguments - facts.arguments.keys()):
+                for argument in sorted(set(tool.arguments) - facts.arguments.keys()):
                     yield f"`{name}` takes `{argument}`, which the catalog does not list"
         if missing:
             yield f"the catalog has no {', '.join(f'`{name}`' for name in missing)}"
@@ -83,10 +93,10 @@ def _found(written: Any, kit: str) -> Iterator[Tool]:
                 yield from _found(one, key)
 
 
-def _arguments(tool: Mapping[str, Any]) -> frozenset[str] | None:
+def _arguments(tool: Mapping[str, Any]) -> tuple[str, ...] | None:
     listed = tool.get("parameters", tool.get("inputSchema", tool.get("input_schema")))
     if isinstance(listed, list):
-        return frozenset(str(one["name"]) for one in listed if isinstance(one, dict) and "name" in one)
+        return tuple(str(one["name"]) for one in listed if isinstance(one, dict) and "name" in one)
     if isinstance(listed, dict) and isinstance(listed.get("properties"), dict):
-        return frozenset(listed["properties"])
+        return tuple(listed["properties"])
     return None
