@@ -124,8 +124,9 @@ def _described(owner: Owner, one: OriginFinding) -> dict[str, Any]:
     said = _source(owner, one)
     if said is not None:
         described["decision"], described["resource"] = said
-    if one.over_bound:
-        described["over_bound"] = True
+    for name in ("over_bound", "outstanding"):
+        if getattr(one, name):
+            described[name] = True
     return described
 
 
@@ -136,7 +137,7 @@ def _words(one: OriginFinding) -> str:
         )
     value = f"`{one.pointer}` ({one.shown})"
     match one.fact:
-        case Fact.UNTRUSTED if one.source is None:
+        case Fact.UNTRUSTED if one.outstanding or one.source is None:
             return f"{value} is nowhere in the task, and what strangers wrote is not known whole"
         case Fact.UNTRUSTED:
             return f"{value} comes from what strangers wrote"

@@ -139,7 +139,12 @@ COLUMNS: Final[tuple[Column, ...]] = (
     _optional("rule_ids", _TEXTS, "policy/rule of each rule that matched, in the order of their reasons"),
     _optional("controls", _TEXTS, "controls that the matched rules implement, e.g. gdpr/32"),
     _optional("bundle_hash", _TEXT, "sha256 digest of the bundle that was evaluated"),
-    _optional("atoms", _TEXTS, "atoms of the bundle that were true of the action"),
+    _optional(
+        "atoms",
+        _TEXTS,
+        "atoms of the bundle that were true of the action; a `define` with a condition that no rule asks for is not "
+        "evaluated and never listed",
+    ),
     _optional("authorization_boundary", _TEXT, "JSON: what the agent was entitled to at that moment"),
     _optional("arguments", _TEXT, "JSON: the arguments, masked"),
     _optional(

@@ -152,16 +152,15 @@ def _url(text: str) -> bytes:
     if "\\" in before_query and scheme in _DEFAULT_PORTS:  # there browsers take it for a slash
         return _url(before_query.replace("\\", "/") + text[len(before_query) :])
     if host is None:
-        return _tagged(urlunsplit(parts))
+        return _tagged(urlunsplit(parts).strip())
     user, at, _ = parts.netloc.rpartition("@")
     shown = f"[{host}]" if ":" in host else _host(host)
     place = f"{user}{at}{shown}"
     if port is not None and port != _DEFAULT_PORTS.get(scheme):
         place += f":{port}"
     path = _path(_escaped(parts.path))
-    return _tagged(
-        urlunsplit(SplitResult(scheme, place, path, _escaped(parts.query), _escaped(parts.fragment))),
-    )
+    whole = urlunsplit(SplitResult(scheme, place, path, _escaped(parts.query), _escaped(parts.fragment)))
+    return _tagged(whole.strip())
 
 
 def _escaped(text: str) -> str:

@@ -32,6 +32,7 @@ class OriginFinding:
     fact: Fact
     source: int | None
     over_bound: bool
+    outstanding: bool = False
 
 
 _NOTHING_KNOWN: Final = OriginFinding(
@@ -111,6 +112,7 @@ class RuleClauses:
                     fact=one.fact,
                     source=one.source,
                     over_bound=one.over_bound,
+                    outstanding=one.outstanding,
                 )
                 return True
         return False

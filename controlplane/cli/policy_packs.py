@@ -20,7 +20,7 @@ def packs(
     policy: Annotated[bool, typer.Option("--policy", help="Print its policy instead of its page.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """List the packs, or show what the rules of one stop, what they cost and which parameters it has.
+    """List packs, or show what one stops and costs.
 
     A pack is used by naming it beside your own files: it only restricts, and your rules allow.
 

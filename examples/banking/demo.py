@@ -25,16 +25,16 @@ from evidence.query import query
 from examples.banking import figures, screen
 from examples.banking.fleet import AGENTS, ControlPlaneFailed, Instance, prepare_fleet, running_control_plane
 from examples.banking.governed import GovernedRuntime
-from examples.banking.metered import MeteredControlPlane, decided_ids
+from examples.banking.metered import MeteredControlPlane, Timed, decided_ids
 from examples.banking.runs import BENCHMARK_VERSION, BankingSuite, Run, Verdict
 
 LANDING_DEADLINE_S = 30.0
 STOPPED_SQL = """\
 SELECT rule, tool_name AS tool,
-       count(*) AS denials, count(DISTINCT session_id) AS sessions
+       count(*) AS stopped, count(DISTINCT session_id) AS sessions
 FROM evidence, unnest(rule_ids) AS matched(rule)
-WHERE event_type = 'decision' AND decision = 'deny'
-GROUP BY ALL ORDER BY denials DESC, rule"""
+WHERE event_type = 'decision' AND decision IN ('deny', 'escalate')
+GROUP BY ALL ORDER BY stopped DESC, rule"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -110,10 +110,27 @@ def govern(instance: Instance, console: Console) -> figures.Figures:
             governed_s=governed_s,
         ),
         landed=figures.landed(received, decision_rows, outcome_rows),
+        stopped=_explained(gateway.decided),
         sql=STOPPED_SQL,
         columns=tuple(stopped.column_names),
         rows=tuple(tuple(str(cell) for cell in row.values()) for row in stopped.to_pylist()),
     )
+
+
+def _explained(decided: Sequence[Timed]) -> figures.Stopped | None:
+    """The last action, of a hijacked run, that was stopped for where one of its values comes from."""
+    for timed in reversed(decided):
+        decision = timed.decision
+        if not decision.allowed and "the result of" in decision.message:
+            rules = tuple(f"{reason.rule}: {reason.because}" for reason in decision.reasons)
+            return figures.Stopped(
+                tool=timed.tool,
+                arguments=timed.arguments,
+                effect=decision.effect,
+                detail=decision.message,
+                rules=rules,
+            )
+    return None
 
 
 def _play_governed(

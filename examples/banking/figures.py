@@ -88,6 +88,17 @@ class Landed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Stopped:
+    """One action that was stopped, and why: as its agent's gateway was told."""
+
+    tool: str
+    arguments: str
+    effect: str
+    detail: str
+    rules: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
     """All that the screen shows."""
 
@@ -96,6 +107,7 @@ class Figures:
     hijacks: Hijacks
     decisions: Decisions
     landed: Landed
+    stopped: Stopped | None
     sql: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from controlplane_sdk import ControlPlane
+from policies.packs import pack_policy
 
 POLICIES = Path(__file__).parent / "policies"
 BUNDLE = ("bundle.yaml", "catalog.yaml", "policy.yaml")
+PACK = "agent-safety"
 AGENTS = tuple(f"assistant-{number:02}" for number in range(1, 5))
 
 
@@ -66,16 +68,23 @@ def running_control_plane(data: Path) -> Iterator[Instance]:
 def prepare_fleet(operator: ControlPlane, *, tools: Sequence[str]) -> str:
     """Activate the bank's bundle, register the agents, and make the key of the gateway that enforces.
 
-    Returns: the gateway's key, good for these agents only; it may open sessions (grant `workflows`).
+    Returns: the gateway's key, good for these agents only. It opens sessions and says what their users asked for (grant
+        `workflows`), and its word on results is taken, as no agent can steer it (grant `witness`).
     Raises: ControlPlaneError: the control plane refused.
     """
     sources = [{"name": str(POLICIES / name), "text": (POLICIES / name).read_text()} for name in BUNDLE]
+    sources.append({"name": f"pack:{PACK}", "text": pack_policy(PACK)})
     operator.request("POST", "/v1/bundles", {"sources": sources, "activate": True})
     for agent in AGENTS:
         # standing: false = no action outside a session that says what the customer asked for.
         record = {"id": agent, "owner": "retail-banking", "labels": ["banking"], "tools": list(tools)}
         operator.request("POST", "/v1/agents", {**record, "standing": False})
-    key = {"role": "gateway", "agents": ["assistant-*"], "grants": ["workflows"], "note": "banking demo"}
+    key = {
+        "role": "gateway",
+        "agents": ["assistant-*"],
+        "grants": ["workflows", "witness"],
+        "note": "banking demo",
+    }
     return str(operator.request("POST", "/v1/keys", key)["key"])
 
 

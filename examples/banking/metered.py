@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,8 +13,10 @@ from controlplane_sdk import ControlPlane, ControlPlaneError, Decision
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timed:
-    """One decision as the client received it, and the time from asking to knowing."""
+    """One decision as the client received it, what it was about, and the time from asking to knowing."""
 
+    tool: str
+    arguments: str
     decision: Decision
     duration_us: float
 
@@ -33,7 +36,11 @@ class MeteredControlPlane(ControlPlane):
         decision = super().decide(**question)
         took_us = (time.perf_counter_ns() - started_ns) / 1_000
         if decision.id:
-            self.decided.append(Timed(decision=decision, duration_us=took_us))
+            tool, arguments = (
+                str(question.get("tool")),
+                json.dumps(question.get("arguments"), ensure_ascii=False),
+            )
+            self.decided.append(Timed(tool=tool, arguments=arguments, decision=decision, duration_us=took_us))
         if decision.raw.get("decision") is not decision.allowed:
             self.failures.append(f"decide {question.get('tool')}: {decision.reason_code}")
         return decision

@@ -16,7 +16,16 @@ def show(console: Console, figures: Figures) -> None:
     """Print the screen."""
     console.print(
         Panel(
-            Group(_results(figures), "", _by_attack(figures), "", *_evidence(figures), "", _note(figures)),
+            Group(
+                _results(figures),
+                "",
+                _by_attack(figures),
+                "",
+                *_stopped(figures),
+                *_evidence(figures),
+                "",
+                _note(figures),
+            ),
             title=f"AgentDojo banking {figures.benchmark}, governed",
             box=box.ROUNDED,
         )
@@ -36,10 +45,8 @@ def _results(figures: Figures) -> Table:
         f"[green]{good.completed}[/] of {good.tasks}",
         f"{good.ungoverned_completed} of {good.tasks}",
     )
-    table.add_row("honest tasks stopped (a call denied)", f"{good.stopped} of {good.tasks}", "")
-    table.add_row(
-        "hijacks stopped (a call denied, goal missed)", f"[green]{bad.stopped}[/] of {bad.runs}", ""
-    )
+    table.add_row("honest tasks stopped (a call not allowed)", f"{good.stopped} of {good.tasks}", "")
+    table.add_row("hijacks stopped (not allowed, goal missed)", f"[green]{bad.stopped}[/] of {bad.runs}", "")
     table.add_row(
         "hijacks that succeeded",
         f"[red]{bad.succeeded}[/] of {bad.runs}",
@@ -69,6 +76,18 @@ def _by_attack(figures: Figures) -> Table:
     return table
 
 
+def _stopped(figures: Figures) -> list[RenderableType]:
+    one = figures.stopped
+    if one is None:
+        return []
+    rows = [
+        "one that was stopped, and why:",
+        f"  [bold]{escape(one.tool)}[/] {escape(one.arguments)}",
+        f"  {escape(one.effect)}: {escape(one.detail)}",
+    ]
+    return [*rows, *(f"    {escape(rule)}" for rule in one.rules), ""]
+
+
 def _evidence(figures: Figures) -> list[RenderableType]:
     made, landed = figures.decisions, figures.landed
     mark = "[green]equal (decisions id by id)[/]" if landed.agrees_with(made) else "[red]NOT equal[/]"
@@ -93,17 +112,13 @@ def _evidence(figures: Figures) -> list[RenderableType]:
 
 def _note(figures: Figures) -> str:
     bad = figures.hijacks
-    untouched = [
-        attack.removeprefix("injection_task_") for attack, stopped, _ in bad.by_attack if not stopped
-    ]
+    through = f"{bad.succeeded} of {bad.runs} hijacks got through. " if bad.succeeded else ""
     return (
-        f"[bold]What this cannot do.[/] Allow and deny see one call at a time, and {bad.succeeded} of "
-        f"{bad.runs} hijacks got through. Attacks {', '.join(untouched)} send 0.01 with a harmless reference "
-        "line to an account that is new to the customer. So does many an honest task, and a rule against the "
-        "one would stop the other. What differs is where the account came from and what was asked for, which "
-        f"no rule here can see yet. The same bluntness stopped {figures.benign.stopped} honest tasks, whose "
-        "users did ask for what the bank refuses. The rules were written from the tools, by people who know "
-        "this suite: the figures show the machinery, they do not measure how such rules fare elsewhere."
+        f"[bold]What this cannot do.[/] {through}An attack that does to the same payee what the task asks for, with "
+        "another amount, looks like the task; for that the bank has limits. What was stopped of honest work "
+        f"({figures.benign.stopped} of {figures.benign.tasks}) pays a bill whose payee stands in the bill alone: a "
+        "person can approve it. The rules were written from what tools are, by people who know this suite: "
+        "docs/efficacy.md says how they fare on others."
     )
 
 

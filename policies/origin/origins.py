@@ -33,11 +33,13 @@ class Judged(NamedTuple):
     """Args:
     source: the result that it came from, as it was numbered when reported; None: none, or not known.
     over_bound: what would decide may have been forgotten; a rule then counts as matched.
+    outstanding: nobody said it, but `source` is not told, or not whole.
     """
 
     fact: Fact
     source: int | None = None
     over_bound: bool = False
+    outstanding: bool = False
 
 
 _TASK_SAYS: Final = Judged(Fact.TRUSTED)
@@ -89,9 +91,9 @@ class Origins:
         blind = bool(state.flags & (_CUT | _MANY_AWAITED) or state.awaited)
         found = []
         for unit in units:
-            fact, _, over_bound = self.judge(unit)
-            unsure = over_bound or (blind and fact is Fact.UNKNOWN and not unit.indirect)
-            found.append(Fact.UNTRUSTED if unsure else fact)
+            judged = self.judge(unit)
+            unsure = judged.over_bound or (blind and judged.fact is Fact.UNKNOWN and not unit.indirect)
+            found.append(Fact.UNTRUSTED if unsure else judged.fact)
         return worst(found)
 
     def awaiting(self, source: int) -> None:
@@ -147,7 +149,7 @@ class Origins:
             if state.flags & (_CUT | _MANY_AWAITED) or state.awaited:
                 awaited = next(iter(state.awaited), None)
                 source = awaited if awaited is not None else self._source(state.cut_source)
-                return Judged(Fact.UNTRUSTED, source, found.over_bound)
+                return Judged(Fact.UNTRUSTED, source, found.over_bound, outstanding=True)
         return found
 
     def missed(self) -> None:

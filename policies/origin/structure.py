@@ -2,7 +2,9 @@
 
 Whoever writes the text of a field must not be able to make it look like another field. So a text is taken for a
 structure only when it is one from its first to its last character, under the strict grammar of its language, and
-without anything that lets one place speak for another (anchors, tags, repeated keys). Everything else is just text.
+without anything that lets one place speak for another (anchors, tags, repeated keys, items of different fields).
+Everything else is just text. What this cannot tell is a writer that pastes strangers' text between its own lines as it
+is: its results are `untrusted`, and its catalog entry has to say so.
 """
 
 from __future__ import annotations
@@ -109,7 +111,15 @@ def _yaml(text: str) -> Json:
         )
     except (yaml.YAMLError, _NotPlainError, StopIteration, RecursionError, ValueError):
         return None
-    return found if ended and isinstance(found, dict | list) else None
+    return found if ended and isinstance(found, dict | list) and _alike(found) else None
+
+
+def _alike(found: Json) -> bool:
+    """Whether the items of a list have the same fields, as one writer's have: else a line of a text may be one."""
+    if not isinstance(found, list):
+        return True
+    fields = [item.keys() for item in found if isinstance(item, dict)]
+    return all(one == fields[0] for one in fields) and len(fields) in (0, len(found))
 
 
 def _node(events: _Events, event: yaml.events.Event, depth: int) -> Json:

@@ -238,7 +238,7 @@ def _join(texts: list[tuple[str, str, str]], found: list[Unit], hasher: TokenHas
         if any(one[1] != role for one in several):
             continue
         unit = _unit(path, role, "".join(text.strip() for _, _, text in several), hasher, indirect=True)
-        if unit.whole:
+        if len(unit.words) == 1:
             found.append(unit)
 
 

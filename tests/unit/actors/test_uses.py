@@ -18,9 +18,12 @@ from actors.messages import SessionRequest
 from actors.owner import Owner
 from actors.registration import describe_agent
 from actors.sessions import add_task, end_session, open_session
+from policies.origin.hashing import TokenHasher
+from policies.origin.telling import told_by_task
 from tests.unit.actors.owners import Bench
 
 KEY = "default/agent/bot"
+TOLD = tuple(told_by_task("go on", TokenHasher(bytes(32))))
 
 
 @pytest.fixture
@@ -123,7 +126,7 @@ def test_wherever_the_process_ends_the_next_one_knows_the_same(bench: Bench, tmp
         used(bench, sessions[1])  # while a round is half done
         same()
         add_task(
-            bench.owner, sessions[2], task_digest=b"t" * 32, key_id="k"
+            bench.owner, sessions[2], task_digest=b"t" * 32, told=TOLD, basis=None, key_id="k"
         )  # a row that is newer than its use
         same()
     while bench.owner.uses.carry_out(limit=1):
@@ -139,7 +142,7 @@ def test_a_use_that_is_carried_out_late_takes_nothing_back(bench: Bench) -> None
     used(bench, session)
     used(bench, session)
     bench.world.pass_s(60)
-    add_task(bench.owner, session, task_digest=b"t" * 32, key_id="k")
+    add_task(bench.owner, session, task_digest=b"t" * 32, told=TOLD, basis=None, key_id="k")
     now_us = bench.world.wall_us
     bench.owner.uses.carry_out()
     assert rows(bench)[0] == [(session, now_us, 2)]

@@ -91,7 +91,6 @@ def test_an_error_names_its_place_and_what_was_probably_meant(
         policy("{id: a, then: modify}"),
         STORY % ("", "{session: s, tool: x, expect: modify}"),
         STORY % ("", "{session: s, tool: x, expect: deny, approve: true}"),
-        STORY % (", scope: {}", "{session: s, tool: x, expect: deny}"),
         policy("{id: a, then: escalate, approve: {by: [x], remember: value}}"),
     ],
 )  # fmt: skip

@@ -173,7 +173,8 @@ class TestWhatIsNotReported:
     def test_an_unknown_destination_is_untrusted_until_the_result_arrives(self) -> None:
         work = Workflow("write to ann@example.com")
         work.origins.awaiting(7)
-        assert work.judged(to="bob@example.com") == (Fact.UNTRUSTED, 7, False)
+        assert work.judged(to="bob@example.com") == (Fact.UNTRUSTED, 7, False, True)
+        assert work.fact("bob@example.com", "target") is Fact.UNTRUSTED
         assert work.fact("bob@example.com", "content") is Fact.UNKNOWN
         assert work.fact("ann@example.com") is Fact.TRUSTED
         work.origins.arrived(7)
@@ -183,7 +184,7 @@ class TestWhatIsNotReported:
         work = Workflow("do it")
         source = work.read("a long te", complete=False)
         work.read("something else")
-        assert work.judged(to="bob@example.com") == (Fact.UNTRUSTED, source, False)
+        assert work.judged(to="bob@example.com") == (Fact.UNTRUSTED, source, False, True)
 
     def test_a_cut_result_that_is_trusted_hides_nothing(self) -> None:
         work = Workflow("do it")
