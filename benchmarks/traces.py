@@ -40,6 +40,7 @@ if not __package__:  # run by its path: what it imports lies beside its folder
 
 from rich.console import Console
 from rich.progress import track
+from ruamel.yaml import YAML
 
 from benchmarks.plane import governed_by
 from benchmarks.trace_replay.backend import Backend, NotDecided
@@ -74,7 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     try:
         tools = read_tools(options.tools) if options.tools else Tools()
-        traces = read_traces(options.traces, tools)
+        scopes = YAML(typ="safe", pure=True).load(options.scopes) if options.scopes else {}
+        traces = read_traces(options.traces, tools, scopes)
         texts = [(str(path), path.read_text()) for path in (options.catalog, *options.policy)]
         bundle = compile_sources(texts)
         _warn(bundle, tools)
@@ -112,6 +114,11 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--policy", type=Path, nargs="+", default=[], action="extend", metavar="FILE", help="more documents"
+    )
+    parser.add_argument(
+        "--scopes",
+        type=Path,
+        help="what sessions are for: scopes by the first 12 digits of their prompt's SHA-256",
     )
     parser.add_argument(
         "--in-process", action="store_true", help="ask the engine in this process, no service"

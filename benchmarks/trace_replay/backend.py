@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from benchmarks.trace_replay.trace import Call, Result
+from policies.action import Json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +69,8 @@ class Backend(Protocol):
     def clock(self, now_us: int) -> None:
         """What time it is from now on; a service that has a clock of its own keeps it."""
 
-    def open_session(self, subject: str, task: str | None) -> str:
-        """A session that begins a workflow, for a subject (`type:id`); returns its name."""
+    def open_session(self, subject: str, task: str | None, scope: Mapping[str, Json] | None = None) -> str:
+        """A session that begins a workflow, for a subject (`type:id`), and what is declared of it; returns its name."""
 
     def add_task(self, session: str, task: str) -> None:
         """The user's next turn."""

@@ -6,12 +6,13 @@ by the agent that they were made for, in the principal's name.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks.trace_replay.backend import Agent, Answer, Refused
 from benchmarks.trace_replay.trace import Call, Result
 from policies.action import Json, Resource, Subject
+from policies.asked.scope import read_scope
 from policies.bundle import Bundle
 from policies.catalog import TOOL
 from policies.delegation import Grant, Refusal
@@ -56,9 +57,11 @@ class InProcess:
     def clock(self, now_us: int) -> None:
         self._now_us = max(self._now_us, now_us)
 
-    def open_session(self, subject: str, task: str | None) -> str:
+    def open_session(self, subject: str, task: str | None, scope: Mapping[str, Json] | None = None) -> str:
         name = f"session {len(self._sessions)}"
-        opened = self._engine.open_session(name, self._subject(subject), task=task)
+        opened = self._engine.open_session(
+            name, self._subject(subject), task=task, scope=None if scope is None else read_scope(scope)
+        )
         self._sessions[name] = _Session(subject=subject, principal=subject, session=opened)
         return name
 

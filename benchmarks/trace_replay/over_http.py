@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
 from benchmarks.trace_replay.backend import Agent, Answer, NotDecided, Refused
 from benchmarks.trace_replay.trace import Call, Result
 from controlplane_sdk import ControlPlane, ControlPlaneError
+from policies.action import Json
 
 _REFUSALS = (403, 404, 409)
 """Statuses with which a delegation or a session is refused for what was asked; any other is trouble."""
@@ -46,11 +47,13 @@ class OverHttp:
     def clock(self, now_us: int) -> None:
         """The service's time is its own."""
 
-    def open_session(self, subject: str, task: str | None) -> str:
+    def open_session(self, subject: str, task: str | None, scope: Mapping[str, Json] | None = None) -> str:
         kind, _, name = subject.partition(":")
         if kind != "agent":
             _sent(self._operator, "/v1/principals", {"id": name, "type": kind})
-        body = {"agent": name, "subject_type": kind} | ({} if task is None else {"task": task})
+        body: dict[str, Any] = {"agent": name, "subject_type": kind}
+        body |= {} if task is None else {"task": task}
+        body |= {} if scope is None else {"scope": dict(scope)}
         return str(_sent(self._gateway, "/v1/sessions", body)["session"])
 
     def add_task(self, session: str, task: str) -> None:

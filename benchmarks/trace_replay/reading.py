@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +13,25 @@ from benchmarks.trace_replay.envelopes import Envelopes
 from benchmarks.trace_replay.results import exact, result_of, unmarked_limit
 from benchmarks.trace_replay.tools import Tools
 from benchmarks.trace_replay.trace import Call, Delegation, Labels, Seen, Step, Trace
+from policies.action import Json
 
 Line = Mapping[str, Any]
+
+PROMPT_DIGITS = 12
 
 
 class TraceFileError(Exception):
     """The file is not one of traces; says which line."""
 
 
-def read_traces(path: Path, tools: Tools) -> list[Trace]:
+def read_traces(
+    path: Path, tools: Tools, scopes: Mapping[str, Mapping[str, Json]] | None = None
+) -> list[Trace]:
     """Read a file of one trace a line.
 
     Args:
         tools: says which of them are the customer's.
+        scopes: what is declared for a prompt, by the beginning of its SHA-256.
     Raises: TraceFileError: a line is no trace.
     """
     lines = []
@@ -41,17 +49,22 @@ def read_traces(path: Path, tools: Tools) -> list[Trace]:
     traces = []
     for number, line in lines:
         try:
-            traces.append(_trace(line, f"{path.name}:{number}", tools, limit))
+            traces.append(_trace(line, f"{path.name}:{number}", tools, limit, scopes or {}))
         except (KeyError, TypeError, AttributeError) as error:
             raise TraceFileError(f"{path.name}:{number}: not as expected: {error!r}") from None
     return traces
 
 
-def _trace(line: Line, where: str, tools: Tools, limit: int | None) -> Trace:
+def _trace(
+    line: Line, where: str, tools: Tools, limit: int | None, scopes: Mapping[str, Mapping[str, Json]]
+) -> Trace:
     steps: list[Line] = line["steps"]
     skipped = tuple(number for number, step in enumerate(steps) if _is_customers(line, step, tools))
     return Trace(
-        seen=seen_of({**line, "steps": [_named(step, tools) for step in steps]}, skipped, limit),
+        seen=replace(
+            seen_of({**line, "steps": [_named(step, tools) for step in steps]}, skipped, limit),
+            scope=_scope(line, scopes),
+        ),
         labels=Labels(
             trace_id=str(line.get("trace_id", where)),
             kind=str(line["kind"]),
@@ -60,6 +73,12 @@ def _trace(line: Line, where: str, tools: Tools, limit: int | None) -> Trace:
             skipped=skipped,
         ),
     )
+
+
+def _scope(line: Line, scopes: Mapping[str, Mapping[str, Json]]) -> Mapping[str, Json] | None:
+    prompt = line.get("prompt")
+    digest = hashlib.sha256(prompt.encode()).hexdigest() if isinstance(prompt, str) else ""
+    return scopes.get(digest[:PROMPT_DIGITS])
 
 
 def _named(step: Line, tools: Tools) -> Line:

@@ -118,7 +118,7 @@ class _Replay:
             return None
         if self._root is None:
             turns = self._seen.turns
-            self._root = self._backend.open_session(subject, turns[0] if turns else None)
+            self._root = self._backend.open_session(subject, turns[0] if turns else None, self._seen.scope)
             if self._begun_by != f"agent:{self._seen.agent}":
                 self._say_turns_until(len(turns) - 1)
         return self._root

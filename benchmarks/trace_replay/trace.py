@@ -84,12 +84,14 @@ class Seen:
         agent: who acts where nothing is delegated.
         turns: what the user asked for, turn by turn; empty = it is not known.
         agents: what each agent is registered to call; empty = they are registered by name alone.
+        scope: what the workflow is for, as somebody declared it who saw the prompt; None = nobody did.
     """
 
     agent: str
     turns: tuple[str, ...]
     steps: tuple[Step, ...]
     agents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    scope: Mapping[str, Json] | None = None
 
     @property
     def timed(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ from unit.benchmarks.trace_samples import Line, Recorder, delegation, line, only
 from benchmarks import traces as command
 from benchmarks.trace_replay.backend import Agent
 from benchmarks.trace_replay.judging import Judged, judge
+from benchmarks.trace_replay.reading import read_traces
 from benchmarks.trace_replay.replaying import EPOCH_US, STEP_US, replay
+from benchmarks.trace_replay.tools import read_tools
 from benchmarks.trace_replay.trace import Call, Trace
 
 GRANT = {"allowed_actions": ["garden.read"], "max_delegation_depth": 2, "ttl_seconds": 60}
@@ -262,3 +265,25 @@ def test_a_trace_knows_whether_a_result_was_cut(tmp_path: Path) -> None:
     assert (whole.seen.cut, cut.seen.cut, none.seen.cut) == (False, True, False)
     (call,) = none.seen.steps
     assert isinstance(call, Call) and not call.result.complete
+
+
+def test_a_scope_is_found_by_the_prompt_and_goes_with_the_first_session(tmp_path: Path) -> None:
+    prompt = "Delete the old file"
+    line = {
+        "kind": "benign",
+        "agent": "a",
+        "prompt": prompt,
+        "steps": [{"tool": "t", "args": {"_pos0": 1, "b": 2}}],
+    }
+    (tmp_path / "t.jsonl").write_text(json.dumps(line))
+    scope = {hashlib.sha256(prompt.encode()).hexdigest()[:12]: {"effects": ["read"]}}
+    (tmp_path / "tools.json").write_text(
+        json.dumps([{"name": "t", "parameters": {"properties": {"a": {}, "b": {}}}}])
+    )
+    tools = read_tools(tmp_path / "tools.json")
+    (found,) = read_traces(tmp_path / "t.jsonl", tools, scope)
+    assert found.seen.scope == {"effects": ["read"]}
+    (call,) = found.seen.steps
+    assert isinstance(call, Call) and call.arguments == {"a": 1, "b": 2}
+    (other,) = read_traces(tmp_path / "t.jsonl", tools)
+    assert other.seen.scope is None

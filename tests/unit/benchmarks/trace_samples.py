@@ -69,7 +69,7 @@ class Recorder:
     def clock(self, now_us: int) -> None:
         self.told.append(("clock", now_us))
 
-    def open_session(self, subject: str, task: str | None) -> str:
+    def open_session(self, subject: str, task: str | None, scope: Any = None) -> str:
         self.told.append(("open_session", (subject, task)))
         return f"session of {subject}"
 
