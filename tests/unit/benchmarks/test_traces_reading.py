@@ -56,7 +56,7 @@ def test_no_label_and_no_name_of_a_trace_or_task_reaches_a_backend(tmp_path: Pat
 
 
 def test_what_may_be_seen_has_no_room_for_labels() -> None:
-    assert {field.name for field in fields(Seen)} == {"agent", "turns", "steps", "agents"}
+    assert {field.name for field in fields(Seen)} == {"agent", "turns", "steps", "agents", "scope"}
     assert {field.name for field in fields(Call)} == {
         "number", "agent", "tool", "arguments", "result", "turn", "at_s", "envelope",
     }  # fmt: skip
