@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,7 +12,14 @@ from controlplane.errors import NotFoundError
 from controlplane.hindsight.evidence_rows import Record
 from controlplane.hindsight.period import PeriodReader
 from policies.bundle import Bundle, Rule
-from policies.explanation import ClauseStanding, Remembrance, clauses_of, remembered, worth_explaining
+from policies.explanation import (
+    ClauseStanding,
+    Remembrance,
+    Standing,
+    clauses_of,
+    remembered,
+    worth_explaining,
+)
 from policies.loader import DocumentSet
 from policies.past.explain import Explained, Happened, Step, explain, steps
 from policies.past.formula import Formula, text
@@ -138,6 +145,24 @@ class Explainer:
         return DecisionExplained(action=action, details=details, because=because, rules=tuple(rules))
 
 
+def _recorded(rule: Rule, details: Mapping[str, Any]) -> Iterator[ClauseStanding]:
+    """The clauses that go by what the table does not keep, values and the task: as they stood when it was decided."""
+    if rule.origin is not None:
+        one = (details.get("origin") or {}).get(rule.name)
+        found = None if one is None else (f"{one.get('fact')}, at {one.get('argument')}",)
+        wanted = tuple(sorted(rule.origin.facts))
+        # A rule that was not reported may not have been asked for it.
+        standing = Standing.HIDDEN if one is None else Standing.HOLDS
+        yield ClauseStanding(key="origin", wanted=wanted, found=found, standing=standing)
+    if rule.asked is not None:
+        answer = (details.get("asked") or {}).get("answer")
+        standing = (
+            Standing.HIDDEN if answer is None else Standing.HOLDS if answer in rule.asked else Standing.FAILS
+        )
+        found = None if answer is None else (str(answer),)
+        yield ClauseStanding(key="asked", wanted=tuple(sorted(rule.asked)), found=found, standing=standing)
+
+
 def _rule(
     bundle: Bundle,
     rule: Rule,
@@ -155,7 +180,7 @@ def _rule(
         monitored=rule.monitored,
         because=rule.because,
         controls=rule.controls,
-        clauses=clauses_of(bundle, rule, action, bounds),
+        clauses=(*clauses_of(bundle, rule, action, bounds), *_recorded(rule, details)),
         past=pasts.explain(rule, formula) if formula is not None and asked else None,
         limit=(details.get("limits") or {}).get(rule.name),
     )
