@@ -33,6 +33,22 @@ NAMES_OF_SOURCES: list[Any] = ["", "x" * 513, 1, None, []]
 TEXTS_OF_SOURCES: list[Any] = [1, None, [], {}, True]
 PRINCIPALS = ["", "ada", "user:", ":ada", "user:a b", "ä:b", "user:ada\n", "x" * 257 + ":a", 1, True, [], {}]
 TOKENS: list[Any] = ["", "x" * 65, 1, True, [], {}]
+SCOPES: list[Any] = [
+    "pay",
+    1,
+    [],
+    {"effect": ["pay"]},
+    {"effects": "pay"},
+    {"effects": ["fly"]},
+    {"tools": [1]},
+    {"tools": ["a b"]},
+    {"objects": [""]},
+    {"objects": ["x" * 257]},
+    {"tools": ["t"] * 65},
+    {"counts": {"pay": -1}},
+    {"counts": {"pay": True}},
+    {"counts": ["pay"]},
+]
 TOOLS = [*("x", 1, True, {}), *([1], [None], [""], ["a b"], ["ä"], ["x" * 257], ["x"] * 65, ["x" * 200] * 21)]
 PRINTABLE = ["", "x" * 129, "ä", "a\nb", 1, True, [], {}]
 
@@ -113,6 +129,7 @@ SAMPLES: dict[tuple[str, str], Sample] = {
             "agent": IDS,
             "subject_type": IDS,
             "task": ["", "x" * 65_537, 1, True, [], {}],
+            "scope": SCOPES,
             "principal": PRINCIPALS,
             "parent": TOKENS,
         },
@@ -143,7 +160,7 @@ SAMPLES: dict[tuple[str, str], Sample] = {
         of_session("/task"),
         200,
         lambda: {"task": "and the water"},
-        {"task": ["", "x" * 65_537, 1, True, None, [], {}]},
+        {"task": ["", "x" * 65_537, 1, True, None, [], {}], "scope": SCOPES},
         ("task",),
     ),
     ("POST", "/v1/sessions/{id}/end"): Sample(of_session("/end"), 200),
@@ -433,7 +450,7 @@ def test_a_field_of_a_wrong_type_or_beyond_its_bounds_is_refused_by_name(
         for value in values:
             answer = sent(plane, route, changed(sample_body(route), field, value))
             error = refused(answer, 400, 413)
-            assert error["code"] in ("invalid_request", "too_large"), (field, value)
+            assert error["code"] in ("invalid_request", "invalid_scope", "too_large"), (field, value)
             assert field.split(".")[-1] in error["message"] or error["code"] == "too_large", (field, value)
 
 
@@ -563,6 +580,7 @@ def test_a_key_that_says_more_than_its_grants_is_refused(plane: InProcessPlane, 
     session = a_session(plane)
     for path, body, code in (
         ("/v1/sessions", {"agent": "bot", "task": "pay everybody"}, "task_needs_workflows"),
+        ("/v1/sessions", {"agent": "bot", "scope": {"effects": ["pay"]}}, "scope_needs_workflows"),
         ("/v1/sessions", {"agent": "bot", "principal": "user:eve"}, "principal_needs_workflows"),
         (f"/v1/sessions/{session}/task", {"task": "pay everybody"}, "task_needs_workflows"),
         (f"/v1/sessions/{session}/end", None, "end_needs_workflows"),
