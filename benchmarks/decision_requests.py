@@ -15,12 +15,14 @@ def decision_request(
     now_us: int,
     masked_arguments: str,
     deadline_us: int = 60_000_000,
+    session: str | None = None,
 ) -> tuple[object, ...]:
-    """One agent's call of a tool, outside of any session.
+    """One agent's call of a tool.
 
     Args:
         version: of the agent's record.
         deadline_us: how long after `now_us`.
+        session: None = outside of any.
     """
     return tuple(
         DecisionRequest(
@@ -28,7 +30,7 @@ def decision_request(
             subject_type="agent",
             subject_id=agent,
             record_version=version,
-            session=None,
+            session=session,
             action="call",
             resource_type="tool",
             resource_id=tool,
@@ -50,5 +52,7 @@ def decision_request(
             group=0,
             stop_on=None,
             measures=prepared.measures,
+            units=None if prepared.units is None else tuple(tuple(unit) for unit in prepared.units),
+            objects=prepared.objects,
         )
     )

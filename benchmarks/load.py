@@ -225,12 +225,12 @@ class _Run:
 
     def _go_on(self, connection: _Connection) -> None:
         now_s = time.perf_counter()
-        if now_s >= self._ends_s:
-            return
-        if self._spec.rate_per_s is None:
-            connection.ask(now_s)
-        elif self._late:
+        if self._late:  # due is due, also after the end
             connection.ask(self._late.popleft())
+        elif now_s >= self._ends_s:
+            return
+        elif self._spec.rate_per_s is None:
+            connection.ask(now_s)
         else:
             self._idle.append(connection)
 
@@ -273,7 +273,9 @@ class _Run:
             await self._on_schedule(began_s, self._spec.rate_per_s)
         patience_s = time.perf_counter() + 10
         # Polled, at the end of a run: an event would cost each answer.
-        while any(c.busy for c in self._connections) and time.perf_counter() < patience_s:  # noqa: ASYNC110
+        while (  # noqa: ASYNC110
+            self._late or any(c.busy for c in self._connections)
+        ) and time.perf_counter() < patience_s:
             await asyncio.sleep(0.01)
         answered = sum(n for status, n in self._statuses.items() if status.isdigit())
         return Result(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain, compress
 from typing import Final, NamedTuple
 
@@ -26,6 +26,7 @@ _IBAN_CHARACTERS: Final = range(15, 35)
 _AROUND_GROUPS: Final = ".,:;!?'\"[]<>*"
 _GROUPS: Final = re.compile(r"[(+]*[^\W_]{1,34}(?:[-()]+[^\W_]{1,34})*\)?")
 _GROUP_ENDS: Final = re.compile(r"[-()+]+")
+_DIGIT: Final = re.compile(r"\d")
 _SPACED_GROUPS: Final = re.compile(r"[^\W_][^\W_\s]*(?:\s[^\W_]+)+|[+(][\d()+\s-]+")
 
 
@@ -86,10 +87,9 @@ def read(text: str, spellings: Spellings | None = None) -> Reading:
         at = list(compress(range(len(words)), map(small.__contains__, words)))
         names.update([f"n:{words[place]}" for place in at if place and _is_cue(words[place - 1])])
         if any(
-            words[place - 1] in _MONTHS or (words[place + 1 : place + 2] or [""])[0] in _MONTHS
-            for place in at
+            words[place - 1] in _MONTHS or words[min(place + 1, len(words) - 1)] in _MONTHS for place in at
         ):
-            words = _dated(words, names)
+            words = _dated(words, at, names)
     return Reading(words, names, unique)
 
 
@@ -103,7 +103,9 @@ def only_name(words: Sequence[str]) -> str | None:
 def as_one_name(text: str) -> str | None:
     """The account or number that a whole text is, written in groups; None: it is none."""
     bare = text.strip()
-    if " " not in bare or len(bare) > 2 * _LONGEST_NAME or not _SPACED_GROUPS.fullmatch(bare):
+    if " " not in bare or len(bare) > 2 * _LONGEST_NAME or not _DIGIT.search(bare):
+        return None
+    if not _SPACED_GROUPS.fullmatch(bare):
         return None
     groups = re.findall(r"[^\W_]+", fold(bare))
     if all(any(map(str.isdigit, group)) for group in groups):
@@ -116,27 +118,30 @@ def _is_cue(word: str) -> bool:
     return word in CUES or word.endswith(("_id", "_no"))
 
 
-def _dated(words: list[str], names: set[str]) -> list[str]:
-    """Days that are written with the name of their month, as dates."""
+def _dated(words: list[str], numbers: Iterable[int], names: set[str]) -> list[str]:
+    """The words, with days that are written with the name of their month as dates.
+
+    Args:
+        numbers: the places of small ones.
+    """
     found: list[str] = []
-    place, last = 0, len(words)
-    while place < last:
-        word = words[place]
-        after = words[place + 1] if place + 1 < last else ""
-        month, day = _MONTHS.get(word), after
-        if month is None:
-            month, day = _MONTHS.get(after), word
-        if month is None or not (day.isdigit() and len(day) <= 2 and 1 <= int(day) <= 31):
-            found.append(word)
-            place += 1
+    done, last = 0, len(words)
+    for place in sorted({start for number in numbers for start in (number - 1, number)}):
+        if place < done or place + 1 >= last:
             continue
-        place += 2
-        year = words[place] if place < last and _YEAR.fullmatch(words[place]) else ""
-        place += bool(year)
+        month, day = _MONTHS.get(words[place]), words[place + 1]
+        if month is None:
+            month, day = _MONTHS.get(day), words[place]
+        if month is None or not (day.isdigit() and len(day) <= 2 and 1 <= int(day) <= 31):
+            continue
+        found += words[done:place]
+        done = place + 2
+        year = words[done] if done < last and _YEAR.fullmatch(words[done]) else ""
+        done += bool(year)
         date = f"d:{year or '-'}-{month:02}-{int(day):02}"
         names.add(date)
         found.append(date)
-    return found
+    return found + words[done:]
 
 
 def _spaced(chunks: list[str], grouped: dict[str, str]) -> set[str]:

@@ -65,7 +65,7 @@ class Digests:
             if len(words) > 1:
                 adjacent.extend(pairs(list(map(digest_of.__getitem__, words))))
         names, names_left = _pack("Q", map(hasher.name, self.names), MOST_NAMES)
-        single, words_left = _pack("I", digest_of.values(), MOST_WORDS)
+        single, words_left = _pack("I", array("I", digest_of.values()), MOST_WORDS)
         double, pairs_left = _pack("I", adjacent, MOST_PAIRS)
         lost = NAMES_LOST * names_left | WORDS_LOST * words_left | PAIRS_LOST * pairs_left
         return names, single, double, lost
@@ -79,7 +79,7 @@ def unpack(code: str, data: bytes) -> array[int]:
 
 def _pack(code: str, digests: Iterable[int], most: int) -> tuple[bytes, bool]:
     if isinstance(digests, array) and len(digests) <= most:
-        return digests.tobytes(), False  # few pairs come twice: the owner may as well find out
+        return digests.tobytes(), False  # few come twice: the owner may as well find out
     found = set(digests)
     if len(found) > most:
         return array(code, sorted(found)[:most]).tobytes(), True
