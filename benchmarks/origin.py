@@ -23,7 +23,7 @@ from rich.table import Table
 
 from actors.collector import collect_seldom
 from benchmarks import machine
-from policies.origin import Fact, Origins, TokenHasher, Told, told_by_result, told_by_task, units_of
+from policies.origin import Fact, Origins, TokenHasher, Told, spelling, told_by_result, told_by_task, units_of
 
 READ_BUDGET_MS = 5.0  # a text of 100 kB
 JUDGED_BUDGET_US = 10.0  # an argument that is one value
@@ -163,12 +163,17 @@ def _arguments(text: str, *, rounds: int) -> dict[str, dict[str, float]]:
             for _ in range(_CALLS):
                 units_of(arguments, None, _HASHER)
 
+        def tokenise_new(arguments: Mapping[str, Any] = arguments) -> None:
+            for _ in range(_CALLS):
+                spelling.forget()
+                units_of(arguments, None, _HASHER)
+
         def judge(units: Any = units) -> None:
             for _ in range(_CALLS):
                 for unit in units:
                     origins.judge(unit)
 
-        costs = {"tokenise": tokenise, "judge": judge}
+        costs = {"tokenise_new": tokenise_new, "tokenise": tokenise, "judge": judge}
         found[name] = {
             step: round(min(_seconds(run) for _ in range(rounds)) / _CALLS * 1e6, 2)
             for step, run in costs.items()
@@ -198,14 +203,19 @@ def _tables(measured: Mapping[str, Any]) -> list[Table]:
         owner.add_row(name, str(measured[name]))
     arguments = Table(
         "argument",
-        "tokenise, µs",
+        "tokenise what was never seen, µs",
+        "seen lately, µs",
         "judge, µs",
         "together",
         title="a checked argument",
         caption=f"budget for one value: {JUDGED_BUDGET_US} µs",
     )
     for name, costs in measured["argument_us"].items():
-        arguments.add_row(name, *(f"{one:.1f}" for one in (*costs.values(), sum(costs.values()))))
+        arguments.add_row(
+            name,
+            *(f"{one:.1f}" for one in costs.values()),
+            f"{costs['tokenise'] + costs['judge']:.1f} to {costs['tokenise_new'] + costs['judge']:.1f}",
+        )
     return [read, owner, arguments]
 
 

@@ -56,7 +56,7 @@ def _once(text: str, chunks: Set[str]) -> list[str]:
     encoded = {
         chunk
         for chunk in chunks
-        if len(chunk) >= _FEWEST_BASE64 or (len(chunk) >= 8 and (chunk[-1] == "=" or not chunk.isalpha()))
+        if len(chunk) >= 8 and (len(chunk) >= _FEWEST_BASE64 or chunk[-1] == "=" or not chunk.isalpha())
     }
     if "\n" in text and _WRAPPED.search(text):
         encoded.update(_WRAPPED.sub("", text).split())

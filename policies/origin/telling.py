@@ -56,7 +56,7 @@ def told_by_result(
         complete: whether this is the whole result.
         escaped: `key: value` lines come from a writer that quotes what it writes, so that no field's text can forge
             another field. Otherwise nothing in a text is more trusted than what stands before it.
-    Cost: for 100 kB 7 ms of prose, 15 ms of a thousand fields, 75 ms where no word comes twice.
+    Cost: for 100 kB 5 ms of prose, 11 ms of a thousand fields, 70 ms where no word comes twice.
         Text past the first MiB, or 131 072 leaves, makes it incomplete.
     """
     hearing = _Hearing(escaped, incomplete=not complete)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from itertools import chain, compress
-from typing import Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 from policies.origin.folding import fold
 from policies.origin.spelling import AROUND, is_name, is_small, joined, spell
@@ -17,14 +17,13 @@ _MONTH_NAMES: Final = (
     ("december", "dec"),
 )  # fmt: skip
 _MONTHS: Final = {name: number for number, names in enumerate(_MONTH_NAMES, start=1) for name in names}
+_MOST_PLAIN: Final = 50_000  # some 8 MB
 _YEAR: Final = re.compile(r"(?:19|20)\d\d")
 _IBAN: Final = re.compile(r"[a-z]{2}\d{2}[a-z0-9]*")
 _MOST_GROUPS: Final = 12
 _LONGEST_NAME: Final = 34
 _FEWEST_CHARACTERS: Final = 10
 _IBAN_CHARACTERS: Final = range(15, 35)
-_AROUND_GROUPS: Final = ".,:;!?'\"[]<>*"
-_GROUPS: Final = re.compile(r"[(+]*[^\W_]{1,34}(?:[-()]+[^\W_]{1,34})*\)?")
 _GROUP_ENDS: Final = re.compile(r"[-()+]+")
 _DIGIT: Final = re.compile(r"\d")
 _SPACED_GROUPS: Final = re.compile(r"[^\W_][^\W_\s]*(?:\s[^\W_]+)+|[+(][\d()+\s-]+")
@@ -41,27 +40,27 @@ class Reading(NamedTuple):
 class Spellings:
     """How the chunks of some texts are spelled: one for all leaves of a result, so that each is spelled once."""
 
-    __slots__ = ("grouped", "names", "small", "words")
+    __slots__ = ("grouped", "names", "plain", "small", "words")
+    _all_plain: ClassVar[dict[str, tuple[str]]] = {}
 
     def __init__(self) -> None:
+        if len(Spellings._all_plain) > _MOST_PLAIN:
+            Spellings._all_plain = {}  # never cleared: another thread may be reading it
+        self.plain = Spellings._all_plain  # chunks that are one word of letters, of all texts
         self.words: dict[str, tuple[str, ...]] = {}  # of each chunk
-        self.names: dict[str, list[str]] = {}  # of the chunks that say any
+        self.names: dict[str, tuple[str, ...]] = {}  # of the chunks that say any
         self.grouped: dict[str, str] = {}  # chunks that could be a group of an account
         self.small: set[str] = set()  # words that are small numbers
 
     def add(self, chunk: str) -> None:
-        words, beside = spell(chunk)
+        words, _, names, small, group = spell(chunk)
         self.words[chunk] = words
-        if names := [word for word in words if word[1:2] == ":"]:
-            self.names[chunk] = [*names, *beside]
-        elif beside:
-            self.names[chunk] = list(beside)
-        for word in words:
-            if word[0].isdigit() and is_small(word):
-                self.small.add(word)
-        bare = chunk.strip(_AROUND_GROUPS)
-        if _GROUPS.fullmatch(bare) and any(map(str.isdigit, bare)):
-            self.grouped[chunk] = fold(bare)
+        if names:
+            self.names[chunk] = names
+        if small:
+            self.small.update(small)
+        if group:
+            self.grouped[chunk] = group
 
 
 def read(text: str, spellings: Spellings | None = None) -> Reading:
@@ -69,11 +68,16 @@ def read(text: str, spellings: Spellings | None = None) -> Reading:
     known = Spellings() if spellings is None else spellings
     chunks = text.split()
     unique = set(chunks)
-    spelled = known.words
-    for chunk in unique.difference(spelled):  # of a dictionary: it costs the smaller side
+    spelled, plain = known.words, known.plain
+    new = unique.difference(spelled)  # of a dictionary: it costs the smaller side
+    fresh = new.difference(plain)
+    if len(fresh) < len(new):
+        new -= fresh
+        spelled.update(zip(new, map(plain.__getitem__, new), strict=True))
+    for chunk in fresh:
         bare = chunk.strip(AROUND)
         if bare.isascii() and bare.isalpha():
-            spelled[chunk] = (bare.lower(),)
+            spelled[chunk] = plain[chunk] = (bare.lower(),)
         else:
             known.add(chunk)
     words = list(chain.from_iterable(map(spelled.__getitem__, chunks)))
@@ -103,7 +107,7 @@ def only_name(words: Sequence[str]) -> str | None:
 def as_one_name(text: str) -> str | None:
     """The account or number that a whole text is, written in groups; None: it is none."""
     bare = text.strip()
-    if " " not in bare or len(bare) > 2 * _LONGEST_NAME or not _DIGIT.search(bare):
+    if " " not in bare or len(bare) > 2 * _LONGEST_NAME or (bare.isascii() and not _DIGIT.search(bare)):
         return None
     if not _SPACED_GROUPS.fullmatch(bare):
         return None

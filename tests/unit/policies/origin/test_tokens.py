@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from policies.origin import spelling
 from policies.origin.folding import fold
-from policies.origin.tokens import as_one_name, read
+from policies.origin.tokens import Spellings, as_one_name, read
 
 SAID: list[tuple[str, set[str]]] = [
     ("write to <Bob.X@Example.COM>, please", {"m:bob.x@example.com"}),
@@ -55,6 +56,28 @@ def test_words_without_digits_never_join_an_account() -> None:
     assert as_one_name("Mister DE89 Smith 12345") is None
     assert as_one_name("2024-05-15 10:00") is None
     assert not any("smith" in name for name in read("room B12 Smith 4455 66").names)
+
+
+@pytest.mark.parametrize("text", ["¹²³⁴ ⁵⁶⁷⁸ ⁹⁰", "１２３４ ５６７８ ９０", "①②③④ ⑤⑥⑦⑧ ⑨0"])
+def test_digits_of_any_look_make_one_number(text: str) -> None:
+    assert as_one_name(text) == "n:1234567890"
+    assert "n:1234567890" in read(f"pay to {text} now").names
+
+
+def test_dates_beside_each_other_keep_the_words_between_them() -> None:
+    said = read("5 May 2024, 6 may or 7 and May 8 then 40 may, march 9")
+    assert said.names == {"d:2024-05-05", "d:--05-06", "d:--05-08", "d:--03-09"}
+    assert said.words == [
+        "d:2024-05-05", "d:--05-06", "or", "7", "and", "d:--05-08", "then", "40", "may", "d:--03-09",
+    ]  # fmt: skip
+
+
+def test_what_was_spelled_before_says_the_same_again() -> None:
+    text = "May 5: mail <Bob@example.com> of #42, plain words and DE89 3704 0044 0532 0130 00"
+    spelling.forget()
+    first, again = read(text), read(text)
+    assert first == again
+    assert first == read(text, Spellings())
 
 
 def test_words_keep_their_order_and_lose_what_surrounds_them() -> None:
