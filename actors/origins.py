@@ -26,13 +26,17 @@ _BLIND: Final = "origins_blind"
 
 @dataclass(slots=True)
 class _Awake:
-    """Attributes: parts, size: what its state has in the journal, and in bytes; last_part: the highest number."""
+    """Attributes:
+    parts, size: what happened since its state was written to the journal, and in bytes; last_part: the highest number.
+    whole: whether the journal's state and parts make up all of it; otherwise the next thing writes the state.
+    """
 
     origins: Origins
     key: bytes
     last_part: int = 0
     parts: int = 0
     size: int = 0
+    whole: bool = False
 
 
 class WorkflowOrigins:
@@ -86,11 +90,12 @@ class WorkflowOrigins:
         origin_journal.save_parts(step, rows)
         for workflow in dict.fromkeys(workflow for workflow, _ in told):
             entry = self._awake[workflow]
-            if entry.parts > _PARTS or entry.size > _PARTS_BYTES or entry.last_part == entry.parts == 1:
+            if not entry.whole or entry.parts > _PARTS or entry.size > _PARTS_BYTES:
                 origin_journal.save_state(
                     step, workflow, at_us=now_us, state=entry.origins.to_bytes(entry.key)
                 )
                 entry.parts = entry.size = 0
+                entry.whole = True
 
     def rest_surplus(self) -> None:
         """Never within a batch, whose changes are not yet written."""
@@ -121,9 +126,12 @@ class WorkflowOrigins:
             origins = Origins() if kept.state is None else Origins.from_bytes(kept.state, key)
             for part in kept.parts:
                 from_bytes(part, key).tell(origins)
-            entry = _Awake(origins, key, kept.last_part, len(kept.parts), sum(map(len, kept.parts)))
-            since_us = kept.at_us
+            entry = _Awake(origins, key, kept.last_part, len(kept.parts), sum(map(len, kept.parts)), whole=True)
+            # Parts without a state are what came after the rest was forgotten.
+            since_us = 0 if kept.state is None else kept.at_us
         if since_us < self._blind_until_us:
-            # INVARIANT (blind): what nobody watched may have said anything.
+            # INVARIANT (blind): what nobody watched may have said anything; the journal is told before it says of a
+            # later time that somebody watched.
             entry.origins.missed()
+            entry.whole = False
         return entry

@@ -116,7 +116,7 @@ def keep_opened(
         owner.origins.tell(
             session.workflow_id,
             AskedFor(Told._make(request.told)),
-            since_us=session.opened_us if len(opened) == 1 else 0,
+            since_us=session.workflow_since_us,
         )
 
     def write(step: Transaction) -> None:
@@ -187,7 +187,9 @@ def add_task(
     session.turns += 1
     session.last_us = now_us
     details = {"key": key_id, "task_digest": task_digest.hex()}
-    owner.origins.tell(session.workflow_id, AskedFor(Told._make(told)), since_us=0)
+    owner.origins.tell(
+        session.workflow_id, AskedFor(Told._make(told)), since_us=session.workflow_since_us
+    )
 
     def write(step: Transaction) -> None:
         save_basis(step, session.name, session.basis)

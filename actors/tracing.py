@@ -9,7 +9,7 @@ import orjson
 
 from actors.agent_journal import find_by_key
 from actors.ids import decision_key
-from actors.live_agent import STANDING_WORKFLOW, Session
+from actors.live_agent import Session
 from actors.messages import DecidedAction, DecisionRequest
 from actors.owner import Owner
 from actors.remembering import Met
@@ -68,7 +68,7 @@ def _facts(owner: Owner, request: DecisionRequest) -> ResourceFacts | None:
 
 
 def origins_of(owner: Owner, session: Session) -> Origins:
-    return owner.origins.of(session.workflow_id, since_us=_since_us(session))
+    return owner.origins.of(session.workflow_id, since_us=session.workflow_since_us)
 
 
 def permitted(owner: Owner, request: DecisionRequest, session: Session, decision_id: str) -> str | None:
@@ -79,7 +79,7 @@ def permitted(owner: Owner, request: DecisionRequest, session: Session, decision
     looked_up = looked_up_by(origins_of(owner, session), units)
     awaited = result_trust(_facts(owner, request)).awaited
     happened = Acted(units, decision_key(decision_id), awaited)
-    owner.origins.tell(session.workflow_id, happened, since_us=_since_us(session))
+    owner.origins.tell(session.workflow_id, happened, since_us=session.workflow_since_us)
     return str(looked_up)
 
 
@@ -167,9 +167,3 @@ def _source(owner: Owner, one: OriginFinding) -> tuple[str, str] | None:
 
 def _units(request: DecisionRequest) -> tuple[Unit, ...]:
     return tuple([Unit._make(unit) for unit in request.units or ()])
-
-
-def _since_us(session: Session) -> int:
-    """When a session's workflow began, if it began with this one; else 0."""
-    own = session.delegated is None and not session.workflow_id.startswith(STANDING_WORKFLOW)
-    return session.opened_us if own else 0

@@ -277,3 +277,37 @@ def test_what_happened_while_nobody_looked_is_unknown(fresh: InProcessPlane) -> 
     assert pay(fresh, session, KNOWN).permits, "tasks are kept whatever rules there are"
     after = opened(fresh)
     assert pay(fresh, after, elsewhere).permits, "it began after the gap"
+
+
+ELSEWHERE = "FR7630006000011234567890189"
+UNTRACED = POLICY.split("  - {id: payee")[0]
+
+
+def test_what_nobody_looked_at_stays_unknown_however_often_the_owner_restarts(fresh: InProcessPlane) -> None:
+    session = opened(fresh)
+    read(fresh, session, "nothing of interest")
+    fresh.activate(UNTRACED)
+    assert call(fresh, session, "file.read", path="invoice.txt").permits
+    fresh.activate(POLICY)
+    read(fresh, session, "nothing of interest")
+    assert rules(pay(fresh, session, ELSEWHERE)) == ["p/payee"]
+    fresh.restart_host(0)
+    assert rules(pay(fresh, session, ELSEWHERE)) == ["p/payee"], "a later report does not say what was missed"
+
+
+def test_a_delegate_does_not_begin_the_workflow_that_it_joins(fresh: InProcessPlane) -> None:
+    fresh.activate(UNTRACED)
+    session = opened(fresh, task=None)
+    assert call(fresh, session, "file.read", path="invoice.txt").permits
+    fresh.activate(POLICY)
+    token = fresh.send("POST", "/v1/delegations", {"session": session, "to": HELPER}).json["token"]
+    body = {"agent": HELPER, "parent": token, "task": TASK}
+    child = fresh.send("POST", "/v1/sessions", body).json["session"]
+    assert rules(pay(fresh, child, ELSEWHERE, agent=HELPER)) == ["p/payee"]
+    assert rules(pay(fresh, session, ELSEWHERE)) == ["p/payee"]
+
+
+def test_a_session_whose_task_comes_later_has_missed_nothing(shared: InProcessPlane) -> None:
+    session = opened(shared, task=None)
+    assert shared.send("POST", f"/v1/sessions/{session}/task", {"task": TASK}).status == 200
+    assert pay(shared, session, ELSEWHERE).permits
