@@ -50,6 +50,10 @@ rules:
   - {id: off-task, on: {effect: [pay, send]}, asked: no, past: once read, then: deny, because: not asked for}
 """
 
+UNTRACED = POLICY.split("  - id: payee")[0]
+ELSEWHERE = "FR7630006000011234567890189"
+assert UNTRACED != POLICY
+
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessPlane]:
@@ -270,7 +274,7 @@ def test_what_happened_while_nobody_looked_is_unknown(fresh: InProcessPlane) -> 
     read(fresh, session, "nothing of interest")
     elsewhere = "FR7630006000011234567890189"
     assert pay(fresh, session, elsewhere).permits
-    fresh.activate(POLICY.split("  - {id: payee")[0])
+    fresh.activate(UNTRACED)
     assert call(fresh, session, "file.read", path="invoice.txt").permits
     fresh.activate(POLICY)
     assert rules(pay(fresh, session, elsewhere)) == ["p/payee"]
@@ -279,8 +283,6 @@ def test_what_happened_while_nobody_looked_is_unknown(fresh: InProcessPlane) -> 
     assert pay(fresh, after, elsewhere).permits, "it began after the gap"
 
 
-ELSEWHERE = "FR7630006000011234567890189"
-UNTRACED = POLICY.split("  - {id: payee")[0]
 
 
 def test_what_nobody_looked_at_stays_unknown_however_often_the_owner_restarts(fresh: InProcessPlane) -> None:
