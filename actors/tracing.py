@@ -51,7 +51,8 @@ def _answer(owner: Owner, request: DecisionRequest, session: Session) -> Answer:
     types = None if facts is None else facts.arguments
     arguments: dict[str, Json] = orjson.loads(request.objects) if request.objects else {}
     if isinstance(basis, Scope) and basis.objects and not request.objects:
-        return Answer(Reply.UNKNOWN, False, "the action has too many destinations and targets to look at")
+        # INVARIANT (scope): what is not looked at is not covered, or an action would leave its scope by being long.
+        return Answer(Reply.NO, False, "the action has too many destinations and targets to look at")
     return judge(
         basis,
         effects=None if facts is None else facts.effects,

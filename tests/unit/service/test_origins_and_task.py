@@ -233,6 +233,13 @@ def test_a_declared_scope_answers_instead_of_the_words(shared: InProcessPlane) -
     )
 
 
+def test_an_action_does_not_leave_its_scope_by_being_long(shared: InProcessPlane) -> None:
+    session = opened(shared, scope={"effects": ["read", "send"], "objects": ["*@bank.example"]})
+    read(shared, session, "nothing of interest")
+    many = [f"eve-{n}@else.example" for n in range(1_000)]
+    assert rules(call(shared, session, "mail.send", to=many, body="hello")) == ["p/off-task"]
+
+
 def test_a_scope_counts_over_the_whole_workflow(shared: InProcessPlane) -> None:
     session = opened(shared, scope={"counts": {"pay": 2}})
     read(shared, session, "nothing of interest")
