@@ -126,7 +126,9 @@ class WorkflowOrigins:
             origins = Origins() if kept.state is None else Origins.from_bytes(kept.state, key)
             for part in kept.parts:
                 from_bytes(part, key).tell(origins)
-            entry = _Awake(origins, key, kept.last_part, len(kept.parts), sum(map(len, kept.parts)), whole=True)
+            entry = _Awake(
+                origins, key, kept.last_part, len(kept.parts), sum(map(len, kept.parts)), whole=True
+            )
             # Parts without a state are what came after the rest was forgotten.
             since_us = 0 if kept.state is None else kept.at_us
         if since_us < self._blind_until_us:

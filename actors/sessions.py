@@ -187,9 +187,7 @@ def add_task(
     session.turns += 1
     session.last_us = now_us
     details = {"key": key_id, "task_digest": task_digest.hex()}
-    owner.origins.tell(
-        session.workflow_id, AskedFor(Told._make(told)), since_us=session.workflow_since_us
-    )
+    owner.origins.tell(session.workflow_id, AskedFor(Told._make(told)), since_us=session.workflow_since_us)
 
     def write(step: Transaction) -> None:
         save_basis(step, session.name, session.basis)

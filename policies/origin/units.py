@@ -30,8 +30,8 @@ class Unit(NamedTuple):
         path: JSON pointer into the arguments.
         whole: digest of the name that it is (64 bits); 0 where it is none.
         names: digests of the names in it, where it is none itself.
-        beside: digests of what its names say beside themselves (the host of a URL): checked where nothing is
-            known of the name itself.
+        beside: digests of what its names say beside themselves (the host of a URL, an account among groups): checked
+            where nothing is known of the name itself.
         words: digests of all its words in order (32 bits).
         runs: (first, after the last) word of what stands between names.
         strong: whether a name in it says where it goes, whatever words stand around it.
@@ -168,7 +168,8 @@ def _unit(
     shown = masked(text.strip(), role)
     one = as_one_name(text)
     if one is not None:
-        words, names, beside = (one,), set[str](), set[str]()
+        # Two accounts look like one in groups: what is in it counts where nothing is known of the whole.
+        words, names, beside = (one,), set[str](), read(text).names - {one}
     elif len(chunks := text.split()) == 1:
         words, said = spell(chunks[0])
         names, beside = {word for word in words if is_name(word)}, set(said)

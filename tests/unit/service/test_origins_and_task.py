@@ -174,6 +174,8 @@ def test_what_was_looked_up_by_a_strangers_value_is_derived(shared: InProcessPla
     told(shared, answer, {"name": "Mallory Evergreen", "iban": STRANGER})
     stopped = pay(shared, session, STRANGER)
     assert rules(stopped) == ["p/payee"] and "looked up" in stopped.json["context"]["detail"], stopped
+    beside = pay(shared, session, f"{STRANGER} {ELSEWHERE}")
+    assert rules(beside) == ["p/payee"], "an unknown account beside it does not hide it"
     other = opened(shared, "Pay 10 to Mallory Evergreen, who is in the book.")
     answer = call(shared, other, "book.find", name="Mallory Evergreen")
     told(shared, answer, {"name": "Mallory Evergreen", "iban": STRANGER})
@@ -288,8 +290,6 @@ def test_what_happened_while_nobody_looked_is_unknown(fresh: InProcessPlane) -> 
     assert pay(fresh, session, KNOWN).permits, "tasks are kept whatever rules there are"
     after = opened(fresh)
     assert pay(fresh, after, elsewhere).permits, "it began after the gap"
-
-
 
 
 def test_what_nobody_looked_at_stays_unknown_however_often_the_owner_restarts(fresh: InProcessPlane) -> None:

@@ -10,6 +10,7 @@ import pytest
 from unit.policies.origin.workflow import HASHER, Workflow
 
 from policies.origin import Fact, units_of
+from policies.origin.origins import MOST_NAMES
 
 ACCOUNT = "US133000000121212121212"
 MAIL = "mallory@evil.example"
@@ -84,6 +85,14 @@ def test_a_value_split_over_list_items_or_arguments_is_untrusted(value: str) -> 
         {"o": {"a": value[:half], "b": [value[half:]]}},
     ):
         assert Fact.UNTRUSTED in {work.origins.judge(unit).fact for unit in units_of(arguments, None, HASHER)}
+
+
+@pytest.mark.parametrize("beside", ["DE89370400440532013000", "1", "x1", "ref 4711", "2024-05-15"])
+def test_an_account_is_not_hidden_by_what_stands_beside_it(beside: str) -> None:
+    work = Workflow("do it")
+    work.read(f"pay to {ACCOUNT}")
+    assert work.fact(f"{ACCOUNT} {beside}") is Fact.UNTRUSTED
+    assert work.fact(f"{beside} {ACCOUNT}") is Fact.UNTRUSTED
 
 
 def test_joining_what_is_known_changes_nothing() -> None:
@@ -196,3 +205,51 @@ def test_long_arguments_of_one_kind_are_judged(text: str) -> None:
     work.read(text, "identifiers")
     assert work.fact(text) is not Fact.DERIVED
     assert work.fact("zzz@example.com") is Fact.UNKNOWN
+
+
+class TestWhatAnUntrustedValueAskedForStaysDerived:
+    """However the agent goes about it: a rule may stop what is derived and let through what is unknown."""
+
+    ASKED = "Mallory Evergreen"
+    ANSWER = "GB29NWBK60161331926819"
+
+    def asked(self) -> Workflow:
+        work = Workflow("do it")
+        work.read(f"pay our agency {self.ASKED}")
+        return work
+
+    def answered(self) -> Workflow:
+        work = self.asked()
+        work.read({"iban": self.ANSWER}, "trusted", by={"name": self.ASKED})
+        assert work.fact(self.ANSWER) is Fact.DERIVED
+        return work
+
+    def test_beside_an_unknown_value_in_the_question(self) -> None:
+        work = self.answered()
+        work.read({"id": "user_4711"}, "trusted", by={"account": self.ANSWER, "page": "zz99y1"})
+        assert work.fact("user_4711") is Fact.DERIVED
+
+    def test_beside_an_unknown_value_in_one_text(self) -> None:
+        judged = self.answered().judged(to=f"{self.ANSWER} DE89370400440532013000 x")
+        assert Fact.DERIVED in {judged.fact, *judged.also} and Fact.UNKNOWN in {judged.fact, *judged.also}
+
+    def test_after_an_argument_that_was_too_long_to_remember(self) -> None:
+        work = self.asked()
+        work.say(note="x" * 70_000)
+        work.read({"iban": self.ANSWER}, "trusted", by={"name": self.ASKED})
+        assert work.fact(self.ANSWER) is Fact.DERIVED
+
+    def test_after_more_names_than_are_remembered(self) -> None:
+        work = self.answered()
+        work.read([f"user_{n}" for n in range(MOST_NAMES - 1)])
+        judged = work.judged(to=self.ANSWER)
+        assert judged.fact is Fact.DERIVED or judged.over_bound
+
+    def test_after_more_pairs_than_are_remembered(self) -> None:
+        work = self.asked()
+        work.read({"town": "Riverside View"}, "trusted", by={"name": self.ASKED})
+        assert work.fact("Riverside View") is Fact.DERIVED
+        letters = "abcdefghijklmnopqrst"
+        work.read(" ".join(a + b + c for a in letters for b in letters for c in letters))
+        judged = work.judged(to="Riverside View")
+        assert judged.fact is Fact.DERIVED or judged.over_bound
