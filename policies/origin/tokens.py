@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from itertools import chain, compress
+from string import ascii_lowercase
 from typing import Final, NamedTuple
 
 from policies.origin.folding import fold
@@ -23,6 +24,7 @@ _MOST_GROUPS: Final = 12
 _LONGEST_NAME: Final = 34
 _FEWEST_CHARACTERS: Final = 10
 _IBAN_CHARACTERS: Final = range(15, 35)
+_IBAN_DIGITS: Final = {ord(letter): str(int(letter, 36)) for letter in ascii_lowercase}
 _AROUND_GROUPS: Final = ".,:;!?'\"[]<>*"
 _GROUPS: Final = re.compile(r"[(+]*[^\W_]{1,34}(?:[-()]+[^\W_]{1,34})*\)?")
 _GROUP_ENDS: Final = re.compile(r"[-()+]+")
@@ -195,4 +197,4 @@ def _join(run: list[str], found: set[str]) -> None:
 def _is_iban(text: str) -> bool:
     if len(text) not in _IBAN_CHARACTERS or not text.isascii() or not _IBAN.fullmatch(text):
         return False
-    return int("".join(str(int(letter, 36)) for letter in text[4:] + text[:4])) % 97 == 1
+    return int((text[4:] + text[:4]).translate(_IBAN_DIGITS)) % 97 == 1
