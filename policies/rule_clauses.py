@@ -100,7 +100,11 @@ class RuleClauses:
         if self._origins is None:
             self.findings[rule.name] = _NOTHING_KNOWN
             return restricting
-        found = [(unit, one) for unit, one in self._every() if clause.speaks_of(unit.path, unit.role)]
+        found = [
+            (unit, one)
+            for unit, one in self._every()
+            if clause.speaks_of(unit.path, unit.role, below=unit.cut)
+        ]
         if not restricting:
             return bool(found) and all(
                 one.fact in clause.facts and one.also <= clause.facts and not one.over_bound

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from base64 import b64encode, urlsafe_b64encode
 from typing import Any
 from urllib.parse import quote
@@ -9,7 +10,7 @@ from urllib.parse import quote
 import pytest
 from unit.policies.origin.workflow import HASHER, Workflow
 
-from policies.origin import Fact, units_of
+from policies.origin import Fact, units_of, worst
 from policies.origin.origins import MOST_NAMES
 
 ACCOUNT = "US133000000121212121212"
@@ -162,6 +163,28 @@ def test_a_value_in_the_name_of_a_nested_field_is_checked() -> None:
     work.read(f"use {MAIL}")
     assert work.fact({MAIL: "member"}) is Fact.UNTRUSTED
     assert work.fact({"a": [{"b": MAIL}]}) is Fact.UNTRUSTED
+
+
+@pytest.mark.parametrize("value", [MAIL, ACCOUNT, "Mallory Evergreen"])
+def test_a_value_in_a_name_is_checked_and_gains_no_trust_by_coming_back(value: str) -> None:
+    for arguments in ({value: 10}, {"to": {value: 10}}, {"to": [{value: None}]}):
+        work = Workflow("do it")
+        work.read(f"use {value}")
+        assert worst(work.origins.judge(unit).fact for unit in units_of(arguments, None, HASHER)) is (
+            Fact.UNTRUSTED
+        )
+        notes = Workflow("do it")
+        notes.say(**arguments)
+        notes.read([value], "trusted")
+        assert notes.fact(value) is Fact.UNKNOWN
+
+
+def test_long_names_cost_no_more_than_they_are_long() -> None:
+    tracemalloc.start()
+    units_of({"note": {"k" * 300_000: [[], *range(100_000)]}}, None, HASHER)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 20_000_000
 
 
 def test_a_url_that_is_made_up_at_an_untrusted_host_is_untrusted() -> None:
