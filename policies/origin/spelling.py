@@ -11,6 +11,7 @@ Everything is folded before (`policies.origin.folding`). Dates whose day and mon
 from __future__ import annotations
 
 import re
+from string import ascii_lowercase
 from typing import Final, NamedTuple
 from urllib.parse import unquote
 
@@ -38,6 +39,11 @@ _NUMBER: Final = re.compile(r"\d+(?:\.\d+)?|\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+,\d+
 _ORDINAL: Final = re.compile(r"(\d{1,2})(?:st|nd|rd|th)")
 _GROUPS: Final = re.compile(r"[a-z0-9]+(?:[-()+]+[a-z0-9]+)*")
 _GROUP_ENDS: Final = re.compile(r"[-()+]+")
+_IBAN: Final = re.compile(r"[a-z]{2}\d{2}[a-z0-9]*")
+_IBAN_CHARACTERS: Final = range(15, 35)
+_IBAN_DIGITS: Final = {ord(letter): str(int(letter, 36)) for letter in ascii_lowercase}
+_IBAN_IN_GROUPS: Final = re.compile(r"[a-z]{2}[-._/]?\d[-._/]?\d[-._/a-z0-9]{11,64}")
+_BETWEEN_GROUPS: Final = re.compile(r"[-._/]+")
 _MARKED: Final = re.compile(r"[_./\\@]")
 
 
@@ -78,6 +84,13 @@ def joined(groups: list[str]) -> str | None:
     if together.isdigit():
         return f"n:{together}"
     return f"a:{together}" if len(_DIGIT.findall(together)) >= FEWEST_DIGITS else None
+
+
+def is_iban(text: str) -> bool:
+    """Whether a folded text without separators is an IBAN, by its check digits."""
+    if len(text) not in _IBAN_CHARACTERS or not text.isascii() or not _IBAN.fullmatch(text):
+        return False
+    return int((text[4:] + text[:4]).translate(_IBAN_DIGITS)) % 97 == 1
 
 
 def _of_alphanumeric(text: str) -> str:
@@ -159,6 +172,8 @@ def _classify(bare: str, words: list[str], beside: list[str]) -> None:
         words += found
     elif bare.endswith("'s") and bare[:-2].isalpha():
         words.append(bare[:-2])
+    elif _IBAN_IN_GROUPS.fullmatch(bare) and is_iban(iban := _BETWEEN_GROUPS.sub("", bare)):
+        words.append(f"a:{iban}")
     elif _GROUPS.fullmatch(bare) and (name := _account(bare)):
         words.append(name)
     elif bare.count("/") == 1 and bare.replace("/", "").isalpha():  # and/or
