@@ -254,6 +254,21 @@ def test_a_scope_counts_over_the_whole_workflow(shared: InProcessPlane) -> None:
     )
 
 
+def test_no_turn_leads_a_delegate_out_of_its_parents_scope(shared: InProcessPlane) -> None:
+    session = opened(shared, scope={"effects": ["read", "send"], "objects": ["ann@bank.example"]})
+    read(shared, session, "nothing of interest")
+    token = shared.send("POST", "/v1/delegations", {"session": session, "to": HELPER}).json["token"]
+    child = shared.send("POST", "/v1/sessions", {"agent": HELPER, "parent": token}).json["session"]
+    more = {"effects": ["pay", "write"], "objects": [KNOWN, "eve@else.example"]}
+    for _ in range(40):
+        turn = {"task": "And pay.", "scope": more}
+        assert shared.send("POST", f"/v1/sessions/{child}/task", turn).status == 200
+    assert call(shared, child, "mail.send", agent=HELPER, to="ann@bank.example", body="x").permits
+    elsewhere = call(shared, child, "mail.send", agent=HELPER, to="eve@else.example", body="x")
+    assert rules(elsewhere) == ["p/off-task"]
+    assert rules(pay(shared, child, KNOWN, agent=HELPER)) == ["p/off-task"]
+
+
 def test_only_whoever_starts_workflows_says_what_a_session_is_for(shared: InProcessPlane) -> None:
     _, key = shared.make_key(role="agent", agents=[PAYER])
     refused = shared.send("POST", "/v1/sessions", {"agent": PAYER, "scope": {"effects": ["pay"]}}, key=key)
