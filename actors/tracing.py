@@ -54,7 +54,7 @@ def answer(owner: Owner, session: Session, tool: str, facts: ResourceFacts | Non
     basis = None if session.basis is None else session.basis.decisive
     arguments: dict[str, Json] = orjson.loads(objects) if objects else {}
     if isinstance(basis, Scope) and basis.objects and not objects:
-        # INVARIANT (scope): what is not looked at is not covered, or an action would leave its scope by being long.
+        # What is not looked at is not covered, or an action would leave its scope by being long.
         return Answer(Reply.NO, False, "the action has too many destinations and targets to look at")
     return judge(
         basis,

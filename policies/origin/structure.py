@@ -147,6 +147,7 @@ def _without_comments(text: str, events: _Events) -> _Events:
     end = 0
     for event in events:
         if isinstance(event, yaml.ScalarEvent | yaml.StreamEndEvent):
+            assert event.start_mark is not None and event.end_mark is not None
             start = event.start_mark.index
             # A block begins below its mark, beside which a comment may stand.
             block = isinstance(event, yaml.ScalarEvent) and event.style in _BLOCK_STYLES
