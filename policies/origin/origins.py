@@ -204,9 +204,9 @@ class Origins:
             parts.append(host)
         found = max(parts, key=lambda one: one.fact.badness)
         over_bound = found.fact is not Fact.UNTRUSTED and any(one.over_bound for one in parts)
-        also = frozenset(
-            [one.fact for one in parts if one.fact is not Fact.TRUSTED and one.fact is not found.fact]
-        )
+        if len(parts) == 1:
+            return Judged(found.fact, found.source, over_bound)
+        also = frozenset([one.fact for one in parts if one.fact not in (Fact.TRUSTED, found.fact)])
         return Judged(found.fact, found.source, over_bound, also=also)
 
     def _beside(self, unit: Unit) -> Judged | None:

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 from policies.catalog import ArgumentType
 from policies.origin.decoding import decoded
 from policies.origin.hashing import WORD_MASK, TokenHasher
-from policies.origin.spelling import STRONG, is_name, is_small, spell
+from policies.origin.spelling import STRONG, is_iban, is_name, is_small, spell
 from policies.origin.tokens import as_one_name, only_name, read
 
 UNDECLARED_ROLE: Final = "destination"
@@ -83,9 +83,14 @@ def units_of(
             continue
         checked = declared is not None and declared.role in ("destination", "target", "secret")
         path = _below("", name)
-        if declared is None and (wanted is None or any(_meets(path, one) for one in wanted)):
-            found += _named(path, role, name, hasher)
-        _walk(path, value, role, checked, wanted, found, texts, hasher)
+        if declared is None and not name.isalpha() and (wanted is None or _meets_any(path, wanted)):
+            # The caller's choice, but usually the tool's own word: it counts where a stranger said it.
+            found.append(_unit(path, role, name[:MOST_CHARACTERS], hasher, indirect=True))
+        if isinstance(value, str) and wanted is None and len(found) < MOST_UNITS:
+            found += _units(path, role, value, hasher)
+            texts.append((path, role, value))
+        else:
+            _walk(path, value, role, checked, wanted, found, texts, hasher)
     if len(texts) > 1:
         _join(texts, found, hasher)
     return tuple(found)
@@ -115,7 +120,7 @@ def _walk(
             open_.pop()
             continue
         path, key, value = step
-        if wanted is not None and not any(_meets(path, one) for one in wanted):
+        if wanted is not None and not _meets_any(path, wanted):
             continue
         if len(found) >= MOST_UNITS:
             # What is not looked at may stand anywhere in the argument.
@@ -161,14 +166,16 @@ def _below(path: str, name: str) -> str:
 
 def _named(path: str, role: str, name: str, hasher: TokenHasher) -> list[Unit]:
     """A field's name, which is a value as well where it is no plain word: a phrase counts where it is untrusted."""
+    if name.isalpha() and name.isascii():
+        return []
     words = read(name).words
     if any(map(is_name, words)):
         return _units(path, role, name, hasher)
     return [_unit(path, role, name[:MOST_CHARACTERS], hasher, indirect=True)] if len(words) > 1 else []
 
 
-def _meets(path: str, wanted: str) -> bool:
-    return path == wanted or path.startswith(wanted + "/") or wanted.startswith(path + "/")
+def _meets_any(path: str, wanted: Iterable[str]) -> bool:
+    return any(path == one or path.startswith(one + "/") or one.startswith(path + "/") for one in wanted)
 
 
 def _units(path: str, role: str, text: str, hasher: TokenHasher) -> list[Unit]:
@@ -201,7 +208,8 @@ def _unit(
     one = as_one_name(text)
     if one is not None:
         # Two accounts look like one in groups: what is in it counts where nothing is known of the whole.
-        words, names, beside = (one,), set[str](), read(text).names - {one}
+        words, names = (one,), set[str]()
+        beside = set[str]() if is_iban(one[2:]) else read(text).names - {one}
     elif len(chunks := text.split()) == 1:
         words, said = spell(chunks[0])
         names, beside = {word for word in words if is_name(word)}, set(said)
