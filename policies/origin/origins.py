@@ -156,6 +156,12 @@ class Origins:
                 return Judged(Fact.UNTRUSTED, source, found.over_bound, outstanding=True, also=found.also)
         return found
 
+    @property
+    def digests(self) -> int:
+        """How many are known."""
+        state = self._state
+        return len(state.names.of) + len(state.words.of) + len(state.pairs.of)
+
     def missed(self) -> None:
         """Something untrusted may have been read of which nothing will be told."""
         self._state.flags |= _CUT

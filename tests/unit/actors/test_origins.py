@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+import pytest
 from unit.policies.origin.workflow import HASHER
 
 from actors import origin_journal
@@ -77,4 +78,20 @@ def test_whatever_happens_first_leaves_a_state_so_that_it_is_forgotten_some_day(
     with journal.transaction() as step:
         origins.save(step, now_us=5)
     assert origin_journal.over(journal, before_us=6, limit=9) == [("wfl_1",)]
+    journal.close()
+
+
+def test_workflows_that_know_much_rest_sooner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("actors.origins.DIGESTS_AWAKE", 2_000)
+    journal = open_agent_journal(tmp_path / "host.db", new_log_id="log")
+    origins = WorkflowOrigins(journal, KEY)
+    text = " ".join(f"user_{number}" for number in range(400))
+    told = told_by_result(text, {}, default="untrusted", hasher=HASHER, complete=True)
+    for number in range(20):
+        origins.tell(f"wfl_{number}", Returned(told, number, Fact.TRUSTED, True), since_us=0)
+        with journal.transaction() as step:
+            origins.save(step, now_us=number)
+        origins.rest_surplus()
+        assert sum(entry.origins.digests for entry in origins._awake.values()) == origins._digests <= 2_000
+    assert 0 < len(origins._awake) < 20
     journal.close()
