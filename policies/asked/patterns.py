@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from policies.action import Json
 from policies.canonical_values import canonical
 from policies.globs import Glob, is_glob
+from policies.origin.spelling import FEWEST_DIGITS
 
 _ADDRESS = re.compile(r"[^\s<>@/]+@[^\s<>@/]+")
 _UNTYPED = frozenset(("any", "list", "object"))
@@ -61,9 +62,14 @@ def _listed(leaf: Json) -> list[str]:
 
 
 def leaves(value: Json) -> Iterator[Json]:
-    """Every value in a value; keys of objects are names, not values. The door has bounded the depth."""
+    """Every value in a value, addresses and accounts among the keys of objects, too; other keys are names.
+
+    The door has bounded the depth.
+    """
     if isinstance(value, dict):
-        for one in value.values():
+        for key, one in value.items():
+            if "@" in key or sum(map(str.isdigit, key)) >= FEWEST_DIGITS:
+                yield key
             yield from leaves(one)
     elif isinstance(value, list):
         for one in value:
