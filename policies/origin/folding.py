@@ -9,8 +9,8 @@ from typing import Final
 # Letters that are drawn as Latin ones. By their looks, not their sound: capitals apart, as they often look differently.
 _ALIKE: Final = str.maketrans(
     # Cyrillic, then Greek, then Armenian, Latin variants and punctuation
-    "АВЕЅІЈКМНОРСТУХЬаеѕіјорсухԁһԛԝүӏвкмнтΑΒΕΖΗΙΚΜΝΟΡΤΥΧαγηικνορυϲχτօսհոıɡɩɑⲟøłđ∕⁄‐‑‒–—−․‘’ʼ",
-    "abesijkmhopctyxbaesijopcyxdhqwylbkmhtabezhikmnoptyxaynikvopucxtouhniigaoold//------.'''",
+    "АВЕЅІЈКМНОРСТУХЬаеѕіјорсухԁһԛԝүӏвкмнтΑΒΕΖΗΙΚΜΝΟΡΤΥΧαγηικνορυϲχτօսհոıɡɩɑⲟøłđ∕⁄‐‑‒–—−․‘’ʼ。",
+    "abesijkmhopctyxbaesijopcyxdhqwylbkmhtabezhikmnoptyxaynikvopucxtouhniigaoold//------.'''.",
 )
 _INVISIBLE: Final = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f"

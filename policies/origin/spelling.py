@@ -32,6 +32,7 @@ _BETWEEN: Final = re.compile(
 )
 _MAIL: Final = re.compile(r"[^@\s/]+@(?:[^@\s./]+\.)+(?:[^\W\d_]{2,}|xn--[\w-]+)")
 _HOST: Final = re.compile(r"(?:[\w-]+\.)+[^\W\d_]{2,}(?::\d+)?(?:[/?#].*)?")
+_ADDRESS_OF_HOST: Final = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?(?:[/?#].*)?")
 _PLAIN_HOST: Final = re.compile(r"(?!xn--)(?:[\w-]+\.(?!xn--))+\w+")
 _DATE: Final = re.compile(r"(\d{1,4})([-/.])(\d{1,2})\2(\d{1,4})(?:[t_](\d.*))?")
 _TIME: Final = re.compile(r"(\d{1,2})(?::(\d{2})(?::(\d{2})(?:\.\d+)?)?)?([ap]\.?m)?(z|[+-]\d{2}:?\d{2})?")
@@ -163,7 +164,7 @@ def _classify(bare: str, words: list[str], beside: list[str]) -> None:
         # Folded as it is, only a host in Punycode has another canonical form.
         puny = "xn--" in bare
         words.append("m:" + (fold((canonical(bare, "email") or b"")[1:].decode()) if puny else bare))
-    elif "." in bare and _HOST.fullmatch(bare):
+    elif "." in bare and (_HOST.fullmatch(bare) or _ADDRESS_OF_HOST.fullmatch(bare)):
         if _PLAIN_HOST.fullmatch(bare):
             words.append(f"u:{bare.removeprefix('www.')}")
         else:

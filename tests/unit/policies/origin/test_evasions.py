@@ -96,6 +96,22 @@ def test_an_account_is_not_hidden_by_what_stands_beside_it(beside: str) -> None:
     assert work.fact(f"{beside} {ACCOUNT}") is Fact.UNTRUSTED
 
 
+@pytest.mark.parametrize(
+    ("said", "value"),
+    [
+        ("http://10.2.3.4/x", "10.2.3.4"),
+        ("10.2.3.4", "http://10.2.3.4/made-up"),
+        ("10.2.3.4", "10.2.3.4:8080/made-up"),
+        ("mallory@evil\u3002example", MAIL),
+        ("mallory@evil\uff61example", MAIL),
+    ],
+)
+def test_a_host_is_one_host_in_numbers_and_with_other_dots(said: str, value: str) -> None:
+    work = Workflow("do it")
+    work.read(f"use {said} now")
+    assert work.fact(value) is Fact.UNTRUSTED
+
+
 def test_joining_what_is_known_changes_nothing() -> None:
     work = Workflow("write to ann@example.com and bob@example.com")
     work.read("an untrusted text")
