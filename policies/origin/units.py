@@ -187,9 +187,10 @@ def _units(path: str, role: str, text: str, hasher: TokenHasher) -> list[Unit]:
             return [_unit(path, role, item, hasher) for item in items]
     found = [_unit(path, role, text[:MOST_CHARACTERS], hasher, cut=len(text) > MOST_CHARACTERS)]
     if len(text) >= 8 or "&" in text or "%" in text:
-        found += [
-            _unit(path, role, inner, hasher, indirect=True) for inner in decoded(text[:MOST_CHARACTERS])
-        ]
+        more = decoded(text[:MOST_CHARACTERS])
+        found += [_unit(path, role, inner, hasher, indirect=True) for inner in more.texts]
+        if more.cut:
+            found.append(_nothing(path, role, cut=True))
     return found
 
 

@@ -238,3 +238,9 @@ def test_a_result_past_the_bound_is_incomplete() -> None:
     work = Workflow("do it")
     work.read("hello " * 200_000)
     assert work.fact("zzz@example.com") is Fact.UNTRUSTED
+
+
+def test_a_text_with_more_to_decode_than_is_decoded_is_incomplete() -> None:
+    work = Workflow("do it")
+    work.read("%20&amp;\\u0041 hello " * 30_000)
+    assert work.fact("zzz@example.com") is Fact.UNTRUSTED
