@@ -280,7 +280,7 @@ class TestWhatAnUntrustedValueAskedForStaysDerived:
 
     def test_after_more_names_than_are_remembered(self) -> None:
         work = self.answered()
-        work.read([f"user_{n}" for n in range(MOST_NAMES - 1)])
+        work.read([f"user_{n:05}" for n in range(MOST_NAMES)])  # one more than fit: a trusted one would go
         judged = work.judged(to=self.ANSWER)
         assert judged.fact is Fact.DERIVED or judged.over_bound
 
@@ -288,7 +288,8 @@ class TestWhatAnUntrustedValueAskedForStaysDerived:
         work = self.asked()
         work.read({"town": "Riverside View"}, "trusted", by={"name": self.ASKED})
         assert work.fact("Riverside View") is Fact.DERIVED
-        letters = "abcdefghijklmnopqrst"
-        work.read(" ".join(a + b + c for a in letters for b in letters for c in letters))
+        words = [f"{a}{b}{c}" for a in "bcdfghjklm" for b in "aeiou" for c in "npqrstvwxz"]
+        for step in range(1, 21):  # 499 words, which is a prime, and 9 980 pairs of them
+            work.read(" ".join(words[place * step % 499] for place in range(500)))
         judged = work.judged(to="Riverside View")
         assert judged.fact is Fact.DERIVED or judged.over_bound
