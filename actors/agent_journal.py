@@ -9,7 +9,15 @@ from typing import Any
 from actors import asked_journal, delegation_journal, origin_journal, past_journal, reservation_journal
 from actors.ids import COUNTER_BITS, decision_key
 from actors.journal import Journal, Transaction
-from actors.live_agent import IDLE_LIMIT_US, STANDING_PREFIX, LiveAgent, Seen, SeenKey, Session
+from actors.live_agent import (
+    IDLE_LIMIT_US,
+    STANDING_PREFIX,
+    STANDING_WORKFLOW,
+    LiveAgent,
+    Seen,
+    SeenKey,
+    Session,
+)
 from actors.records import AgentRecord
 
 # `decided` has a row id for a key: without one SQLite keeps a quarter of a page of a row at most and puts the rest on a
@@ -215,7 +223,7 @@ def forget_what_is_over(journal: Journal, *, now_us: int, limit: int) -> bool:
         (before // 1000 << COUNTER_BITS, limit),
     )
     over = journal.read(
-        "SELECT agent, name FROM sessions WHERE (ended_us < ? OR last_us < ?) AND name NOT LIKE ? LIMIT ?",
+        "SELECT agent, name, workflow FROM sessions WHERE (ended_us < ? OR last_us < ?) AND name NOT LIKE ? LIMIT ?",
         (before, before - IDLE_LIMIT_US, STANDING_PREFIX + "%", limit),
     )
     expired = delegation_journal.expired(journal, now_us=now_us, limit=limit)
@@ -226,12 +234,25 @@ def forget_what_is_over(journal: Journal, *, now_us: int, limit: int) -> bool:
         with journal.transaction() as step:
             step.executemany("DELETE FROM decided WHERE key = ?", [(key,) for key, _, _ in old])
             step.executemany("DELETE FROM bound WHERE agent = ? AND key = ? AND decision = ?", keys)
-            step.executemany("DELETE FROM sessions WHERE agent = ? AND name = ?", over)
-            asked_journal.forget(step, [name for _, name in over])
-            delegation_journal.forget(step, sessions=[name for _, name in over], delegations=expired)
+            names = [name for _, name, _ in over]
+            step.executemany(
+                "DELETE FROM sessions WHERE agent = ? AND name = ?",
+                [(agent, name) for agent, name, _ in over],
+            )
+            asked_journal.forget(step, names, _begun(journal, over))
+            delegation_journal.forget(step, sessions=names, delegations=expired)
             reservation_journal.forget(step, reserved, settled)
             origin_journal.forget(step, unheard)
     return limit in (len(old), len(over), len(expired), len(reserved), len(settled), len(unheard))
+
+
+def _begun(journal: Journal, over: list[tuple[str, str, str]]) -> list[str]:
+    """The workflows that began with one of these sessions: nobody acts in them any more."""
+    return [
+        workflow
+        for _, name, workflow in over
+        if not workflow.startswith(STANDING_WORKFLOW) and delegation_journal.lineage(journal, name)[1] is None
+    ]
 
 
 def count_live_sessions(journal: Journal, key: str, *, limit: int) -> int:

@@ -40,6 +40,7 @@ def save_tallies(step: Transaction, tallies: Iterable[tuple[str, Tallies]]) -> N
     )
 
 
-def forget(step: Transaction, sessions: Iterable[str]) -> None:
-    """Of sessions that are over; a workflow's counts go with what was said in it."""
+def forget(step: Transaction, sessions: Iterable[str], workflows: Iterable[str]) -> None:
+    """What is known of sessions that are over, and of workflows that began with one: their counts go with them."""
     step.executemany("DELETE FROM asked WHERE session = ?", [(name,) for name in sessions])
+    step.executemany("DELETE FROM tallies WHERE workflow = ?", [(workflow,) for workflow in workflows])

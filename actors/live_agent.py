@@ -66,6 +66,12 @@ class Session:
     basis: Basis | None = None
     stored: bool = False
 
+    @property
+    def workflow_since_us(self) -> int:
+        """When its workflow began, if it began with this session; else 0, as nobody knows."""
+        own = self.delegated is None and not self.workflow_id.startswith(STANDING_WORKFLOW)
+        return self.opened_us if own else 0
+
     def state(self, now_us: int) -> str:
         """``live``, ``ended`` or ``expired`` (idle for more than seven days)."""
         if self.ended_us is not None:

@@ -60,6 +60,7 @@ class Shadowed(NamedTuple):
     refusal: str | None
     measures: tuple[tuple[int, bytes | int | None], ...]
     units: tuple[tuple[Any, ...], ...] = ()
+    objects: bytes = b""
 
 
 class Vouch(NamedTuple):

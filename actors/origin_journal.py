@@ -47,9 +47,11 @@ def save_state(step: Transaction, workflow: str, *, at_us: int, state: bytes) ->
 
 
 def over(journal: Journal, *, before_us: int, limit: int) -> list[tuple[str]]:
-    """Workflows of which nothing was heard since."""
+    """Workflows of which nothing was heard since, neither as a state nor as what happened after it."""
     return journal.read(
-        "SELECT workflow FROM origins WHERE part = 0 AND at_us < ? LIMIT ?", (before_us, limit)
+        "SELECT workflow FROM origins AS state WHERE part = 0 AND at_us < ? AND NOT EXISTS "
+        "(SELECT 1 FROM origins WHERE workflow = state.workflow AND at_us >= ?) LIMIT ?",
+        (before_us, before_us, limit),
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from actors.ids import agent_key
-from actors.live_agent import STANDING_WORKFLOW, Session
+from actors.live_agent import Session
 from actors.messages import DecidedAction, DecisionRequest, Outcome
 from actors.owner import Owner
 from actors.past_journal import HistoryRow
@@ -54,10 +54,9 @@ def meet(owner: Owner, request: DecisionRequest, session: Session | None, now_us
     records = {
         key: owner.record_of(owner.agent(key), request.tenant, request.subject_type, request.subject_id)
     }
-    own = session.delegated is None and not session.workflow_id.startswith(STANDING_WORKFLOW)
     for scope, name, since_us in (
         (Scope.SESSION, session.name, session.opened_us),
-        (Scope.WORKFLOW, session.workflow_id, session.opened_us if own else 0),
+        (Scope.WORKFLOW, session.workflow_id, session.workflow_since_us),
         (Scope.AGENT, key, 0),
     ):
         # An agent's own past is at home, wherever its session lives.

@@ -116,7 +116,7 @@ def keep_opened(
         owner.origins.tell(
             session.workflow_id,
             AskedFor(Told._make(request.told)),
-            since_us=session.opened_us if len(opened) == 1 else 0,
+            since_us=session.workflow_since_us,
         )
 
     def write(step: Transaction) -> None:
@@ -183,11 +183,11 @@ def add_task(
     now_us = owner.event_time().us
     turn = basis_of(basis)
     if turn is not None:
-        session.basis = turn if session.basis is None else session.basis.after(turn)
+        session.basis = (session.basis or Basis()).after(turn, parent=_above(owner, session))
     session.turns += 1
     session.last_us = now_us
     details = {"key": key_id, "task_digest": task_digest.hex()}
-    owner.origins.tell(session.workflow_id, AskedFor(Told._make(told)), since_us=0)
+    owner.origins.tell(session.workflow_id, AskedFor(Told._make(told)), since_us=session.workflow_since_us)
 
     def write(step: Transaction) -> None:
         save_basis(step, session.name, session.basis)
@@ -203,6 +203,14 @@ def add_task(
         also=write,
     )
     return {"session": name, "turns": session.turns}
+
+
+def _above(owner: Owner, session: Session) -> Basis | None:
+    """What the session is for that this one was delegated by."""
+    if session.delegated is None:
+        return None
+    parent = owner.find_session(owner.agent(session.delegated.parent_agent), session.delegated.parent)
+    return None if parent is None else parent.basis
 
 
 def basis_of(raw: bytes | None) -> Basis | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from actors import tracing
@@ -130,12 +131,14 @@ def _watch(
         dict(prepared.measures),
     )
     look = Look(program, pasts, event)
+    facts = shadow.bundle.facts(request.resource_type, request.resource_id)
+    asked_for = partial(tracing.answer, owner, session, request.resource_id, facts, prepared.objects)
     verdict = verdict_of(
         shadow.bundle.bundle,
         possibly=prepared.possibly,
         certainly=prepared.certainly,
         refusal=refusal or prepared.refusal,
-        clauses=RuleClauses(look, *_origins(owner, request, prepared, session)).holds,
+        clauses=RuleClauses(look, *_origins(owner, request, prepared, session), asked_for).holds,
     )
     found = {
         "bundle": shadow.bundle.digest,

@@ -9,7 +9,7 @@ import orjson
 
 from actors.agent_journal import find_by_key
 from actors.ids import decision_key
-from actors.live_agent import STANDING_WORKFLOW, Session
+from actors.live_agent import Session
 from actors.messages import DecidedAction, DecisionRequest
 from actors.owner import Owner
 from actors.remembering import Met
@@ -30,10 +30,10 @@ def clauses(owner: Owner, request: DecisionRequest, session: Session | None, met
     """What the clauses of rules ask of an action beside its atoms. Cost: a lookup for a workflow that is awake."""
     if session is None:
         return RuleClauses(met.look)
-    answer = partial(_answer, owner, request, session)
+    asked_for = partial(_answer, owner, request, session)
     if request.units is None:
-        return RuleClauses(met.look, asked_for=answer)
-    return RuleClauses(met.look, origins_of(owner, session), _units(request), answer)
+        return RuleClauses(met.look, asked_for=asked_for)
+    return RuleClauses(met.look, origins_of(owner, session), _units(request), asked_for)
 
 
 def count(owner: Owner, request: DecisionRequest, session: Session) -> None:
@@ -46,18 +46,22 @@ def count(owner: Owner, request: DecisionRequest, session: Session) -> None:
 
 
 def _answer(owner: Owner, request: DecisionRequest, session: Session) -> Answer:
-    facts = _facts(owner, request)
+    return answer(owner, session, request.resource_id, _facts(owner, request), request.objects)
+
+
+def answer(owner: Owner, session: Session, tool: str, facts: ResourceFacts | None, objects: bytes) -> Answer:
+    """Whether what a session was opened for asks for an action. Args: objects: see `Prepared`."""
     basis = None if session.basis is None else session.basis.decisive
-    types = None if facts is None else facts.arguments
-    arguments: dict[str, Json] = orjson.loads(request.objects) if request.objects else {}
-    if isinstance(basis, Scope) and basis.objects and not request.objects:
-        return Answer(Reply.UNKNOWN, False, "the action has too many destinations and targets to look at")
+    arguments: dict[str, Json] = orjson.loads(objects) if objects else {}
+    if isinstance(basis, Scope) and basis.objects and not objects:
+        # What is not looked at is not covered, or an action would leave its scope by being long.
+        return Answer(Reply.NO, False, "the action has too many destinations and targets to look at")
     return judge(
         basis,
         effects=None if facts is None else facts.effects,
-        tool=request.resource_id,
+        tool=tool,
         arguments=arguments,
-        types=types,
+        types=None if facts is None else facts.arguments,
         tallies=owner.tallies.of(session.workflow_id),
     )
 
@@ -68,7 +72,7 @@ def _facts(owner: Owner, request: DecisionRequest) -> ResourceFacts | None:
 
 
 def origins_of(owner: Owner, session: Session) -> Origins:
-    return owner.origins.of(session.workflow_id, since_us=_since_us(session))
+    return owner.origins.of(session.workflow_id, since_us=session.workflow_since_us)
 
 
 def permitted(owner: Owner, request: DecisionRequest, session: Session, decision_id: str) -> str | None:
@@ -79,7 +83,7 @@ def permitted(owner: Owner, request: DecisionRequest, session: Session, decision
     looked_up = looked_up_by(origins_of(owner, session), units)
     awaited = result_trust(_facts(owner, request)).awaited
     happened = Acted(units, decision_key(decision_id), awaited)
-    owner.origins.tell(session.workflow_id, happened, since_us=_since_us(session))
+    owner.origins.tell(session.workflow_id, happened, since_us=session.workflow_since_us)
     return str(looked_up)
 
 
@@ -113,9 +117,9 @@ def explained(owner: Owner, found: RuleClauses, rules: list[str]) -> str:
         one = found.findings.get(rule)
         if one is not None:
             return _words(one) + _said_by(owner, one)
-    answer = found.answer
-    if answer is not None and answer.reply is not Reply.YES and any(rule in found.asked for rule in rules):
-        return answer.because + (" (estimated from the task's words)" if answer.estimated else "")
+    told = found.answer
+    if told is not None and told.reply is not Reply.YES and any(rule in found.asked for rule in rules):
+        return told.because + (" (estimated from the task's words)" if told.estimated else "")
     return ""
 
 
@@ -167,9 +171,3 @@ def _source(owner: Owner, one: OriginFinding) -> tuple[str, str] | None:
 
 def _units(request: DecisionRequest) -> tuple[Unit, ...]:
     return tuple([Unit._make(unit) for unit in request.units or ()])
-
-
-def _since_us(session: Session) -> int:
-    """When a session's workflow began, if it began with this one; else 0."""
-    own = session.delegated is None and not session.workflow_id.startswith(STANDING_WORKFLOW)
-    return session.opened_us if own else 0

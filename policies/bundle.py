@@ -55,11 +55,17 @@ class OriginClause(NamedTuple):
     roles: frozenset[str] = frozenset()
     pointers: tuple[str, ...] = ()
 
-    def speaks_of(self, pointer: str, role: str) -> bool:
-        """Whether the value at `pointer`, of an argument with this role, is one that the rule looks at."""
+    def speaks_of(self, pointer: str, role: str, *, below: bool = False) -> bool:
+        """Whether the value at `pointer`, of an argument with this role, is one that the rule looks at.
+
+        Args: below: whether what stands below it is meant as well.
+        """
         if role in self.roles:
             return True
-        return any(pointer == own or pointer.startswith(own + "/") for own in self.pointers)
+        return any(
+            pointer == own or pointer.startswith(own + "/") or (below and own.startswith(pointer + "/"))
+            for own in self.pointers
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from typing import Final
 from policies.asked.judgement import Answer, Reply
 from policies.bundle import OriginClause, Rule
 from policies.effect import Effect
-from policies.origin.facts import Fact
+from policies.origin.facts import Fact, worst
 from policies.origin.origins import Judged, Origins
 from policies.origin.units import Unit
 from policies.past.look import Look
@@ -100,17 +100,25 @@ class RuleClauses:
         if self._origins is None:
             self.findings[rule.name] = _NOTHING_KNOWN
             return restricting
-        found = [(unit, one) for unit, one in self._every() if clause.speaks_of(unit.path, unit.role)]
+        found = [
+            (unit, one)
+            for unit, one in self._every()
+            if clause.speaks_of(unit.path, unit.role, below=unit.cut)
+        ]
         if not restricting:
-            return bool(found) and all(one.fact in clause.facts and not one.over_bound for _, one in found)
+            return bool(found) and all(
+                one.fact in clause.facts and one.also <= clause.facts and not one.over_bound
+                for _, one in found
+            )
         for unit, one in found:
-            if one.fact in clause.facts or one.over_bound:
+            fact = one.fact if one.fact in clause.facts else worst(one.also & clause.facts or (one.fact,))
+            if fact in clause.facts or one.over_bound:
                 self.findings[rule.name] = OriginFinding(
                     pointer=unit.path,
                     role=unit.role,
                     shown=unit.masked,
-                    fact=one.fact,
-                    source=one.source,
+                    fact=fact,
+                    source=one.source if fact is one.fact else None,
                     over_bound=one.over_bound,
                     outstanding=one.outstanding,
                 )

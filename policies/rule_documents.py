@@ -31,7 +31,7 @@ ModeName: TypeAlias = Literal["enforce", "monitor"]
 FactName: TypeAlias = Literal["trusted", "derived", "mixed", "unknown", "untrusted"]
 AnswerName: TypeAlias = Literal["yes", "no", "unknown"]
 _POINTER = r"^(/[^/\x00]{1,256}){1,16}$"
-Pointer: TypeAlias = Annotated[str, StringConstraints(pattern=_POINTER)]
+Pointer: TypeAlias = Annotated[str, StringConstraints(pattern=_POINTER, max_length=1_000)]
 _AnyOf = one_or_many({"type": "string"}, at_least=1)
 
 

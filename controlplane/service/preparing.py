@@ -175,6 +175,7 @@ class Preparing:
                 prepared.refusal,
                 prepared.measures,
                 _plain(prepared) or (),
+                prepared.objects,
             )
         )
 

@@ -35,12 +35,16 @@ class Basis:
             return self
         return Basis(scope=narrow(parent.scope, self.scope), estimate=parent.estimate)
 
-    def after(self, turn: Basis) -> Basis:
-        """With one more turn of the user. Raises: InputError: turns have named too much."""
+    def after(self, turn: Basis, *, parent: Basis | None = None) -> Basis:
+        """With one more turn of the user, which never leads out of the scope that `parent` has now.
+
+        Raises: InputError: turns have named too much.
+        """
         estimate = self.estimate
         if turn.estimate is not None:
             estimate = turn.estimate if estimate is None else estimate.union(turn.estimate)
-        return Basis(scope=widen(self.scope, turn.scope), estimate=estimate)
+        within = None if parent is None else parent.scope
+        return Basis(scope=widen(self.scope, turn.scope, within=within), estimate=estimate)
 
     def plain(self) -> dict[str, Any]:
         """JSON that `read` takes back."""

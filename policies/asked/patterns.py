@@ -9,9 +9,12 @@ from collections.abc import Iterator
 from policies.action import Json
 from policies.canonical_values import canonical
 from policies.globs import Glob, is_glob
+from policies.origin.spelling import FEWEST_DIGITS
 
 _ADDRESS = re.compile(r"[^\s<>@/]+@[^\s<>@/]+")
 _UNTYPED = frozenset(("any", "list", "object"))
+_LISTED = re.compile(r"[,;\n]")
+_ADDRESSES = re.compile(r"[,;<>\s]")
 
 
 def any_tool_matches(patterns: frozenset[str], tool: str) -> bool:
@@ -30,6 +33,7 @@ def any_object_matches(patterns: frozenset[str], leaf: Json, type_: str) -> bool
     Args:
         leaf: no list and no object. Null is no value, and matches.
         type_: one of `catalog.ARGUMENT_TYPES`. In a list or an argument without a type, a bare e-mail address is one.
+    A glob matches one value: of a text that lists several, each must match.
     Cost: that of one canonical form; O(globs) more where no object is the value itself.
     """
     if type_ in _UNTYPED:
@@ -43,13 +47,29 @@ def any_object_matches(patterns: frozenset[str], leaf: Json, type_: str) -> bool
     if not globs or value[:1] != b"s":
         return False
     text = value[1:].decode("utf-8", "surrogatepass")
-    return any(glob.matches(text) for glob in globs)
+    return any(glob.matches(text) for glob in globs) and all(
+        any_object_matches(patterns, item, type_) for item in _listed(leaf)
+    )
+
+
+def _listed(leaf: Json) -> list[str]:
+    """The values that a text lists, as tools split them; none where it is one value."""
+    if not isinstance(leaf, str):
+        return []
+    between = _ADDRESSES if leaf.count("@") > 1 else _LISTED
+    items = [bare for item in between.split(leaf) if (bare := item.strip())]
+    return items if len(items) > 1 else []
 
 
 def leaves(value: Json) -> Iterator[Json]:
-    """Every value in a value; keys of objects are names, not values. The door has bounded the depth."""
+    """Every value in a value, addresses and accounts among the keys of objects, too; other keys are names.
+
+    The door has bounded the depth.
+    """
     if isinstance(value, dict):
-        for one in value.values():
+        for key, one in value.items():
+            if "@" in key or sum(map(str.isdigit, key)) >= FEWEST_DIGITS:
+                yield key
             yield from leaves(one)
     elif isinstance(value, list):
         for one in value:

@@ -191,8 +191,10 @@ def _conditions(names: Iterable[str] | None) -> tuple[AnyOf, ...]:
 
 
 def _joined(one: tuple[AnyOf, ...], other: tuple[AnyOf, ...]) -> tuple[AnyOf, ...]:
-    # In one order, so that equal scopes are equal values however they came together.
-    joined = tuple(sorted({*one, *other}, key=sorted))
+    # In one order, so that equal scopes are equal values however they came together. What a narrower one implies is
+    # left out, so that many turns of a child do not add up.
+    all_of = {*one, *other}
+    joined = tuple(sorted((each for each in all_of if not any(less < each for less in all_of)), key=sorted))
     if len(joined) > MAX_CONDITIONS:
         message = f"{len(joined)} different scopes joined by delegation; at most {MAX_CONDITIONS}"
         raise InputError(message, code="invalid_scope")

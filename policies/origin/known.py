@@ -11,7 +11,7 @@ from policies.origin.facts import DERIVED, ECHO, TASK, TRUSTED, UNTRUSTED
 BITS: Final = 5
 BITS_MASK: Final = (1 << BITS) - 1
 _TRUST: Final = TRUSTED | DERIVED
-_STAYS: Final = TASK | UNTRUSTED | ECHO
+_STAYS: Final = TASK | UNTRUSTED | DERIVED | ECHO
 
 
 class Known:

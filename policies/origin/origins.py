@@ -34,12 +34,14 @@ class Judged(NamedTuple):
     source: the result that it came from, as it was numbered when reported; None: none, or not known.
     over_bound: what would decide may have been forgotten; a rule then counts as matched.
     outstanding: nobody said it, but `source` is not told, or not whole.
+    also: facts of other parts of the same text that are not trusted: the worst of them hides none from a rule.
     """
 
     fact: Fact
     source: int | None = None
     over_bound: bool = False
     outstanding: bool = False
+    also: frozenset[Fact] = frozenset()
 
 
 _TASK_SAYS: Final = Judged(Fact.TRUSTED)
@@ -86,15 +88,17 @@ class Origins:
         self._bound()
 
     def asked_by(self, units: Iterable[Unit]) -> Fact:
-        """The worst fact of a call's arguments, to be kept with its decision and given back with its result."""
+        """What a call's arguments pass on to its result, to be kept with its decision: the worst of their facts, but
+        that an unknown value hides no derived one."""
         state = self._state
         blind = bool(state.flags & (_CUT | _MANY_AWAITED) or state.awaited)
-        found = []
+        found = set[Fact]()
         for unit in units:
             judged = self.judge(unit)
             unsure = judged.over_bound or (blind and judged.fact is Fact.UNKNOWN and not unit.indirect)
-            found.append(Fact.UNTRUSTED if unsure else judged.fact)
-        return worst(found)
+            found.add(Fact.UNTRUSTED if unsure else judged.fact)
+            found |= judged.also
+        return worst(found & TAINTING or found)
 
     def awaiting(self, source: int) -> None:
         """A read of what is untrusted was permitted; until its result is reported, it may have said anything."""
@@ -130,8 +134,8 @@ class Origins:
                 state.cut_source = state.cut_source or number
             state.flags |= told.lost
             self._add(UNTRUSTED, number, told.untrusted_names, told.untrusted_words, told.untrusted_pairs)
-        if trusting and not state.flags & _ECHO_LOST:
-            bit = DERIVED if looked_up in TAINTING else TRUSTED
+        bit = DERIVED if looked_up in TAINTING else TRUSTED
+        if trusting and (bit == DERIVED or not state.flags & _ECHO_LOST):
             self._add(bit, number, told.trusted_names, told.trusted_words, told.trusted_pairs)
         self._bound()
 
@@ -149,8 +153,14 @@ class Origins:
             if state.flags & (_CUT | _MANY_AWAITED) or state.awaited:
                 awaited = next(iter(state.awaited), None)
                 source = awaited if awaited is not None else self._source(state.cut_source)
-                return Judged(Fact.UNTRUSTED, source, found.over_bound, outstanding=True)
+                return Judged(Fact.UNTRUSTED, source, found.over_bound, outstanding=True, also=found.also)
         return found
+
+    @property
+    def digests(self) -> int:
+        """How many are known."""
+        state = self._state
+        return len(state.names.of) + len(state.words.of) + len(state.pairs.of)
 
     def missed(self) -> None:
         """Something untrusted may have been read of which nothing will be told."""
@@ -187,9 +197,9 @@ class Origins:
             return _TASK_SAYS
         names = [self._fact(state.names.of.get(name, 0), NAMES_LOST) for name in unit.names]
         if phrase or not names:
-            # The text is known as it stands, or has no parts; a name in it that is untrusted stays so.
+            # The text is known as it stands, or has no parts; a name in it that is untrusted or derived stays so.
             parts = [self._fact(phrase, WORDS_LOST)]
-            parts += [one for one in names if one.fact is Fact.UNTRUSTED]
+            parts += [one for one in names if one.fact in TAINTING]
         else:
             runs = [self._fact(self._phrase(words[a:b]), WORDS_LOST) for a, b in unit.runs]
             if unit.strong:
@@ -200,13 +210,16 @@ class Origins:
             parts.append(host)
         found = max(parts, key=lambda one: one.fact.badness)
         over_bound = found.fact is not Fact.UNTRUSTED and any(one.over_bound for one in parts)
-        return Judged(found.fact, found.source, over_bound)
+        if len(parts) == 1:
+            return Judged(found.fact, found.source, over_bound)
+        also = frozenset([one.fact for one in parts if one.fact not in (Fact.TRUSTED, found.fact)])
+        return Judged(found.fact, found.source, over_bound, also=also)
 
     def _beside(self, unit: Unit) -> Judged | None:
-        """An untrusted host, where nothing is known of the URL as a whole."""
+        """An untrusted host, say, where nothing is known of the URL as a whole."""
         for name in unit.beside:
             value = self._state.names.of.get(name, 0)
-            if FACTS[value & BITS_MASK] is Fact.UNTRUSTED:
+            if FACTS[value & BITS_MASK] in TAINTING:
                 return self._fact(value, NAMES_LOST)
         return None
 
@@ -224,10 +237,12 @@ class Origins:
             if not bits:
                 break
         if state.flags & PAIRS_LOST and not bits & (TASK | UNTRUSTED):
-            # Without pairs, what has only words of untrusted texts is taken for untrusted.
+            # Without pairs, what has only words of untrusted texts is taken for untrusted; so is it for derived.
             values = [state.words.of.get(word, 0) for word in words]
-            if all(value & UNTRUSTED for value in values):
-                bits, source = bits | UNTRUSTED, values[0] >> BITS
+            for bit, any_of in ((UNTRUSTED, UNTRUSTED), (DERIVED, UNTRUSTED | DERIVED)):
+                if all(value & any_of for value in values):
+                    bits, source = bits | bit, values[0] >> BITS
+                    break
         return bits & ~ECHO | source << BITS if bits & ~ECHO else 0
 
     def _fact(self, value: int, decisive: int) -> Judged:

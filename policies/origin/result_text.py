@@ -20,11 +20,17 @@ def unwrapped(value: Any) -> list[Any] | None:
         if "content" not in value or not value.keys() <= _MCP_FIELDS:
             return None
         blocks = unwrapped(value["content"])
-        inner = value.get("structuredContent")
-        return None if blocks is None else blocks + ([] if inner is None else [inner])
+        rest = [value[name] for name in ("structuredContent", "_meta") if value.get(name) is not None]
+        return None if blocks is None else blocks + rest
     if not isinstance(value, list) or not value or not all(map(_is_block, value)):
         return None
-    return [block.get("text", {k: v for k, v in block.items() if k != "type"}) for block in value]
+    return [part for block in value for part in _parts(block)]
+
+
+def _parts(block: dict[str, Any]) -> list[Any]:
+    """A block's text; and whatever else it says."""
+    rest = {name: value for name, value in block.items() if name not in ("type", "text")}
+    return [*([block["text"]] if "text" in block else []), *([rest] if rest else [])]
 
 
 def _is_block(value: Any) -> bool:
@@ -71,7 +77,10 @@ def _fields(text: str, root: FieldTrust) -> Iterator[tuple[FieldTrust, str]]:
             depth = start + len(field[2])
             while open_[-1][0] >= depth:
                 open_.pop()
-            place, value = open_[-1][1].field(field[3]), field[4] or ""
+            above, name = open_[-1][1], field[3]
+            if name not in above.below:  # the catalog's own names are no data
+                yield FieldTrust(above.trust), name
+            place, value = above.field(name), field[4] or ""
             open_.append((depth, place))
         else:
             assert item is not None

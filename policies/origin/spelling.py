@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from string import ascii_lowercase
 from typing import Final, NamedTuple
 from urllib.parse import unquote
 
@@ -34,15 +35,22 @@ _BETWEEN: Final = re.compile(
 )
 _MAIL: Final = re.compile(r"[^@\s/]+@(?:[^@\s./]+\.)+(?:[^\W\d_]{2,}|xn--[\w-]+)")
 _HOST: Final = re.compile(r"(?:[\w-]+\.)+[^\W\d_]{2,}(?::\d+)?(?:[/?#].*)?")
+_ADDRESS_OF_HOST: Final = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?(?:[/?#].*)?")
 _PLAIN_HOST: Final = re.compile(r"(?!xn--)(?:[\w-]+\.(?!xn--))+\w+")
 _DATE: Final = re.compile(r"(\d{1,4})([-/.])(\d{1,2})\2(\d{1,4})(?:[t_](\d.*))?")
 _TIME: Final = re.compile(r"(\d{1,2})(?::(\d{2})(?::(\d{2})(?:\.\d+)?)?)?([ap]\.?m)?(z|[+-]\d{2}:?\d{2})?")
 _NUMBER: Final = re.compile(r"\d+(?:\.\d+)?|\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+,\d+")
 _ORDINAL: Final = re.compile(r"(\d{1,2})(?:st|nd|rd|th)")
 _AROUND_GROUPS: Final = ".,:;!?'\"[]<>*"
+_BEFORE_GROUPS: Final = re.compile(r"[^\W\d_]+[:=#]+")  # IBAN:GB29
 _GROUP: Final = re.compile(r"[(+]*[^\W_]{1,34}(?:[-()+]+[^\W_]{1,34})*\)?")
 _GROUPS: Final = re.compile(r"[a-z0-9]+(?:[-()+]+[a-z0-9]+)*")
 _GROUP_ENDS: Final = re.compile(r"[-()+]+")
+_IBAN: Final = re.compile(r"[a-z]{2}\d{2}[a-z0-9]*")
+_IBAN_CHARACTERS: Final = range(15, 35)
+_IBAN_DIGITS: Final = {ord(letter): str(int(letter, 36)) for letter in ascii_lowercase}
+_IBAN_IN_GROUPS: Final = re.compile(r"[a-z]{2}[-._/]?\d[-._/]?\d[-._/a-z0-9]{11,64}")
+_BETWEEN_GROUPS: Final = re.compile(r"[-._/]+")
 _MARKED: Final = re.compile(r"[_./\\@]")
 
 
@@ -72,13 +80,13 @@ def spell(chunk: str) -> Spelled:
 
 def _spelled(chunk: str) -> Spelled:
     words, beside = _said(chunk)
-    bare = chunk.strip(_AROUND_GROUPS)
+    group = bare_group(chunk)
     return Spelled(
         words,
         beside,
         (*filter(is_name, words), *beside),
         tuple(word for word in words if is_small(word)),
-        fold(bare) if _GROUP.fullmatch(bare) and any(map(str.isdigit, bare)) else "",
+        group if _GROUP.fullmatch(group) and any(map(str.isdigit, group)) else "",
     )
 
 
@@ -95,6 +103,13 @@ def _said(chunk: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     beside: list[str] = []
     _spell(fold(chunk), words, beside)
     return tuple(words), tuple(beside)
+
+
+def bare_group(chunk: str) -> str:
+    """What may be a group of an account, folded, without what stands around and before it."""
+    bare = fold(chunk).strip(_AROUND_GROUPS)
+    before = _BEFORE_GROUPS.match(bare)
+    return bare if before is None else bare[before.end() :].lstrip(_AROUND_GROUPS)
 
 
 def forget() -> None:
@@ -119,6 +134,13 @@ def joined(groups: list[str]) -> str | None:
     if together.isdigit():
         return f"n:{together}"
     return f"a:{together}" if len(_DIGIT.findall(together)) >= FEWEST_DIGITS else None
+
+
+def is_iban(text: str) -> bool:
+    """Whether a folded text without separators is an IBAN, by its check digits."""
+    if len(text) not in _IBAN_CHARACTERS or not text.isascii() or not _IBAN.fullmatch(text):
+        return False
+    return int((text[4:] + text[:4]).translate(_IBAN_DIGITS)) % 97 == 1
 
 
 def _of_alphanumeric(text: str) -> str:
@@ -191,7 +213,7 @@ def _classify(bare: str, words: list[str], beside: list[str]) -> None:
         # Folded as it is, only a host in Punycode has another canonical form.
         puny = "xn--" in bare
         words.append("m:" + (fold((canonical(bare, "email") or b"")[1:].decode()) if puny else bare))
-    elif "." in bare and _HOST.fullmatch(bare):
+    elif "." in bare and (_HOST.fullmatch(bare) or _ADDRESS_OF_HOST.fullmatch(bare)):
         if _PLAIN_HOST.fullmatch(bare):
             words.append(f"u:{bare.removeprefix('www.')}")
         else:
@@ -200,6 +222,8 @@ def _classify(bare: str, words: list[str], beside: list[str]) -> None:
         words += found
     elif bare.endswith("'s") and bare[:-2].isalpha():
         words.append(bare[:-2])
+    elif _IBAN_IN_GROUPS.fullmatch(bare) and is_iban(iban := _BETWEEN_GROUPS.sub("", bare)):
+        words.append(f"a:{iban}")
     elif _GROUPS.fullmatch(bare) and (name := _account(bare)):
         words.append(name)
     elif bare.count("/") == 1 and bare.replace("/", "").isalpha():  # and/or

@@ -153,7 +153,9 @@ class _Hearing:
         digests.add(reading)
         _add_whole(text, reading.words, digests)
         if trust != TRUSTED:
-            for inner in decoded(text, reading.chunks):
+            more = decoded(text, reading.chunks)
+            self.cut = self.cut or more.cut
+            for inner in more.texts:
                 digests.add(read(inner, self._spellings))
 
     def _identifier(self, text: str) -> None:

@@ -8,7 +8,7 @@ from itertools import chain, compress
 from typing import ClassVar, Final, NamedTuple
 
 from policies.origin.folding import fold
-from policies.origin.spelling import AROUND, is_name, is_small, joined, spell
+from policies.origin.spelling import AROUND, bare_group, is_iban, is_name, is_small, joined, spell
 
 CUES: Final = frozenset(("id", "ids", "no", "nr", "number", "code"))
 _MONTH_NAMES: Final = (
@@ -19,11 +19,11 @@ _MONTH_NAMES: Final = (
 _MONTHS: Final = {name: number for number, names in enumerate(_MONTH_NAMES, start=1) for name in names}
 _MOST_PLAIN: Final = 50_000  # some 8 MB
 _YEAR: Final = re.compile(r"(?:19|20)\d\d")
+_STARTS_IBAN: Final = re.compile(r"\(*[a-z]{2}\d{2}")
 _IBAN: Final = re.compile(r"[a-z]{2}\d{2}[a-z0-9]*")
 _MOST_GROUPS: Final = 12
 _LONGEST_NAME: Final = 34
 _FEWEST_CHARACTERS: Final = 10
-_IBAN_CHARACTERS: Final = range(15, 35)
 _GROUP_ENDS: Final = re.compile(r"[-()+]+")
 _DIGIT: Final = re.compile(r"\d")
 _SPACED_GROUPS: Final = re.compile(r"[^\W_][^\W_\s]*(?:\s[^\W_]+)+|[+(][\d()+\s-]+")
@@ -115,7 +115,7 @@ def as_one_name(text: str) -> str | None:
     if all(any(map(str.isdigit, group)) for group in groups):
         return joined(groups)
     together = "".join(groups)
-    return f"a:{together}" if _is_iban(together) else None
+    return f"a:{together}" if is_iban(together) else None
 
 
 def _is_cue(word: str) -> bool:
@@ -157,11 +157,11 @@ def _spaced(chunks: list[str], grouped: dict[str, str]) -> set[str]:
         # A group without a digit belongs to an account only where that is an IBAN, which has check digits.
         between = chunks[last + 1 : place] if run else []
         if between and (
-            len(between) > 2 or not all(map(_is_bank, between)) or not any(map(_IBAN.match, run))
+            len(between) > 2 or not all(map(_is_bank, between)) or not any(map(_STARTS_IBAN.match, run))
         ):
             _join(run, found)
             run, between = [], []
-        run += [*map(fold, between), grouped[chunks[place]]]
+        run += [*map(bare_group, between), grouped[chunks[place]]]
         last = place
         if chunks[place][-1] in ".,;:":
             _join(run, found)
@@ -171,7 +171,8 @@ def _spaced(chunks: list[str], grouped: dict[str, str]) -> set[str]:
 
 
 def _is_bank(chunk: str) -> bool:
-    return len(chunk) == 4 and chunk.isalpha()
+    bare = bare_group(chunk)
+    return len(bare) == 4 and bare.isalpha()
 
 
 def _join(run: list[str], found: set[str]) -> None:
@@ -182,7 +183,7 @@ def _join(run: list[str], found: set[str]) -> None:
     if len(run) <= _MOST_GROUPS and all(whole) and (name := joined(list(chain.from_iterable(groups)))):
         found.add(name)
     for start, chunk in enumerate(run):
-        iban = bool(_IBAN.fullmatch(chunk))
+        iban = bool(_IBAN.fullmatch(chunk.lstrip("(")))
         if not iban and not chunk.startswith(("+", "(+")):
             continue
         together = ""
@@ -190,13 +191,7 @@ def _join(run: list[str], found: set[str]) -> None:
             together += "".join(groups[after])
             if len(together) > _LONGEST_NAME:
                 break
-            if iban and _is_iban(together):
+            if iban and is_iban(together):
                 found.add(f"a:{together}")
             elif after > start and len(together) >= _FEWEST_CHARACTERS and all(whole[start : after + 1]):
                 found.update(filter(None, (joined([together]),)))
-
-
-def _is_iban(text: str) -> bool:
-    if len(text) not in _IBAN_CHARACTERS or not text.isascii() or not _IBAN.fullmatch(text):
-        return False
-    return int("".join(str(int(letter, 36)) for letter in text[4:] + text[:4])) % 97 == 1

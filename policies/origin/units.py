@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 from policies.catalog import ArgumentType
 from policies.origin.decoding import decoded
 from policies.origin.hashing import WORD_MASK, TokenHasher
-from policies.origin.spelling import STRONG, is_name, is_small, spell
+from policies.origin.spelling import STRONG, is_iban, is_name, is_small, spell
 from policies.origin.tokens import as_one_name, only_name, read
 
 UNDECLARED_ROLE: Final = "destination"
 MOST_UNITS: Final = 512
 MOST_CHARACTERS: Final = 1 << 16
+LONGEST_PATH: Final = 1_024  # longer than any pointer of a rule (`rule_documents.Pointer`)
 _MOST_JOINED: Final = 16
 _LONGEST_JOINED: Final = 256
 _SMALL: Final = 10_000
@@ -27,17 +28,17 @@ class Unit(NamedTuple):
     """One thing to look up; plain, `tuple(unit)` can be marshalled.
 
     Args:
-        path: JSON pointer into the arguments.
+        path: JSON pointer into the arguments, cut to 1 024 characters.
         whole: digest of the name that it is (64 bits); 0 where it is none.
         names: digests of the names in it, where it is none itself.
-        beside: digests of what its names say beside themselves (the host of a URL): checked where nothing is
-            known of the name itself.
+        beside: digests of what its names say beside themselves (the host of a URL, an account among groups): checked
+            where nothing is known of the name itself.
         words: digests of all its words in order (32 bits).
         runs: (first, after the last) word of what stands between names.
         strong: whether a name in it says where it goes, whatever words stand around it.
         indirect: it was decoded, or joined out of several: it counts only where it is untrusted.
         trivial: there is nothing to check: null, a boolean, an empty text, a small number.
-        cut: more than is checked; the rest is unknown.
+        cut: more than is checked; the rest, at or below `path`, is unknown.
         masked: for explanations, at most two characters from either end.
     """
 
@@ -80,7 +81,15 @@ def units_of(
         if roles is not None and role not in roles:
             continue
         checked = declared is not None and declared.role in ("destination", "target", "secret")
-        _walk("/" + _escaped(name), value, role, checked, wanted, found, texts, hasher)
+        path = _below("", name)
+        if declared is None and not name.isalpha() and (wanted is None or _meets_any(path, wanted)):
+            # The caller's choice, but usually the tool's own word: it counts where a stranger said it.
+            found.append(_unit(path, role, name[:MOST_CHARACTERS], hasher, indirect=True))
+        if isinstance(value, str) and wanted is None and len(found) < MOST_UNITS:
+            found += _units(path, role, value, hasher)
+            texts.append((path, role, value))
+        else:
+            _walk(path, value, role, checked, wanted, found, texts, hasher)
     if len(texts) > 1:
         _join(texts, found, hasher)
     return tuple(found)
@@ -102,21 +111,26 @@ def _walk(
     texts: list[tuple[str, str, str]],
     hasher: TokenHasher,
 ) -> None:
-    open_: list[tuple[str, Any]] = [(path, value)]
+    root = path
+    open_: list[Iterator[tuple[str, str | None, Any]]] = [iter([(path, None, value)])]
     while open_:
-        path, value = open_.pop()
-        if wanted is not None and not any(_meets(path, one) for one in wanted):
+        step = next(open_[-1], None)
+        if step is None:
+            open_.pop()
+            continue
+        path, key, value = step
+        if wanted is not None and not _meets_any(path, wanted):
             continue
         if len(found) >= MOST_UNITS:
-            found.append(_nothing(path, role, cut=True))
+            # What is not looked at may stand anywhere in the argument.
+            found.append(_nothing(root, role, cut=True))
             return
+        if key is not None:
+            found += _named(path, role, key, hasher)
         if isinstance(value, dict):
-            for key, inner in reversed(value.items()):
-                open_.append((f"{path}/{_escaped(str(key))}", inner))
-                if any(is_name(word) for word in read(str(key)).words):
-                    found += _units(f"{path}/{_escaped(str(key))}", role, str(key), hasher)
+            open_.append(iter(_fields(path, value)))
         elif isinstance(value, list | tuple):
-            open_ += [(f"{path}/{place}", value[place]) for place in range(len(value) - 1, -1, -1)]
+            open_.append(iter(_items(path, value)))
         elif wanted is not None and not any(path == one or path.startswith(one + "/") for one in wanted):
             continue
         elif value is None or isinstance(value, bool):
@@ -134,8 +148,33 @@ def _walk(
             found += _units(path, role, str(value), hasher)
 
 
-def _meets(path: str, wanted: str) -> bool:
-    return path == wanted or path.startswith(wanted + "/") or wanted.startswith(path + "/")
+def _fields(path: str, value: dict[Any, Any]) -> Iterator[tuple[str, str | None, Any]]:
+    for key, inner in value.items():
+        yield _below(path, str(key)), str(key), inner
+
+
+def _items(path: str, value: Sequence[Any]) -> Iterator[tuple[str, str | None, Any]]:
+    for place, inner in enumerate(value):
+        yield _below(path, str(place)), None, inner
+
+
+def _below(path: str, name: str) -> str:
+    # A caller's names are as long as a caller likes, and each unit has a path.
+    return f"{path}/{_escaped(name[:LONGEST_PATH])}"[:LONGEST_PATH]
+
+
+def _named(path: str, role: str, name: str, hasher: TokenHasher) -> list[Unit]:
+    """A field's name, which is a value as well where it is no plain word: a phrase counts where it is untrusted."""
+    if name.isalpha() and name.isascii():
+        return []
+    words = read(name).words
+    if any(map(is_name, words)):
+        return _units(path, role, name, hasher)
+    return [_unit(path, role, name[:MOST_CHARACTERS], hasher, indirect=True)] if len(words) > 1 else []
+
+
+def _meets_any(path: str, wanted: Iterable[str]) -> bool:
+    return any(path == one or path.startswith(one + "/") or one.startswith(path + "/") for one in wanted)
 
 
 def _units(path: str, role: str, text: str, hasher: TokenHasher) -> list[Unit]:
@@ -147,9 +186,10 @@ def _units(path: str, role: str, text: str, hasher: TokenHasher) -> list[Unit]:
             return [_unit(path, role, item, hasher) for item in items]
     found = [_unit(path, role, text[:MOST_CHARACTERS], hasher, cut=len(text) > MOST_CHARACTERS)]
     if len(text) >= 8 or "&" in text or "%" in text:
-        found += [
-            _unit(path, role, inner, hasher, indirect=True) for inner in decoded(text[:MOST_CHARACTERS])
-        ]
+        more = decoded(text[:MOST_CHARACTERS])
+        found += [_unit(path, role, inner, hasher, indirect=True) for inner in more.texts]
+        if more.cut:
+            found.append(_nothing(path, role, cut=True))
     return found
 
 
@@ -167,7 +207,9 @@ def _unit(
     shown = masked(text.strip(), role)
     one = as_one_name(text)
     if one is not None:
-        words, names, beside = (one,), set[str](), set[str]()
+        # Two accounts look like one in groups: what is in it counts where nothing is known of the whole.
+        words, names = (one,), set[str]()
+        beside = set[str]() if is_iban(one[2:]) else read(text).names - {one}
     elif len(chunks := text.split()) == 1:
         words, said, *_ = spell(chunks[0])
         names, beside = {word for word in words if is_name(word)}, set(said)

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 from unit.actors.owners import Bench
 
-from actors import delegation_journal, delegations, sessions
-from actors.agent_journal import forget_what_is_over
+from actors import asked_journal, delegation_journal, delegations, origin_journal, sessions
+from actors.agent_journal import ORIGINS_MEMORY_US, forget_what_is_over
 from actors.ids import session_ordinal
 from actors.live_agent import IDLE_LIMIT_US, SESSION_LIFETIME_US
 from actors.messages import DelegationRequest, SessionRequest, Vouch
 from controlplane.errors import ConflictError, ForbiddenError, GovernanceError, NotFoundError, OverloadedError
+from policies.asked.tallies import Tallies
 
 HOUR_S = 3600
 
@@ -331,3 +332,36 @@ def test_nobodys_word_counts_for_an_agent_that_is_at_home(bench: Bench) -> None:
     version = bench.version("bot")
     (answer,) = bench.decide(bench.request(record_version=version - 1, vouch=vouched(version=version - 1)))
     assert answer[:2] == ("stale_record", version)
+
+
+def test_what_a_workflow_counted_goes_with_the_session_that_began_it_and_not_with_a_childs(
+    bench: Bench,
+) -> None:
+    def counted() -> list[tuple[str]]:
+        while forget_what_is_over(bench.owner.journal, now_us=bench.world.wall_us, limit=1):
+            pass
+        return bench.owner.journal.read("SELECT workflow FROM tallies")
+
+    parent = root(bench)
+    session = child(bench, parent)
+    workflow = bench.owner.journal.read("SELECT workflow FROM sessions WHERE name = ?", (session,))
+    with bench.owner.journal.transaction() as step:
+        asked_journal.save_tallies(step, [(workflow[0][0], Tallies({"pay": 1}))])
+    sessions.end_session(bench.owner, session, key_id="k")
+    bench.world.pass_s(25 * HOUR_S)
+    assert counted() == workflow
+    bench.reopen()
+    bench.renew_lease()
+    sessions.end_session(bench.owner, parent, key_id="k")
+    bench.world.pass_s(25 * HOUR_S)
+    assert counted() == []
+
+
+def test_what_a_workflow_knows_is_kept_while_anything_is_heard_of_it(bench: Bench) -> None:
+    journal, now_us = bench.owner.journal, bench.world.wall_us
+    with journal.transaction() as step:
+        origin_journal.save_state(step, "wfl_old", at_us=now_us, state=b"s")
+        origin_journal.save_state(step, "wfl_standing_x", at_us=now_us, state=b"s")
+        origin_journal.save_parts(step, [("wfl_standing_x", 1, now_us + ORIGINS_MEMORY_US, b"p")])
+    forget_what_is_over(journal, now_us=now_us + ORIGINS_MEMORY_US + 1, limit=9)
+    assert journal.read("SELECT DISTINCT workflow FROM origins") == [("wfl_standing_x",)]

@@ -14,6 +14,8 @@ from actors.active_bundle import ActiveBundle
 from actors.messages import Decided, Outcome, Shadowed
 from actors.shadowing import Shadow
 from policies.action import Action, Resource, Subject
+from policies.asked.basis import Basis
+from policies.asked.scope import read_scope
 from policies.prepare import Preparer
 
 
@@ -41,7 +43,12 @@ class ShadowedStory(Story):
             )
         )
         shadow = Shadowed(
-            self.shadow.digest, prepared.possibly, prepared.certainly, prepared.refusal, prepared.measures
+            self.shadow.digest,
+            prepared.possibly,
+            prepared.certainly,
+            prepared.refusal,
+            prepared.measures,
+            objects=prepared.objects,
         )
         request = self.bench.request(tool=tool, arguments=arguments, shadow=tuple(shadow))
         (decided,) = self.bench.decided(request)
@@ -113,3 +120,14 @@ def test_what_goes_wrong_with_it_changes_no_decision(tmp_path: Path, monkeypatch
         decided, would = story.act("crm.read", id="7")
     assert (decided.effect, would) == ("allow", None)
     assert story.act("mail.send", to="a@b.example")[1] is not None
+
+
+def test_it_asks_what_the_session_is_for_though_the_active_bundle_does_not(tmp_path: Path) -> None:
+    off_task = "  - {id: off-task, on: {effect: send}, asked: no, then: deny}"
+    story = ShadowedStory(tmp_path / "j.db", compiled(off_task))
+    agent = story.bench.owner.agent("default/agent/bot")
+    session = story.bench.owner.standing_session(agent, story.bench.world.wall_us)
+    for scope, rules in (({"objects": ["a@b.example"]}, ["p/all"]), ({"effects": ["read"]}, ["p/off-task"])):
+        session.basis = Basis(scope=read_scope(scope))
+        _, watched = story.act("mail.send", to="a@b.example")
+        assert watched is not None and watched["rules"] == rules

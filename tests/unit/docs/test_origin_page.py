@@ -48,6 +48,7 @@ def test_the_bounds_are_the_codes() -> None:
     assert found == {
         "characters read of a task or result": f"{telling.MOST_CHARACTERS:,}",
         "leaves read of a result": f"{telling.MOST_LEAVES:,}",
+        "characters decoded of a text": f"{decoding.MOST_CHARACTERS:,}",
         "names / words / pairs of one result": f"{told.MOST_NAMES:,} / {told.MOST_WORDS:,} / {told.MOST_PAIRS:,}",
         "names of a workflow": f"{origins.MOST_NAMES:,}",
         "words and pairs of a workflow": f"{origins.MOST_PHRASES:,}",

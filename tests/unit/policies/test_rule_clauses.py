@@ -66,6 +66,8 @@ ANN, EVE, BOB = "ann@x.example", "eve@x.example", "bob@x.example"
         ("roles: destination, is: untrusted", {}, "allow"),
         ("roles: destination, is: trusted", {"to": [EVE, ANN]}, "deny"),
         ("roles: destination, is: untrusted", {"to": [ANN] * 600}, "deny"),
+        ("args: /note/to, is: untrusted", {"note": {"more": [0] * 600, "to": EVE}}, "deny"),
+        ("args: /note/to, is: untrusted", {"note": {"more": [0] * 600}, "to": EVE}, "deny"),
     ],
 )
 def test_a_rule_that_restricts_matches_when_any_value_is_so(

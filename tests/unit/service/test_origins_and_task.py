@@ -50,6 +50,10 @@ rules:
   - {id: off-task, on: {effect: [pay, send]}, asked: no, past: once read, then: deny, because: not asked for}
 """
 
+UNTRACED = POLICY.split("  - id: payee")[0]
+ELSEWHERE = "FR7630006000011234567890189"
+assert UNTRACED != POLICY
+
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessPlane]:
@@ -170,6 +174,8 @@ def test_what_was_looked_up_by_a_strangers_value_is_derived(shared: InProcessPla
     told(shared, answer, {"name": "Mallory Evergreen", "iban": STRANGER})
     stopped = pay(shared, session, STRANGER)
     assert rules(stopped) == ["p/payee"] and "looked up" in stopped.json["context"]["detail"], stopped
+    beside = pay(shared, session, f"{STRANGER} {ELSEWHERE}")
+    assert rules(beside) == ["p/payee"], "an unknown account beside it does not hide it"
     other = opened(shared, "Pay 10 to Mallory Evergreen, who is in the book.")
     answer = call(shared, other, "book.find", name="Mallory Evergreen")
     told(shared, answer, {"name": "Mallory Evergreen", "iban": STRANGER})
@@ -229,6 +235,13 @@ def test_a_declared_scope_answers_instead_of_the_words(shared: InProcessPlane) -
     )
 
 
+def test_an_action_does_not_leave_its_scope_by_being_long(shared: InProcessPlane) -> None:
+    session = opened(shared, scope={"effects": ["read", "send"], "objects": ["*@bank.example"]})
+    read(shared, session, "nothing of interest")
+    many = [f"eve-{n}@else.example" for n in range(1_000)]
+    assert rules(call(shared, session, "mail.send", to=many, body="hello")) == ["p/off-task"]
+
+
 def test_a_scope_counts_over_the_whole_workflow(shared: InProcessPlane) -> None:
     session = opened(shared, scope={"counts": {"pay": 2}})
     read(shared, session, "nothing of interest")
@@ -239,6 +252,21 @@ def test_a_scope_counts_over_the_whole_workflow(shared: InProcessPlane) -> None:
     assert (
         rules(pay(shared, session, KNOWN)) == rules(pay(shared, child, KNOWN, agent=HELPER)) == ["p/off-task"]
     )
+
+
+def test_no_turn_leads_a_delegate_out_of_its_parents_scope(shared: InProcessPlane) -> None:
+    session = opened(shared, scope={"effects": ["read", "send"], "objects": ["ann@bank.example"]})
+    read(shared, session, "nothing of interest")
+    token = shared.send("POST", "/v1/delegations", {"session": session, "to": HELPER}).json["token"]
+    child = shared.send("POST", "/v1/sessions", {"agent": HELPER, "parent": token}).json["session"]
+    more = {"effects": ["pay", "write"], "objects": [KNOWN, "eve@else.example"]}
+    for _ in range(40):
+        turn = {"task": "And pay.", "scope": more}
+        assert shared.send("POST", f"/v1/sessions/{child}/task", turn).status == 200
+    assert call(shared, child, "mail.send", agent=HELPER, to="ann@bank.example", body="x").permits
+    elsewhere = call(shared, child, "mail.send", agent=HELPER, to="eve@else.example", body="x")
+    assert rules(elsewhere) == ["p/off-task"]
+    assert rules(pay(shared, child, KNOWN, agent=HELPER)) == ["p/off-task"]
 
 
 def test_only_whoever_starts_workflows_says_what_a_session_is_for(shared: InProcessPlane) -> None:
@@ -270,10 +298,40 @@ def test_what_happened_while_nobody_looked_is_unknown(fresh: InProcessPlane) -> 
     read(fresh, session, "nothing of interest")
     elsewhere = "FR7630006000011234567890189"
     assert pay(fresh, session, elsewhere).permits
-    fresh.activate(POLICY.split("  - {id: payee")[0])
+    fresh.activate(UNTRACED)
     assert call(fresh, session, "file.read", path="invoice.txt").permits
     fresh.activate(POLICY)
     assert rules(pay(fresh, session, elsewhere)) == ["p/payee"]
     assert pay(fresh, session, KNOWN).permits, "tasks are kept whatever rules there are"
     after = opened(fresh)
     assert pay(fresh, after, elsewhere).permits, "it began after the gap"
+
+
+def test_what_nobody_looked_at_stays_unknown_however_often_the_owner_restarts(fresh: InProcessPlane) -> None:
+    session = opened(fresh)
+    read(fresh, session, "nothing of interest")
+    fresh.activate(UNTRACED)
+    assert call(fresh, session, "file.read", path="invoice.txt").permits
+    fresh.activate(POLICY)
+    read(fresh, session, "nothing of interest")
+    assert rules(pay(fresh, session, ELSEWHERE)) == ["p/payee"]
+    fresh.restart_host(0)
+    assert rules(pay(fresh, session, ELSEWHERE)) == ["p/payee"], "a later report does not say what was missed"
+
+
+def test_a_delegate_does_not_begin_the_workflow_that_it_joins(fresh: InProcessPlane) -> None:
+    fresh.activate(UNTRACED)
+    session = opened(fresh, task=None)
+    assert call(fresh, session, "file.read", path="invoice.txt").permits
+    fresh.activate(POLICY)
+    token = fresh.send("POST", "/v1/delegations", {"session": session, "to": HELPER}).json["token"]
+    body = {"agent": HELPER, "parent": token, "task": TASK}
+    child = fresh.send("POST", "/v1/sessions", body).json["session"]
+    assert rules(pay(fresh, child, ELSEWHERE, agent=HELPER)) == ["p/payee"]
+    assert rules(pay(fresh, session, ELSEWHERE)) == ["p/payee"]
+
+
+def test_a_session_whose_task_comes_later_has_missed_nothing(shared: InProcessPlane) -> None:
+    session = opened(shared, task=None)
+    assert shared.send("POST", f"/v1/sessions/{session}/task", {"task": TASK}).status == 200
+    assert pay(shared, session, ELSEWHERE).permits

@@ -97,6 +97,37 @@ def test_every_element_of_a_list_must_be_among_the_objects() -> None:
         assert ask(scope, arguments={"to": to}, types=types).reply == reply, to
 
 
+@pytest.mark.parametrize(
+    ("to", "reply"),
+    [
+        ("ann@bank.example, bob.ray@bank.example", "yes"),
+        ("eve@else.example, ann@bank.example", "no"),
+        ("eve@else.example;ann@bank.example", "no"),
+        ("eve@else.example\nann@bank.example", "no"),
+        ("eve@else.example ann@bank.example", "no"),
+        ("<eve@else.example>ann@bank.example", "no"),
+    ],
+)
+def test_a_glob_covers_one_value_and_not_a_list_in_one_text(to: str, reply: str) -> None:
+    scope = read_scope({"objects": ["**@bank.example"]})
+    for type_ in ("any", "string", "email"):
+        types = {"to": ArgumentType(type=type_, role="destination")}
+        assert ask(scope, arguments={"to": to}, types=types).reply == reply
+
+
+@pytest.mark.parametrize(
+    ("to", "reply"),
+    [
+        ({"ann@bank.example": {"line1": "ann@bank.example"}}, "yes"),
+        ({"eve@else.example": None}, "no"),
+        ([{"GB29NWBK60161331926819": "ann@bank.example"}], "no"),
+    ],
+)
+def test_an_address_or_account_is_a_value_also_as_a_key(to: Any, reply: str) -> None:
+    scope = read_scope({"objects": ["ann@bank.example"]})
+    assert ask(scope, arguments={"to": to}, types=None).reply == reply
+
+
 def test_an_argument_without_a_role_is_taken_for_a_destination() -> None:
     scope = read_scope({"objects": ["ann"]})
     assert ask(scope, arguments={"x": "eve"}, types={"x": ArgumentType()}).reply == "no"

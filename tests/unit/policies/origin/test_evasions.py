@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from base64 import b64encode, urlsafe_b64encode
 from typing import Any
 from urllib.parse import quote
@@ -9,7 +10,8 @@ from urllib.parse import quote
 import pytest
 from unit.policies.origin.workflow import HASHER, Workflow
 
-from policies.origin import Fact, units_of
+from policies.origin import Fact, units_of, worst
+from policies.origin.origins import MOST_NAMES
 
 ACCOUNT = "US133000000121212121212"
 MAIL = "mallory@evil.example"
@@ -86,6 +88,30 @@ def test_a_value_split_over_list_items_or_arguments_is_untrusted(value: str) -> 
         assert Fact.UNTRUSTED in {work.origins.judge(unit).fact for unit in units_of(arguments, None, HASHER)}
 
 
+@pytest.mark.parametrize("beside", ["DE89370400440532013000", "1", "x1", "ref 4711", "2024-05-15"])
+def test_an_account_is_not_hidden_by_what_stands_beside_it(beside: str) -> None:
+    work = Workflow("do it")
+    work.read(f"pay to {ACCOUNT}")
+    assert work.fact(f"{ACCOUNT} {beside}") is Fact.UNTRUSTED
+    assert work.fact(f"{beside} {ACCOUNT}") is Fact.UNTRUSTED
+
+
+@pytest.mark.parametrize(
+    ("said", "value"),
+    [
+        ("http://10.2.3.4/x", "10.2.3.4"),
+        ("10.2.3.4", "http://10.2.3.4/made-up"),
+        ("10.2.3.4", "10.2.3.4:8080/made-up"),
+        ("mallory@evil\u3002example", MAIL),
+        ("mallory@evil\uff61example", MAIL),
+    ],
+)
+def test_a_host_is_one_host_in_numbers_and_with_other_dots(said: str, value: str) -> None:
+    work = Workflow("do it")
+    work.read(f"use {said} now")
+    assert work.fact(value) is Fact.UNTRUSTED
+
+
 def test_joining_what_is_known_changes_nothing() -> None:
     work = Workflow("write to ann@example.com and bob@example.com")
     work.read("an untrusted text")
@@ -155,6 +181,28 @@ def test_a_value_in_the_name_of_a_nested_field_is_checked() -> None:
     assert work.fact({"a": [{"b": MAIL}]}) is Fact.UNTRUSTED
 
 
+@pytest.mark.parametrize("value", [MAIL, ACCOUNT, "Mallory Evergreen"])
+def test_a_value_in_a_name_is_checked_and_gains_no_trust_by_coming_back(value: str) -> None:
+    for arguments in ({value: 10}, {"to": {value: 10}}, {"to": [{value: None}]}):
+        work = Workflow("do it")
+        work.read(f"use {value}")
+        assert worst(work.origins.judge(unit).fact for unit in units_of(arguments, None, HASHER)) is (
+            Fact.UNTRUSTED
+        )
+        notes = Workflow("do it")
+        notes.say(**arguments)
+        notes.read([value], "trusted")
+        assert notes.fact(value) is Fact.UNKNOWN
+
+
+def test_long_names_cost_no_more_than_they_are_long() -> None:
+    tracemalloc.start()
+    units_of({"note": {"k" * 300_000: [[], *range(100_000)]}}, None, HASHER)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 20_000_000
+
+
 def test_a_url_that_is_made_up_at_an_untrusted_host_is_untrusted() -> None:
     work = Workflow("read https://www.example.com/page and tell me")
     work.read("see https://evil.example/ for more")
@@ -196,3 +244,52 @@ def test_long_arguments_of_one_kind_are_judged(text: str) -> None:
     work.read(text, "identifiers")
     assert work.fact(text) is not Fact.DERIVED
     assert work.fact("zzz@example.com") is Fact.UNKNOWN
+
+
+class TestWhatAnUntrustedValueAskedForStaysDerived:
+    """However the agent goes about it: a rule may stop what is derived and let through what is unknown."""
+
+    ASKED = "Mallory Evergreen"
+    ANSWER = "GB29NWBK60161331926819"
+
+    def asked(self) -> Workflow:
+        work = Workflow("do it")
+        work.read(f"pay our agency {self.ASKED}")
+        return work
+
+    def answered(self) -> Workflow:
+        work = self.asked()
+        work.read({"iban": self.ANSWER}, "trusted", by={"name": self.ASKED})
+        assert work.fact(self.ANSWER) is Fact.DERIVED
+        return work
+
+    def test_beside_an_unknown_value_in_the_question(self) -> None:
+        work = self.answered()
+        work.read({"id": "user_4711"}, "trusted", by={"account": self.ANSWER, "page": "zz99y1"})
+        assert work.fact("user_4711") is Fact.DERIVED
+
+    def test_beside_an_unknown_value_in_one_text(self) -> None:
+        judged = self.answered().judged(to=f"{self.ANSWER} DE89370400440532013000 x")
+        assert Fact.DERIVED in {judged.fact, *judged.also} and Fact.UNKNOWN in {judged.fact, *judged.also}
+
+    def test_after_an_argument_that_was_too_long_to_remember(self) -> None:
+        work = self.asked()
+        work.say(note="x" * 70_000)
+        work.read({"iban": self.ANSWER}, "trusted", by={"name": self.ASKED})
+        assert work.fact(self.ANSWER) is Fact.DERIVED
+
+    def test_after_more_names_than_are_remembered(self) -> None:
+        work = self.answered()
+        work.read([f"user_{n:05}" for n in range(MOST_NAMES)])  # one more than fit: a trusted one would go
+        judged = work.judged(to=self.ANSWER)
+        assert judged.fact is Fact.DERIVED or judged.over_bound
+
+    def test_after_more_pairs_than_are_remembered(self) -> None:
+        work = self.asked()
+        work.read({"town": "Riverside View"}, "trusted", by={"name": self.ASKED})
+        assert work.fact("Riverside View") is Fact.DERIVED
+        words = [f"{a}{b}{c}" for a in "bcdfghjklm" for b in "aeiou" for c in "npqrstvwxz"]
+        for step in range(1, 21):  # 499 words, which is a prime, and 9 980 pairs of them
+            work.read(" ".join(words[place * step % 499] for place in range(500)))
+        judged = work.judged(to="Riverside View")
+        assert judged.fact is Fact.DERIVED or judged.over_bound

@@ -173,7 +173,7 @@ class TestWhatIsNotReported:
     def test_an_unknown_destination_is_untrusted_until_the_result_arrives(self) -> None:
         work = Workflow("write to ann@example.com")
         work.origins.awaiting(7)
-        assert work.judged(to="bob@example.com") == (Fact.UNTRUSTED, 7, False, True)
+        assert work.judged(to="bob@example.com")[:4] == (Fact.UNTRUSTED, 7, False, True)
         assert work.fact("bob@example.com", "target") is Fact.UNTRUSTED
         assert work.fact("bob@example.com", "content") is Fact.UNKNOWN
         assert work.fact("ann@example.com") is Fact.TRUSTED
@@ -184,7 +184,7 @@ class TestWhatIsNotReported:
         work = Workflow("do it")
         source = work.read("a long te", complete=False)
         work.read("something else")
-        assert work.judged(to="bob@example.com") == (Fact.UNTRUSTED, source, False, True)
+        assert work.judged(to="bob@example.com")[:4] == (Fact.UNTRUSTED, source, False, True)
 
     def test_a_cut_result_that_is_trusted_hides_nothing(self) -> None:
         work = Workflow("do it")
@@ -259,8 +259,8 @@ class TestBounds:
         assert work.fact("Mallory Jones") is Fact.UNKNOWN
         for step in range(1, 21):  # 499 words, which is a prime, and 9 980 pairs of them
             work.read(" ".join(words[place * step % 499] for place in range(500)))
-        assert work.judged(to="Mallory Jones")[::2] == (Fact.UNTRUSTED, False)
-        assert work.judged(to="Mallory Smith")[::2] == (Fact.UNKNOWN, False)
+        assert work.judged(to="Mallory Jones")[:3:2] == (Fact.UNTRUSTED, False)
+        assert work.judged(to="Mallory Smith")[:3:2] == (Fact.UNKNOWN, False)
         assert work.fact("Hotel Riverside") is Fact.TRUSTED
 
     def test_a_long_task_keeps_its_names(self) -> None:

@@ -23,6 +23,8 @@ from policies.origin.structure import MAX_CHARACTERS, structure_of
             "- a: 1\n  b: 'two\n\n    c: 3'\n- a: 2\n  b: ''\n",
             [{"a": "1", "b": "two\nc: 3"}, {"a": "2", "b": ""}],
         ),
+        ("a: 'é😀 # 1'\nb: |\n  # Title\n  x\nc: x#1\n", {"a": "é😀 # 1", "b": "# Title\nx\n", "c": "x#1"}),
+        ("{'a': 'x # 1', 'b#': [1]}", {"a": "x # 1", "b#": [1]}),
     ],
 )
 def test_what_is_a_structure_as_a_whole_is_read(text: str, found: Any) -> None:
@@ -40,6 +42,19 @@ def test_what_is_a_structure_as_a_whole_is_read(text: str, found: Any) -> None:
         "a: 1\na: 2",
         "a: &x 1\nb: *x",
         "a: !!python/object:os.system 1",
+        "a: 1 # and more",
+        "# and more\na: 1",
+        "a: 1\n# and more",
+        "a: 'x'# and more",
+        "a: é😀 # and more\nb: 2",
+        "a: | # and more\n  text",
+        "a: 1\n... # and more",
+        '{"a": 1, "a": 2}',
+        '[{"b": {"a": 1, "a": 2}}]',
+        "{'a': 1, 'a': None}",
+        "{'a': 1, # and more\n 'b': None}",
+        "{'a': " + "[" * 33 + "1" + "]" * 33 + "}",
+        "{'a': 0x" + "f" * 5_000 + "}",
         "a: 1\n---\nb: 2",
         "- a: 1\n- b: 2",
         "- a: 1\n- text",
@@ -63,7 +78,7 @@ def test_of_a_cut_text_the_whole_items_are_read_and_of_a_whole_text_none_may_be_
     assert structure_of(text) == items
 
 
-LEAVES = st.text(st.sampled_from("ab: -#'\"\n&*!|>[]{},\u00e9"), max_size=12)
+LEAVES = st.text(st.sampled_from("ab: -#'\"\n&*!|>[]{},\u00e9\U0001f600"), max_size=12)
 
 
 @settings(deadline=None, max_examples=200)
