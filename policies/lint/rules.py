@@ -106,7 +106,7 @@ class RuleLinter:
         atom = self._bundle.atoms[rule.atom]
         may = self._spread(rule.atom, allowing=allowing).may
         for other in others:
-            if other.past is not None or other.limit is not None or other.monitored:
+            if not other.on_atom_alone or other.monitored:
                 continue
             must = self._spread(other.atom, allowing=other.effect is Effect.ALLOW).must
             if may & ~must == 0 and _no_narrower(self._bundle.atoms[other.atom], atom, self._reach):
@@ -147,7 +147,7 @@ def _no_narrower(wide: Atom, narrow: Atom, reach: Reach) -> bool:
 
 def _same(one: PlacedRule, other: PlacedRule) -> bool:
     """Whether two rules are alike but for their names and words."""
-    kept = ("atom", "effect", "past", "limit", "monitored")
+    kept = ("atom", "effect", "past", "limit", "origin", "asked", "monitored")
     if one is other or one.document.approve != other.document.approve:
         return False
     return all(getattr(one.rule, key) == getattr(other.rule, key) for key in kept)
