@@ -46,7 +46,10 @@ def put_in(source: Source, root: Node, settings: Mapping[str, Values], errors: l
     values = {}
     given = settings.get(_text(root, "name"), {})
     for name, parameter in declared.items():
-        value = given.get(name) or _mapping_of(parameter).get("default")
+        # A parameter that is no mapping is refused for that, once.
+        value = given.get(name) or (
+            parameter.value.get("default") if isinstance(parameter.value, dict) else parameter
+        )
         if value is None:
             message = f"the parameter `{name}` has no default: it needs a value"
             hint = f"in the bundle's document: `parameters: {{{_text(root, 'name')}: {{{name}: …}}}}`"
@@ -66,7 +69,8 @@ def put_in(source: Source, root: Node, settings: Mapping[str, Values], errors: l
         parts["rules"] = _settled(located, root.value["rules"], parts["rules"], errors)
     for name in declared.keys() - filler.used:
         message = f"no value of the policy is `${name}`"
-        errors.append(located.error(("parameters", name), "unused_parameter", message, at_key=True))
+        hint = "only a whole value can be a parameter, unquoted: not a part of a condition or a formula"
+        errors.append(located.error(("parameters", name), "unused_parameter", message, hint, at_key=True))
     return replace(root, value=parts)
 
 

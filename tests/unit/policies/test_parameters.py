@@ -103,6 +103,11 @@ def test_a_wrong_value_is_told_once_where_it_was_set(settings: str, place: str) 
     assert text.startswith(place)
 
 
+def test_a_parameter_that_is_no_mapping_is_told_once() -> None:
+    ((code, text),) = told("", TWO_USES.replace("{default: escalate}", "deny"))
+    assert code == "wrong_type" and "its keys are `default`, `description`" in text
+
+
 def test_who_approves_says_nothing_where_a_parameter_says_deny() -> None:
     bundle = compiled("parameters: {p: {stop: deny}}", TWO_USES)
     assert [str(rule.effect) for rule in bundle.rules] == ["deny", "deny"]
