@@ -14,6 +14,7 @@ from typing import Final
 
 from policies.error import PolicyError, Source, did_you_mean
 from policies.located import Located
+from policies.packs import packs
 from policies.yaml_tree import Node
 
 _USE: Final = re.compile(r"\$([a-z][a-z0-9_]{0,63})")
@@ -88,7 +89,12 @@ def refuse_unknown(
         located: Located[None] = Located(document=None, source=source, root=root)
         for policy, values in settings.items():
             if policy not in declared:
-                message, hint = f"there is no policy `{policy}` here", did_you_mean(policy, declared)
+                message = f"there is no policy `{policy}` here"
+                hint = did_you_mean(policy, declared)
+                if policy.removeprefix("pack:") in packs():
+                    hint = f"it is a pack: name it beside your files, `pack:{policy}`"
+                    if policy.startswith("pack:"):
+                        hint = f"write `{policy.removeprefix('pack:')}`"
                 errors.append(
                     located.error(("parameters", policy), "unknown_policy", message, hint, at_key=True)
                 )
