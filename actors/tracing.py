@@ -138,7 +138,7 @@ def _words(one: OriginFinding) -> str:
     value = f"`{one.pointer}` ({one.shown})"
     match one.fact:
         case Fact.UNTRUSTED if one.outstanding or one.source is None:
-            return f"{value} is nowhere in the task, and what strangers wrote is not known whole"
+            return f"{value} is nowhere in the task, and no witness has reported all that strangers wrote"
         case Fact.UNTRUSTED:
             return f"{value} comes from what strangers wrote"
         case Fact.MIXED:
