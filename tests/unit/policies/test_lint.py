@@ -145,6 +145,13 @@ RULES: list[tuple[str, str]] = [
     ("{tool: mail.send}, when: args.size > 2, then: deny", ""),
     ("{tool: mail.send}, then: allow", "redundant_rule"),
     ("{tool: mail.send}, then: allow, because: mail is fine", ""),
+    ("{tool: pay.send}, origin: {roles: secret, is: untrusted}, then: deny", "never_matches"),
+    ("{tool: pay.send}, origin: {roles: destination, is: untrusted}, then: deny", ""),
+    # A rule about an effect is written for tools that are not there yet; arguments that are not listed may be any.
+    ("{effect: pay}, origin: {roles: secret, is: untrusted}, then: deny", ""),
+    ("{tool: 'pay.*'}, origin: {roles: secret, is: untrusted}, then: deny", ""),
+    ("{tool: mail.send}, asked: [no, unknown, yes], then: deny", "constant_condition"),
+    ("{tool: mail.send}, asked: [no, unknown], then: deny", ""),
 ]
 
 
