@@ -126,3 +126,10 @@ def test_the_examples_of_a_packs_page_compile_and_the_pack_grants_nothing(name: 
         bundle = compile_sources([("README.md", example), (f"pack:{name}", pack_policy(name))])
         assert bundle.rules
         assert {rule.effect for rule in bundle.rules} <= {Effect.ESCALATE, Effect.DENY}
+
+
+def test_agent_safety_can_be_watched_before_it_stops_anything() -> None:
+    settings = "kind: Bundle\nname: b\nparameters: {agent-safety: {mode: monitor}}\n"
+    pack = ("pack:agent-safety", pack_policy("agent-safety"))
+    assert all(rule.monitored for rule in compile_sources([("b.yaml", settings), pack]).rules)
+    assert not any(rule.monitored for rule in compile_sources([pack]).rules)
