@@ -60,7 +60,7 @@ def draft(
     words = resources.files("policies.catalog_draft").joinpath("words/english.yaml")
     vocabulary = read_vocabulary(Source(name=words.name, text=words.read_text(encoding="utf-8")))
     proposed = draft_tools(_read_tools(tools), vocabulary)
-    text = yaml_text(proposed, origin=tools.name)
+    text = yaml_text(proposed, origin="stdin" if str(tools) == "-" else tools.name)
     load_documents([Source(name=str(output or "draft"), text=text)])
     if output is not None:
         try:
