@@ -13,6 +13,7 @@ from actors.live_agent import Session
 from actors.messages import DecidedAction, DecisionRequest
 from actors.owner import Owner
 from actors.remembering import Met
+from policies import clause_words
 from policies.action import Json
 from policies.asked.judgement import Answer, Reply, judge
 from policies.asked.scope import Scope
@@ -113,19 +114,17 @@ def findings(owner: Owner, found: RuleClauses) -> dict[str, Any]:
 
 def explained(owner: Owner, found: RuleClauses, rules: list[str]) -> str:
     """The first of these rules' findings in words; "" where there is none."""
-    for rule in rules:
-        one = found.findings.get(rule)
-        if one is not None:
-            return _words(one) + _said_by(owner, one)
-    told = found.answer
-    if told is not None and told.reply is not Reply.YES and any(rule in found.asked for rule in rules):
-        return told.because + (" (estimated from the task's words)" if told.estimated else "")
-    return ""
+
+    def result_of(source: int) -> str:
+        said = _said(owner, source)
+        return "" if said is None else f"`{said[1]}`, decision {said[0]}"
+
+    return clause_words.explained(found, rules, result_of)
 
 
 def _described(owner: Owner, one: OriginFinding) -> dict[str, Any]:
     described: dict[str, Any] = {"argument": one.pointer, "fact": str(one.fact), "value": one.shown}
-    said = _source(owner, one)
+    said = None if one.source is None else _said(owner, one.source)
     if said is not None:
         described["decision"], described["resource"] = said
     for name in ("over_bound", "outstanding"):
@@ -134,35 +133,9 @@ def _described(owner: Owner, one: OriginFinding) -> dict[str, Any]:
     return described
 
 
-def _words(one: OriginFinding) -> str:
-    if not one.pointer:
-        return (
-            "the action has too many values to tell where they come from, or nothing is known of its workflow"
-        )
-    value = f"`{one.pointer}` ({one.shown})"
-    match one.fact:
-        case Fact.UNTRUSTED if one.outstanding or one.source is None:
-            return f"{value} is nowhere in the task, and what strangers wrote is not known whole"
-        case Fact.UNTRUSTED:
-            return f"{value} comes from what strangers wrote"
-        case Fact.MIXED:
-            return f"{value} comes from a trusted result and from what strangers wrote"
-        case Fact.DERIVED:
-            return f"{value} was looked up by a value that strangers wrote"
-        case Fact.UNKNOWN:
-            return f"{value} is nowhere in the task, nor in any result"
-        case _:
-            return f"{value} comes from the task or a trusted result"
-
-
-def _said_by(owner: Owner, one: OriginFinding) -> str:
-    said = _source(owner, one)
-    return "" if said is None else f": the result of `{said[1]}`, decision {said[0]}"
-
-
-def _source(owner: Owner, one: OriginFinding) -> tuple[str, str] | None:
+def _said(owner: Owner, source: int) -> tuple[str, str] | None:
     """The decision whose result said a value, and what was called; None = nobody, or it was more than a day ago."""
-    found = None if one.source is None else find_by_key(owner.journal, one.source)
+    found = find_by_key(owner.journal, source)
     if found is None:
         return None
     identity, request = found

@@ -10,6 +10,7 @@ from policies.duration import duration_us
 from policies.error import PolicyError, did_you_mean
 from policies.globs import MAX_WILDCARDS, wildcards
 from policies.located import Located
+from policies.pointers import did_you_point, is_pointer
 from policies.story_documents import StoryDocument, StoryStepDocument
 
 
@@ -43,9 +44,10 @@ def check_catalog(catalog: Located[CatalogDocument], errors: list[PolicyError]) 
             if "default" not in returns:
                 errors.append(catalog.error(where, "missing_key", "missing key `default`"))
             for pointer in returns:
-                if pointer != "default" and not pointer.startswith("/"):
+                # One that reaches nothing would leave what it was meant for to `default`.
+                if pointer != "default" and not is_pointer(pointer):
                     message = f"`{pointer}` is neither `default` nor a JSON pointer"
-                    hint = f"did you mean `/{pointer}`?"
+                    hint = did_you_point(pointer)
                     errors.append(
                         catalog.error((*where, pointer), "invalid_pointer", message, hint, at_key=True)
                     )

@@ -6,6 +6,7 @@ import types
 from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, WithJsonSchema
+from pydantic.fields import FieldInfo
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 Name: TypeAlias = Annotated[str, StringConstraints(pattern=NAME)]
@@ -31,6 +32,11 @@ class Strict(BaseModel):
     """What every part of a document shares: no extra keys, no coercion, never changed."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+def written_fields(model: type[Strict]) -> dict[str, FieldInfo]:
+    """A model's fields by the names that documents give them."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
 def bare(annotation: Any) -> Any:

@@ -39,7 +39,10 @@ class PolicyErrors(InputError):
     code = "invalid_bundle"
 
     def __init__(self, errors: Sequence[PolicyError]) -> None:
-        ordered = tuple(sorted(errors, key=lambda error: (error.file, error.line, error.column)))
+        # A parameter's value is found wrong at each of its uses, and stands in one place.
+        ordered = tuple(
+            sorted(dict.fromkeys(errors), key=lambda error: (error.file, error.line, error.column))
+        )
         super().__init__("\n".join(map(str, ordered)), errors=ordered)
 
     @property

@@ -37,8 +37,9 @@ class Located(Generic[D_co]):
         """
         node = self.root.find(path)
         line, column = node.key if at_key else (node.line, node.column)
+        source = self.source if at_key or node.put_from is None else node.put_from
         return PolicyError(
-            file=self.source.name,
+            file=source.name,
             line=line + offset[0],
             column=offset[1] + (column if offset[0] == 0 else 1),
             code=code,

@@ -1,7 +1,8 @@
 """Parameters of a policy: values that whoever uses it may set, put in before anything is validated.
 
 A policy names them with their defaults and writes `$name` where a value goes; a bundle's document sets others. Only a
-whole value can be one: nothing is pasted into conditions or formulas.
+whole value can be one: nothing is pasted into conditions or formulas. A value that is put in keeps its own place, so
+that a mistake in it is told where it was written.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Final
 
 from policies.error import PolicyError, Source, did_you_mean
 from policies.located import Located
+from policies.packs import packs
 from policies.yaml_tree import Node
 
 _USE: Final = re.compile(r"\$([a-z][a-z0-9_]{0,63})")
@@ -22,11 +24,11 @@ Values = Mapping[str, Node]
 def bundle_settings(documents: Sequence[tuple[Source, Node]]) -> dict[str, Values]:
     """What the bundle's document sets: policy name → parameter → value."""
     found: dict[str, Values] = {}
-    for _, root in documents:
+    for source, root in documents:
         if _text(root, "kind") == "Bundle":
             for policy, values in _mapping(root, "parameters").items():
                 if isinstance(values.value, dict):
-                    found[policy] = values.value
+                    found[policy] = {name: _taken_from(source, one) for name, one in values.value.items()}
     return found
 
 
@@ -45,7 +47,10 @@ def put_in(source: Source, root: Node, settings: Mapping[str, Values], errors: l
     values = {}
     given = settings.get(_text(root, "name"), {})
     for name, parameter in declared.items():
-        value = given.get(name) or _mapping_of(parameter).get("default")
+        # A parameter that is no mapping is refused for that, once.
+        value = given.get(name) or (
+            parameter.value.get("default") if isinstance(parameter.value, dict) else parameter
+        )
         if value is None:
             message = f"the parameter `{name}` has no default: it needs a value"
             hint = f"in the bundle's document: `parameters: {{{_text(root, 'name')}: {{{name}: …}}}}`"
@@ -61,9 +66,12 @@ def put_in(source: Source, root: Node, settings: Mapping[str, Values], errors: l
     parts = {
         key: node if key == "parameters" else filler.filled(node, (key,)) for key, node in root.value.items()
     }
+    if "rules" in parts:
+        parts["rules"] = _settled(located, root.value["rules"], parts["rules"], errors)
     for name in declared.keys() - filler.used:
         message = f"no value of the policy is `${name}`"
-        errors.append(located.error(("parameters", name), "unused_parameter", message, at_key=True))
+        hint = "only a whole value can be a parameter, unquoted: not a part of a condition or a formula"
+        errors.append(located.error(("parameters", name), "unused_parameter", message, hint, at_key=True))
     return replace(root, value=parts)
 
 
@@ -81,7 +89,12 @@ def refuse_unknown(
         located: Located[None] = Located(document=None, source=source, root=root)
         for policy, values in settings.items():
             if policy not in declared:
-                message, hint = f"there is no policy `{policy}` here", did_you_mean(policy, declared)
+                message = f"there is no policy `{policy}` here"
+                hint = did_you_mean(policy, declared)
+                if policy.removeprefix("pack:") in packs():
+                    hint = f"it is a pack: name it beside your files, `pack:{policy}`"
+                    if policy.startswith("pack:"):
+                        hint = f"write `{policy.removeprefix('pack:')}`"
                 errors.append(
                     located.error(("parameters", policy), "unknown_policy", message, hint, at_key=True)
                 )
@@ -123,12 +136,47 @@ class _Filler:
         name = found[1]
         self.used.add(name)
         if name in self._values:
-            return replace(node, value=self._values[name].value)
+            value = self._values[name]
+            return replace(value, key=node.key)
         if name not in self._declared:
             message = f"`${name}` is not a parameter of this policy"
             hint = did_you_mean(name, self._declared) or "quote it, if it is meant as it is written"
             self._errors.append(self._located.error(path, "unknown_parameter", message, hint))
         return node
+
+
+def _settled(located: Located[None], written: Node, filled: Node, errors: list[PolicyError]) -> Node:
+    """The rules whose `then` is a parameter, as its value leaves them.
+
+    It chooses how a rule restricts: `approve` waits for `escalate`, and nothing that others set makes a rule grant.
+    """
+    if not isinstance(written.value, list) or not isinstance(filled.value, list):
+        return filled
+    was = {(one.line, one.column): _mapping_of(one) for one in written.value}
+    rules: list[Node] = []
+    for rule in filled.value:
+        parts, before = _mapping_of(rule), was.get((rule.line, rule.column), {})
+        then = parts.get("then")
+        if then is not None and "then" in before and before["then"].value != then.value:
+            if then.value == "allow":
+                message = (
+                    f"a parameter cannot make a rule grant: `then: {before['then'].value}` becomes `allow`"
+                )
+                place = Located(document=None, source=then.put_from or located.source, root=then)
+                errors.append(place.error((), "parameter_grants", message, "one of `escalate`, `deny`"))
+            if then.value != "escalate":
+                rule = replace(rule, value={key: one for key, one in parts.items() if key != "approve"})
+        rules.append(rule)
+    return replace(filled, value=rules)
+
+
+def _taken_from(source: Source, node: Node) -> Node:
+    value = node.value
+    if isinstance(value, list):
+        value = [_taken_from(source, one) for one in value]
+    elif isinstance(value, dict):
+        value = {key: _taken_from(source, one) for key, one in value.items()}
+    return replace(node, value=value, put_from=source)
 
 
 def _mapping(root: Node, key: str) -> dict[str, Node]:

@@ -21,6 +21,7 @@ from policies.document_types import (
     listed,
     one_or_many,
 )
+from policies.pointers import POINTER
 
 _PATTERN = {"type": "string", "pattern": r"^[A-Za-z0-9*][A-Za-z0-9._:/@*-]{0,255}$"}
 Patterns: TypeAlias = Annotated[
@@ -30,8 +31,7 @@ ScopeName: TypeAlias = Literal["session", "workflow", "agent"]
 ModeName: TypeAlias = Literal["enforce", "monitor"]
 FactName: TypeAlias = Literal["trusted", "derived", "mixed", "unknown", "untrusted"]
 AnswerName: TypeAlias = Literal["yes", "no", "unknown"]
-_POINTER = r"^(/[^/\x00]{1,256}){1,16}$"
-Pointer: TypeAlias = Annotated[str, StringConstraints(pattern=_POINTER, max_length=1_000)]
+Pointer: TypeAlias = Annotated[str, StringConstraints(pattern=POINTER, max_length=1_000)]
 _AnyOf = one_or_many({"type": "string"}, at_least=1)
 
 

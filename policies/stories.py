@@ -10,6 +10,7 @@ from policies.action import Resource, Subject
 from policies.asked.scope import scope_of
 from policies.bundle import Bundle
 from policies.catalog import TOOL
+from policies.clause_words import explained
 from policies.delegation import MAX_DEPTH, Grant, Refusal
 from policies.duration import duration_us
 from policies.effect import Effect
@@ -146,6 +147,7 @@ class _Teller:
         self._case = case
         self._start_us = (datetime.datetime.fromisoformat(test.document.start) - _EPOCH) // _MICROSECOND
         self._sessions: dict[str, EngineSession | Refusal] = {}
+        self._told: dict[int, str] = {}
         self.events: list[Event] = []
 
     def tell(self) -> CaseResult:
@@ -160,6 +162,7 @@ class _Teller:
         session = self._session(step.session, now_us)
         where = self._test.error(("cases", self._index, "steps", number - 1), "", "")
         matched: tuple[str, ...] = ()
+        why = ""
         if isinstance(session, Refusal):
             verdict = Verdict(effect=Effect.DENY, reason_code=session.code, reasons=())
             prepared = Prepared(0, 0, session.code, session.message)
@@ -179,6 +182,10 @@ class _Teller:
             )
             self.events.append(decision.event)
             verdict, prepared, matched = decision.verdict, decision.prepared, decision.matched
+            self._told[decision.number] = f"`{resource.id}`, step {number}"
+            if decision.clauses is not None:
+                reported = [reason.rule for reason in verdict.reasons]
+                why = explained(decision.clauses, reported, lambda source: self._told.get(source, ""))
             outcome = step.outcome or _SUCCEEDED
             if decision.permitted and outcome.status != "unreported":
                 self._engine.report(
@@ -196,7 +203,7 @@ class _Teller:
             expected=step.expect,
             verdict=verdict,
             matched=matched,
-            failures=tuple(_failures(self._engine.bundle, step, prepared, verdict)),
+            failures=tuple(_failures(self._engine.bundle, step, verdict, _told(verdict, prepared, why))),
         )
 
     def _session(self, name: str, now_us: int) -> EngineSession | Refusal:
@@ -256,12 +263,12 @@ def _subject(subject_type: str, subject_id: str, facts: StorySubjectDocument | N
     )
 
 
-def _failures(bundle: Bundle, step: StoryStepDocument, prepared: Prepared, verdict: Verdict) -> list[str]:
+def _failures(bundle: Bundle, step: StoryStepDocument, verdict: Verdict, told: str) -> list[str]:
     failures: list[str] = []
     if verdict.effect != step.expect:
-        failures.append(f"expected {step.expect}, found {_told(verdict, prepared)}")
+        failures.append(f"expected {step.expect}, found {told}")
     elif step.reason_code is not None and verdict.reason_code != step.reason_code:
-        failures.append(f"expected reason code `{step.reason_code}`, found {_told(verdict, prepared)}")
+        failures.append(f"expected reason code `{step.reason_code}`, found {told}")
     reported = [reason.rule for reason in verdict.reasons]
     known = [rule.name for rule in bundle.rules]
     for rule in step.rules:
@@ -271,12 +278,13 @@ def _failures(bundle: Bundle, step: StoryStepDocument, prepared: Prepared, verdi
             hint = did_you_mean(rule, known)
             failures.append(f"unknown rule `{rule}`" + (f"; {hint}" if hint else ""))
         else:
-            failures.append(f"expected rule `{rule}` among those reported, found {_told(verdict, prepared)}")
+            failures.append(f"expected rule `{rule}` among those reported, found {told}")
     return failures
 
 
-def _told(verdict: Verdict, prepared: Prepared) -> str:
+def _told(verdict: Verdict, prepared: Prepared, why: str) -> str:
     rules = ", ".join(f"`{reason.rule}`" for reason in verdict.reasons)
     uncertain = ", ".join(f"`{rule}`" for rule in verdict.uncertain)
     doubt = f"; unknown or failed: {uncertain}" if uncertain else ""
-    return f"{verdict.effect} ({rules or prepared.detail or verdict.reason_code}{doubt})"
+    because = f": {why}" if why else ""
+    return f"{verdict.effect} ({rules or prepared.detail or verdict.reason_code}{doubt}){because}"

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Collection, Iterator
 from typing import Any, get_args, get_origin
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from policies.document_types import DEFINE_NAME, DURATION, NAME, Duration, Strict, bare
+from policies.document_types import DEFINE_NAME, DURATION, NAME, Duration, Strict, bare, written_fields
 from policies.documents import LATER_KEYS, LATER_VALUES, On, RuleDocument
 from policies.error import PolicyError, did_you_mean
 from policies.located import Located
+from policies.pointers import POINTER, did_you_point
+from policies.rule_documents import DefineDocument, LimitDocument, OriginDocument
 
 NOT_SUPPORTED_YET = "not_supported_yet"
 
@@ -20,6 +24,7 @@ _NAMES = {
     NAME: "a name has letters, digits, `.`, `_` and `-`, and begins with a letter or digit",
     DEFINE_NAME: "an atom's name has small letters, digits and `_`, and begins with a letter",
 }
+_PARAMETER = re.compile(r"\$[a-z][a-z0-9_]{0,63}")
 _KEYS_SHOWN = 8
 # YAML 1.1 read these as booleans, so that they are what people write.
 _BOOLEANS = {"yes": "true", "on": "true", "true": "true", "no": "false", "off": "false", "false": "false"}
@@ -49,9 +54,10 @@ def _explain_one(located: Located[object], root: type[Strict], detail: ErrorDeta
         case "extra_forbidden":
             if model is not None and key in LATER_KEYS.get(model, ()):
                 return _later(located, path, f"`{key}`", at_key=True)
-            known = sorted(model.model_fields) if model is not None else []
+            known = sorted(written_fields(model)) if model is not None else []
             hint = (
                 _inner_hint(model, key)
+                or _clause_hint(model, path)
                 or did_you_mean(key, known)
                 or ("known keys: " + ", ".join(known) if known else "")
             )
@@ -62,7 +68,9 @@ def _explain_one(located: Located[object], root: type[Strict], detail: ErrorDeta
             if model is not None and isinstance(found, str) and found in LATER_VALUES.get((model, key), ()):
                 return _later(located, path, f"`{key}: {found}`")
             allowed = _literals(_annotation_at(root, path))
-            hint = did_you_mean(str(found), allowed) or "one of " + ", ".join(f"`{one}`" for one in allowed)
+            hint = did_you_mean(_shown(found), allowed) or "one of " + ", ".join(
+                f"`{one}`" for one in allowed
+            )
             return located.error(path, "unknown_value", f"unknown value `{_shown(found)}`", hint)
         case "string_pattern_mismatch":
             at_key = path[-1:] == ("[key]",)
@@ -70,8 +78,14 @@ def _explain_one(located: Located[object], root: type[Strict], detail: ErrorDeta
                 return located.error(
                     path, "invalid_name", f"`{_shown(found)}` is not a duration", _DURATION_HINT
                 )
-            message = f"`{_shown(found)}` does not fit `{context.get('pattern')}`"
-            hint = _NAMES.get(str(context.get("pattern")), "")
+            pattern = str(context.get("pattern"))
+            if pattern == POINTER:
+                message = f"`{_shown(found)}` is not a JSON pointer to an argument"
+                return located.error(path, "invalid_pointer", message, did_you_point(str(found)))
+            message = f"`{_shown(found)}` does not fit `{pattern}`"
+            hint = _NAMES.get(pattern, "")
+            if _PARAMETER.fullmatch(str(found)):
+                hint = "declare it, if it is meant as a parameter: `parameters: {…}` beside `rules`"
             return located.error(path, "invalid_name", message, hint, at_key=at_key)
         case "string_type":
             if model is not None and _is_duration(model, key):
@@ -94,6 +108,8 @@ def _explain_one(located: Located[object], root: type[Strict], detail: ErrorDeta
         case "list_type":
             hint = f"write `[{_shown(found)}]`" if isinstance(found, str) else ""
             return located.error(path, "wrong_type", f"expected a list, found {_kind(found)}", hint)
+        case "too_short" if isinstance(found, list):
+            return located.error(path, "invalid", "an empty list: it needs at least one item")
         case "int_type":
             return located.error(path, "wrong_type", f"expected a whole number, found {_kind(found)}")
         case _:
@@ -119,6 +135,18 @@ def _inner_hint(model: type[Strict] | None, key: str) -> str:
     return ""
 
 
+def _clause_hint(model: type[Strict] | None, path: tuple[str | int, ...]) -> str:
+    """For a clause of a rule that was written inside of another, or where no rule is."""
+    key = str(path[-1])
+    if key not in RuleDocument.model_fields or model is None:
+        return ""
+    if issubclass(model, DefineDocument):
+        return f"`{key}` is a clause of a rule, beside its `past`: an atom has `on` and `when` alone"
+    if issubclass(model, On | OriginDocument | LimitDocument):
+        return f"`{key}` is a key of the rule: write it beside `{path[-2]}`, not in it"
+    return ""
+
+
 def _mapping_hint(root: type[Strict], path: tuple[str | int, ...]) -> str:
     if path[-1:] == ("by",) and _model_at(root, path[:-1]) is RuleDocument:
         return "give each atom its key: `by: {name: args.…}`"
@@ -127,7 +155,7 @@ def _mapping_hint(root: type[Strict], path: tuple[str | int, ...]) -> str:
         return "write `on: {tool: …}`"
     if wanted is None or len(wanted.model_fields) > _KEYS_SHOWN:
         return ""
-    return "its keys are " + ", ".join(f"`{name}`" for name in wanted.model_fields)
+    return "its keys are " + ", ".join(f"`{name}`" for name in written_fields(wanted))
 
 
 def _is_duration(model: type[Strict], key: str) -> bool:
@@ -147,7 +175,7 @@ def _annotation_at(root: type[Strict], path: tuple[str | int, ...]) -> Any:
     for step in path:
         annotation = bare(annotation)
         if isinstance(annotation, type) and issubclass(annotation, Strict):
-            field = annotation.model_fields.get(str(step))
+            field = written_fields(annotation).get(str(step))
             if field is None:
                 return None
             annotation = field.annotation
@@ -184,5 +212,5 @@ def _kind(value: object) -> str:
 
 
 def _shown(value: object) -> str:
-    text = str(value)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 80 else text[:77] + "..."

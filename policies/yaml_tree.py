@@ -68,6 +68,8 @@ class Node:
         value: a scalar, a list of nodes, or a dictionary of nodes.
         key: where the node's key stands, in a mapping; else where the node itself stands.
         style: "" for plain scalars, else one of `'`, `"`, `|`, `>`.
+        put_from: the source it was taken from, where another document's value was put in; `line` and `column` are
+            its places there.
     """
 
     value: bool | int | float | str | list[Node] | dict[str, Node] | None
@@ -75,6 +77,7 @@ class Node:
     column: int
     key: tuple[int, int]
     style: str = ""
+    put_from: Source | None = None
 
     def plain(self) -> Json:
         """The value without positions. Cost: one pass."""

@@ -12,7 +12,7 @@ import typer
 
 from controlplane.cli.output import FAILED, JsonOption, cell, reported, show
 from controlplane.cli.policy_files import FilesArgument, read_sources
-from controlplane.errors import InputError
+from controlplane.errors import GovernanceError, InputError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -60,7 +60,7 @@ def draft(
     words = resources.files("policies.catalog_draft").joinpath("words/english.yaml")
     vocabulary = read_vocabulary(Source(name=words.name, text=words.read_text(encoding="utf-8")))
     proposed = draft_tools(_read_tools(tools), vocabulary)
-    text = yaml_text(proposed, origin=tools.name)
+    text = yaml_text(proposed, origin="stdin" if str(tools) == "-" else tools.name)
     load_documents([Source(name=str(output or "draft"), text=text)])
     if output is not None:
         try:
@@ -85,7 +85,7 @@ def draft(
 def check(
     files: FilesArgument,
     tools: Annotated[
-        Path | None, typer.Option("--tools", metavar="TOOLS.json", help=f"Compare with {_TOOLS}")
+        Path | None, typer.Option("--tools", metavar="TOOLS.json", help=f"Compare with these. {_TOOLS}")
     ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Fail on warnings, too.", show_default=False)
@@ -124,7 +124,10 @@ def _read_tools(path: Path) -> tuple[ToolDescription, ...]:
     else:
         with path.open("rb") as file:
             body = file.read(LIMIT_BYTES + 1)
-    return read_descriptions(parse_value(body))
+    try:
+        return read_descriptions(parse_value(body))
+    except GovernanceError as refused:
+        raise InputError(f"`{path}`: {refused}", code=refused.code) from None
 
 
 def _told(tool: ProposedTool) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,13 +19,17 @@ if TYPE_CHECKING:
 ACTIVE = "active"
 
 
-def read_bundle(what: str, data: Path | None, url: str | None, key: str | None) -> list[Source]:
+def read_bundle(
+    what: str, data: Path | None, url: str | None, key: str | None, beside: Sequence[Path] = ()
+) -> list[Source]:
     """The documents of a bundle. A file or folder of that name comes first.
 
+    Args:
+        beside: files, folders and packs that belong to it where it is read from files.
     Raises: InputError: there is none. RemoteError, DataDirectoryError: the control plane was needed.
     """
     if Path(what).exists() or not (what == ACTIVE or PREFIX.fullmatch(what)):
-        return read_sources([Path(what)])
+        return read_sources([Path(what), *beside])
     return stored_sources(what, data, url, key)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -25,6 +26,14 @@ _WHAT = "A file or folder; or `active`, or a stored bundle's digest or how it be
 def diff(
     old: Annotated[str, typer.Argument(metavar="OLD", help=_WHAT)],
     new: Annotated[str, typer.Argument(metavar="NEW", help=_WHAT)],
+    beside: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--with",
+            metavar="FILE",
+            help="A file, folder or `pack:NAME` that belongs to each side read from files. Repeat for more.",
+        ),
+    ] = None,
     data: DataOption = None,
     url: UrlOption = None,
     key: KeyOption = None,
@@ -37,12 +46,12 @@ def diff(
 
     Exit status: 0, whether or not anything changes; 1 when a bundle cannot be read or does not compile.
 
-    Example: controlplane policy diff active policies/
+    Example: controlplane policy diff active policies/ --with pack:agent-safety
     """
     from policies.diff import diff as compare
 
-    before, old_bundle = compiled(read_bundle(old, data, url, key))
-    after, new_bundle = compiled(read_bundle(new, data, url, key))
+    before, old_bundle = compiled(read_bundle(old, data, url, key, beside or ()))
+    after, new_bundle = compiled(read_bundle(new, data, url, key, beside or ()))
     found = compare(before, after, old_bundle, new_bundle)
     shown = {
         "old": found.old,

@@ -46,7 +46,9 @@ def read_sources(paths: Sequence[Path]) -> list[Source]:
             except UnicodeDecodeError as error:
                 raise InputError(f"`{file}` is not utf-8: byte {error.start}") from None
             except OSError as error:
-                raise InputError(f"cannot read `{file}`: {(error.strerror or str(error)).lower()}") from None
+                hint = _pack_hint(str(path)) if isinstance(error, FileNotFoundError) else ""
+                why = (error.strerror or str(error)).lower()
+                raise InputError(f"cannot read `{file}`: {why}{hint}") from None
             sources.setdefault(file.resolve(), Source(name=str(file), text=text))
         if not found:
             raise InputError(f"no .yaml or .yml file below `{path}`")
@@ -62,6 +64,12 @@ def read_pack(name: str) -> Source:
         hint = did_you_mean(name, packs()) or "one of " + ", ".join(f"`{one}`" for one in packs())
         raise InputError(f"there is no pack `{name}`; {hint}", code="unknown_pack")
     return Source(name=f"{PACK}{name}", text=pack_policy(name))
+
+
+def _pack_hint(name: str) -> str:
+    from policies.packs import packs
+
+    return f"; the pack is named `{PACK}{name}`" if name in packs() else ""
 
 
 def _files(path: Path) -> Iterator[Path]:

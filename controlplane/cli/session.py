@@ -49,6 +49,7 @@ def open_session(
     `workflows`, never the agent's own.
 
     Example: controlplane session open treasury-bot --task 'pay the March invoices' --principal user:ada
+
     Example: controlplane session open mailer --scope '{"effects": ["read", "send"], "objects": ["*@bank.example"]}'
     """
     declared = None if scope is None else scope.value

@@ -17,7 +17,8 @@ from controlplane.errors import InputError
 from policies.action import Json
 from policies.catalog import EFFECTS
 from policies.document_types import EffectName, Pattern, Strict
-from policies.globs import MAX_WILDCARDS, wildcards
+from policies.glob_sets import glob_set
+from policies.globs import MAX_WILDCARDS, is_glob, wildcards
 
 MAX_ENTRIES = 64
 MAX_COUNT = 1_000_000
@@ -155,8 +156,9 @@ def widen(own: Scope | None, turn: Scope | None, *, within: Scope | None = None)
     """The scope of a session after a user's turn was added.
 
     Widens by what the turn's own scope names and by nothing else: a turn without one leaves all as it is, and so does a
-    key that the turn leaves out. A turn never narrows: what was not limited stays so. Its counts come on top
-    of those there are. Where nothing was declared before, the turn's scope answers from then on, not the estimate.
+    key that the turn leaves out. A turn never narrows: what was not limited stays so. Its counts come on top of those
+    there are, and limit what the turn adds: an effect, or a tool by its name, that lay outside before. Where nothing
+    was declared before, the turn's scope answers from then on, not the estimate.
 
     Args:
         own: the session's scope so far.
@@ -170,6 +172,7 @@ def widen(own: Scope | None, turn: Scope | None, *, within: Scope | None = None)
     if effects is not None:
         effects |= turn.effects or frozenset()
     counts = {key: most + turn.counts.get(key, 0) for key, most in own.counts.items()}
+    counts |= {key: most for key, most in turn.counts.items() if key not in counts and _outside(own, key)}
     return narrow(
         within,
         Scope(
@@ -184,6 +187,13 @@ def widen(own: Scope | None, turn: Scope | None, *, within: Scope | None = None)
 def is_effect(key: str) -> bool:
     """Whether a key of `counts` names an effect; every other one is a tool's name or glob."""
     return key in EFFECTS
+
+
+def _outside(scope: Scope, key: str) -> bool:
+    """Whether nothing of what a key of `counts` names lies within a scope, so that to count it takes nothing away."""
+    if is_effect(key):
+        return scope.effects is not None and key not in scope.effects
+    return not is_glob(key) and any(not glob_set(tuple(sorted(names))).matches(key) for names in scope.tools)
 
 
 def _conditions(names: Iterable[str] | None) -> tuple[AnyOf, ...]:

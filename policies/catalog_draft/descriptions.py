@@ -91,7 +91,7 @@ def _items(value: Any, group: str, depth: int) -> Iterator[tuple[str, Mapping[st
             for name, tools in value.items():
                 yield from _items(tools, name, 1)
         case _:
-            raise _refused("something in it is neither a tool nor a group of tools")
+            raise _refused("something in it is neither a tool, which has a `name`, nor a group of tools")
 
 
 def _tool(item: Mapping[str, Any], group: str) -> ToolDescription:

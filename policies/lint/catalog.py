@@ -19,8 +19,8 @@ Path = tuple[str, ...]
 CATALOG_CODES: Final = frozenset(
     (
         "missing_argument", "missing_tool", "no_catalog", "open_arguments", "open_boundary", "open_effects",
-        "read_without_returns", "role_left_out", "sender_without_destination", "stale_argument", "type_left_out",
-        "undeclared_data", "undeclared_system",
+        "payer_without_destination", "read_without_returns", "role_left_out", "sender_without_destination",
+        "stale_argument", "type_left_out", "undeclared_data", "undeclared_system",
     )
 )  # fmt: skip
 """Of what is found beyond what the loader says."""
@@ -102,10 +102,16 @@ def _entry(
             yield odd("role_left_out", f"`{name}` has no role: it is checked as a destination", at=at)
         if "type" not in argument.model_fields_set:
             yield odd("type_left_out", f"`{name}` has no type: equal values may look different", at=at)
-    reaches = "send" in effects and entry.boundary != "internal"
-    if reaches and not any(argument.role in _DIRECTIONS for argument in entry.args.values()):
+    if any(argument.role in _DIRECTIONS for argument in entry.args.values()):
+        return
+    if "send" in effects and entry.boundary != "internal":
         message = f"`{id_}` sends out of the house, and no argument is its destination"
         yield odd("sender_without_destination", message, "only what is published to all has none")
+    if "pay" in effects:
+        message = f"`{id_}` pays, and no argument is its destination: no rule on payees looks at it"
+        yield odd(
+            "payer_without_destination", message, "say which argument tells who is paid, or what is bought"
+        )
 
 
 def _drift(

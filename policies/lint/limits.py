@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from policies import cel
 from policies.bundle import Bundle
@@ -78,8 +79,10 @@ class LimitLinter:
             return None
         own = program.limits[rule.limit]
         for other in self._rules.values():
-            if other is placed or other.rule.limit is None or other.rule.past is not None:
+            if other is placed or other.rule.limit is None:
                 continue
+            if not replace(other.rule, limit=None).on_atom_alone:
+                continue  # another clause decides when it is asked
             there = program.limits[other.rule.limit]
             same = there.identity == own.identity and there.above < own.above and not other.rule.monitored
             if same and _STRENGTH[other.rule.effect] >= _STRENGTH[rule.effect]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from policies.asked.judgement import Reply
 from policies.bundle import Atom, Bundle, Rule
 from policies.effect import Effect
 from policies.glob_sets import glob_set
@@ -53,6 +54,7 @@ class RuleLinter:
                 Level.ERROR, "on", "never_matches", message, hint or "each key has to fit", at_key=True
             )
             return
+        yield from self._clauses(placed, atom)
         document = placed.document
         scopes = (
             document.scope if document.past is not None else None,
@@ -63,6 +65,32 @@ class RuleLinter:
             hint = "say which actions the rule can decide: `on: {…}`"
             yield placed.finding(Level.WARNING, "on", "reserves_all", message, hint, at_key=True)
         yield from self._shadows(placed)
+
+    def _clauses(self, placed: PlacedRule, atom: Atom) -> Iterator[Finding]:
+        """`origin` that looks at nothing, where the rule names what it is about; `asked` that takes every answer."""
+        origin, asked = placed.rule.origin, placed.rule.asked
+        named = any(key in ("tool", "resource") for key, _ in atom.on)
+        if origin is not None and origin.roles and named and not self._has_role(atom, origin.roles):
+            roles = ", ".join(f"`{role}`" for role in sorted(origin.roles))
+            message = (
+                f"no argument of what the rule's `on` names has the role {roles}, so `origin` never holds"
+            )
+            hint = "give the argument its role in the catalog, or name it: `args: [/…]`"
+            yield placed.finding(Level.WARNING, "origin", "never_matches", message, hint, at_key=True)
+        if asked is not None and asked >= frozenset(Reply):
+            message = "`asked` takes every answer, so it says nothing"
+            yield placed.finding(
+                Level.WARNING, "asked", "constant_condition", message, "leave it out", at_key=True
+            )
+
+    def _has_role(self, atom: Atom, roles: frozenset[str]) -> bool:
+        for place in self._reach.where(atom):
+            facts = self._reach.places[place].facts
+            if facts is None or facts.arguments is None:
+                return True
+            if any((argument.role or "destination") in roles for argument in facts.arguments.values()):
+                return True
+        return False
 
     def _shadows(self, placed: PlacedRule) -> Iterator[Finding]:
         rule = placed.rule
@@ -106,7 +134,7 @@ class RuleLinter:
         atom = self._bundle.atoms[rule.atom]
         may = self._spread(rule.atom, allowing=allowing).may
         for other in others:
-            if other.past is not None or other.limit is not None or other.monitored:
+            if not other.on_atom_alone or other.monitored:
                 continue
             must = self._spread(other.atom, allowing=other.effect is Effect.ALLOW).must
             if may & ~must == 0 and _no_narrower(self._bundle.atoms[other.atom], atom, self._reach):
@@ -147,7 +175,7 @@ def _no_narrower(wide: Atom, narrow: Atom, reach: Reach) -> bool:
 
 def _same(one: PlacedRule, other: PlacedRule) -> bool:
     """Whether two rules are alike but for their names and words."""
-    kept = ("atom", "effect", "past", "limit", "monitored")
+    kept = ("atom", "effect", "past", "limit", "origin", "asked", "monitored")
     if one is other or one.document.approve != other.document.approve:
         return False
     return all(getattr(one.rule, key) == getattr(other.rule, key) for key in kept)

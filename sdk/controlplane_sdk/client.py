@@ -229,7 +229,7 @@ class ControlPlane:
             "task": task,
             "parent": parent,
             "principal": principal,
-            "scope": None if scope is None else dict(scope),
+            "scope": _scope(scope),
         }
         body = {"agent": agent, "subject_type": subject_type} | {
             name: value for name, value in optional.items() if value is not None
@@ -265,7 +265,7 @@ class ControlPlane:
 
     def add_task(self, session: str, task: str, *, scope: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Add the user's next turn to a session. Args: scope: what it adds to the session's own."""
-        body: dict[str, Any] = {"task": task} | ({} if scope is None else {"scope": dict(scope)})
+        body: dict[str, Any] = {"task": task} | ({} if scope is None else {"scope": _scope(scope)})
         return self.request("POST", f"/v1/sessions/{_segment(session)}/task", body)
 
     def end_session(self, session: str) -> dict[str, Any]:
@@ -329,7 +329,16 @@ def _mistake(key: str) -> str:
 
 
 def _encode(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    """Raises: ValueError: it has no exact JSON form."""
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    except (TypeError, RecursionError) as error:
+        raise ValueError(f"no json: {error}") from None
+
+
+def _scope(scope: object) -> object:
+    """A scope as JSON. What is no mapping goes as it is, to be refused: `dict([])` would be a scope without limits."""
+    return dict(scope) if isinstance(scope, Mapping) else scope
 
 
 def _segment(identifier: str) -> str:

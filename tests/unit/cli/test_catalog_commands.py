@@ -79,7 +79,7 @@ def test_hostile_input_is_refused_in_one_line(run: Run, tmp_path: Path, text: st
     path.write_text(text)
     result = run("catalog", "draft", path)
     assert result.exit_code == 1
-    assert says in result.stderr
+    assert f"`{path}`: " in result.stderr and says in result.stderr
     assert result.stderr.count("\n") == 1
     assert "Traceback" not in result.output
 

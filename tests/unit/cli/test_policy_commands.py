@@ -153,6 +153,21 @@ def test_diff_shows_what_changes_and_what_is_remembered(run: Run, policy: Path) 
     assert same.stdout.startswith("the same bundle: sha256:")
 
 
+def test_diff_takes_what_belongs_to_both_sides_beside_them(run: Run, policy: Path) -> None:
+    sets = "---\nkind: Bundle\nname: b\nparameters: {agent-safety: {stop: deny}}\n"
+    other = policy.with_name("with-pack.yaml")
+    other.write_text(POLICY + sets)
+    assert "it is a pack: name it beside your files" in run("policy", "diff", policy, other).stderr
+    shown = run("policy", "diff", policy, other, "--with", "pack:agent-safety")
+    assert shown.exit_code == 0, shown.output
+    assert "~ rule agent-safety/off-task" in shown.stdout
+    assert "    then: escalate -> deny" in shown.stdout
+
+
+def test_a_pack_that_is_named_like_a_file_is_told_of(run: Run, policy: Path) -> None:
+    assert "the pack is named `pack:agent-safety`" in run("policy", "lint", policy, "agent-safety").stderr
+
+
 @pytest.mark.parametrize("name", ["active", "abab", DIGEST])
 def test_diff_takes_stored_bundles_from_the_control_plane(
     ask: Run, remote: FakeControlPlane, policy: Path, name: str

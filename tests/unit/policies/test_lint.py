@@ -145,6 +145,13 @@ RULES: list[tuple[str, str]] = [
     ("{tool: mail.send}, when: args.size > 2, then: deny", ""),
     ("{tool: mail.send}, then: allow", "redundant_rule"),
     ("{tool: mail.send}, then: allow, because: mail is fine", ""),
+    ("{tool: pay.send}, origin: {roles: secret, is: untrusted}, then: deny", "never_matches"),
+    ("{tool: pay.send}, origin: {roles: destination, is: untrusted}, then: deny", ""),
+    # A rule about an effect is written for tools that are not there yet; arguments that are not listed may be any.
+    ("{effect: pay}, origin: {roles: secret, is: untrusted}, then: deny", ""),
+    ("{tool: 'pay.*'}, origin: {roles: secret, is: untrusted}, then: deny", ""),
+    ("{tool: mail.send}, asked: [no, unknown, yes], then: deny", "constant_condition"),
+    ("{tool: mail.send}, asked: [no, unknown], then: deny", ""),
 ]
 
 
@@ -165,6 +172,14 @@ SHADOWS: list[tuple[str, str, str]] = [
     ("{tool: mail.send, agent: bot.a}, then: allow", "{effect: send, agent: 'bot.*'}, then: deny", "shadowed_rule"),
     ("{tool: mail.send}, then: allow", "{effect: send}, limit: {count: actions, above: 1}, then: deny", ""),
     ("{tool: mail.send}, then: allow", "{effect: send}, mode: monitor, then: deny", ""),
+    ("{tool: mail.send}, then: allow", "{}, origin: {roles: [secret], is: untrusted}, then: deny", ""),
+    ("{tool: mail.send}, then: allow", "{effect: send}, asked: no, then: deny", ""),
+    ("{tool: mail.send}, then: deny", "{effect: send}, origin: {args: /to, is: untrusted}, then: deny", ""),
+    ("{tool: mail.send}, asked: no, then: deny", "{tool: mail.send}, asked: unknown, then: deny", ""),
+    ("{tool: mail.send}, origin: {args: /to, is: mixed}, then: deny",
+     "{tool: mail.send}, origin: {args: /to, is: untrusted}, then: deny", ""),
+    ("{tool: mail.send}, asked: no, then: deny", "{tool: mail.send}, asked: no, because: words, then: deny",
+     "duplicate_rule"),
     # What is escalated is allowed once it is approved, by the rule that allows it.
     ("{tool: mail.send}, then: allow", "{effect: send}, then: escalate", ""),
     ("{tool: [mail.send, mail.read]}, then: allow", "{effect: send}, then: deny", ""),
@@ -246,6 +261,8 @@ def test_a_higher_limit_on_one_account_is_shadowed_by_a_lower_one_that_restricts
     assert limits("deny", "escalate") == ["limit_shadowed"]
     assert limits("escalate", "deny") == []
     assert limits("deny", "deny", "48h") == []
+    assert limits("deny", "deny, asked: no") == ["limit_shadowed"]
+    assert limits("deny, asked: no", "deny") == []
 
 
 @pytest.mark.parametrize(

@@ -21,10 +21,12 @@ CASES = [
         "sender_without_destination",
         "warning",
     ),
+    ("t: {effects: [pay], boundary: internal, args: {id: {type: string, role: target}}}", "payer_without_destination",
+     "warning"),
     ("t: {effects: [], boundary: internal, args: {}, system: crm}", "undeclared_system", "warning"),
     ("t: {effects: [], boundary: internal, args: {}, data: [pii]}", "undeclared_data", "warning"),
     ("t: {effects: [steal]}", "unknown_value", "error"),
-]
+]  # fmt: skip
 
 
 def found(tools: str, described: object = None) -> list[tuple[str, str]]:

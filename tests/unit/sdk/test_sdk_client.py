@@ -174,6 +174,22 @@ def test_arguments_without_an_exact_json_form_are_denied_unasked(value: object) 
     assert service.requests == []
 
 
+def test_a_result_that_is_no_json_is_told_and_nothing_is_sent() -> None:
+    service = Service(httpx.Response(200, json={}))
+    for result in (object(), {1, 2}, float("nan")):
+        with pytest.raises(ValueError):
+            service.client().outcome("0198", "succeeded", result=result)
+    assert service.requests == []
+
+
+@pytest.mark.parametrize("scope", [[], "read", 7])
+def test_a_scope_that_is_none_is_sent_as_it_is_to_be_refused(scope: Any) -> None:
+    service = Service(httpx.Response(201, json={"session": "ses_1"}))
+    service.client().open_session("treasury-bot", scope=scope)
+    service.client().add_task("ses_1", "more", scope=scope)
+    assert [body["scope"] for body in service.bodies] == [scope, scope]
+
+
 def test_an_outcome_is_reported_with_the_digest_of_what_was_executed() -> None:
     service = Service(httpx.Response(200, json={"recorded": True}))
     client = service.client()

@@ -145,7 +145,9 @@ def test_what_is_read_and_not_reported_may_have_said_anything(shared: InProcessP
     assert pay(shared, session, "FR7630006000011234567890189").permits, "nobody has read anything"
     answer = call(shared, session, "file.read", path="invoice.txt")
     stopped = pay(shared, session, "FR7630006000011234567890189")
-    assert rules(stopped) == ["p/payee"] and "not known whole" in stopped.json["context"]["detail"], stopped
+    assert rules(stopped) == ["p/payee"] and "no witness has reported" in stopped.json["context"]["detail"], (
+        stopped
+    )
     assert pay(shared, session, KNOWN).permits, "the task says it"
     told(shared, answer, "nothing of interest")
     assert pay(shared, session, "FR7630006000011234567890189").permits

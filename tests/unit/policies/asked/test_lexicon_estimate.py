@@ -46,6 +46,9 @@ def asked(task: str) -> set[str]:
         ("Have the billing agent look at it", {"delegate"}),
         ("Disable roaming", {"admin"}),
         ("Create a note", {"write"}),
+        ("Organise my trip to Lisbon", {"write"}),
+        ("Organise a dinner with Bob", {"send", "write"}),
+        ("Unsubscribe me from the newsletter", {"write"}),
     ],
 )
 def test_a_task_asks_for_what_its_words_say(task: str, effects: set[str]) -> None:

@@ -179,6 +179,27 @@ def test_a_turn_widens_by_what_its_own_scope_names_and_by_nothing_else() -> None
     assert widen(None, own) == own
 
 
+@pytest.mark.parametrize(
+    ("own", "turn", "counts"),
+    [
+        ({"effects": ["read"]}, {"effects": ["pay"], "counts": {"pay": 1}}, {"pay": 1}),
+        ({"effects": ["read", "pay"]}, {"effects": ["pay"], "counts": {"pay": 1}}, {}),
+        ({}, {"effects": ["pay"], "counts": {"pay": 1}}, {}),
+        ({"tools": ["bank.list"]}, {"tools": ["bank.transfer"], "counts": {"bank.transfer": 1}}, {"bank.transfer": 1}),
+        ({"tools": ["bank.*"]}, {"tools": ["bank.transfer"], "counts": {"bank.transfer": 1}}, {}),
+        ({"tools": ["bank.list"]}, {"tools": ["bank.*"], "counts": {"bank.*": 1}}, {}),
+    ],
+)  # fmt: skip
+def test_a_turn_adds_what_it_names_only_as_often_as_it_says(
+    own: dict[str, Any], turn: dict[str, Any], counts: dict[str, int]
+) -> None:
+    wider = widen(read_scope(own), read_scope(turn))
+    assert wider is not None and wider.counts == counts
+    for key, most in counts.items():
+        assert ask(wider, tallies=Tallies({key: most - 1})).reply == "yes"
+        assert ask(wider, tallies=Tallies({key: most})).reply == "no"
+
+
 def test_a_turn_never_leads_a_child_out_of_its_parents_scope() -> None:
     parent = read_scope({"effects": ["read"]})
     child = narrow(parent, read_scope({"effects": ["read", "send"]}))
@@ -202,7 +223,9 @@ SCOPES = st.fixed_dictionaries(
         "effects": st.lists(st.sampled_from(list(EFFECTS)), max_size=4),
         "tools": st.lists(TOOLS, max_size=3),
         "objects": st.lists(OBJECTS, max_size=3),
-        "counts": st.dictionaries(st.sampled_from(["pay", "send", "a.*"]), st.integers(0, 3), max_size=2),
+        "counts": st.dictionaries(
+            st.sampled_from(["pay", "send", "a.*", "a.x"]), st.integers(0, 3), max_size=2
+        ),
     },
 ).map(read_scope)
 ACTIONS = st.fixed_dictionaries(
@@ -211,7 +234,9 @@ ACTIONS = st.fixed_dictionaries(
         "tool": st.sampled_from(["a.x", "a.y", "b.x", "c"]),
         "arguments": st.dictionaries(st.just("to"), st.sampled_from(["ann", "bob", ["ann", "bob"], None])),
         "types": st.none() | st.just({"to": ArgumentType(role="target")}),
-        "tallies": st.dictionaries(st.sampled_from(["pay", "send", "a.*"]), st.integers(0, 3)).map(Tallies),
+        "tallies": st.dictionaries(st.sampled_from(["pay", "send", "a.*", "a.x"]), st.integers(0, 3)).map(
+            Tallies
+        ),
     }
 )
 

@@ -187,6 +187,7 @@ def test_one_name_in_two_groups_is_told_apart_by_the_group() -> None:
         ([], "no tool in it"),
         ("tools", "neither a tool"),
         ({"tools": [7]}, "neither a tool"),
+        ({"tools": [{"nme": "a"}]}, "neither a tool, which has a `name`"),
         ([{"name": "**"}], "no id"),
         ([{"name": "mail.*"}], "no id"),
         ([{"name": "a\nb: c"}], "no id"),
