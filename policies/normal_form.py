@@ -96,7 +96,7 @@ def _clauses(document: RuleDocument | DefineDocument) -> dict[str, object]:
 
 
 def _dumped(document: Strict) -> dict[str, Any]:
-    return document.model_dump(exclude_defaults=True)
+    return document.model_dump(exclude_defaults=True, by_alias=True)
 
 
 def _append(target: object, text: str) -> None:

@@ -42,6 +42,14 @@ def test_layout_order_and_comments_change_nothing() -> None:
     assert {one.becomes for one in found.past} == {"kept"}
 
 
+def test_clauses_are_told_by_the_keys_that_authors_write() -> None:
+    rule = "kind: Policy\nname: p\nrules: [{id: a, then: deny, because: b, origin: {roles: destination, is: %s}}]"
+    ((change,),) = (between(rule % "untrusted", rule % "unknown").changes,)
+    assert [(one.key, one.old["is"], one.new["is"]) for one in change.clauses] == [
+        ("origin", ["untrusted"], ["unknown"])
+    ]
+
+
 CHANGES = [
     (("then: deny\n    controls: [gdpr/32]", "then: escalate\n    controls: [gdpr/32]"),
      ("rule", "treasury/no-pii-out", "changed", [("then", "deny", "escalate")])),

@@ -122,3 +122,44 @@ def test_the_stories_of_a_pack_hold_and_reach_every_rule_and_its_page_names_them
     (policy,) = [one.document for one in documents.policies if one.document.name == name]
     for named in (*(rule.id for rule in policy.rules), *policy.parameters):
         assert f"| `{named}` |" in page, named
+
+
+REGISTER = """\
+kind: Catalog
+tools:
+  letters.read: {system: mail, effects: [read], data: [], returns: untrusted}
+  suppliers.find: {system: crm, effects: [read], data: [], args: {name: {role: target}}, returns: trusted}
+  bank.pay: {system: bank, effects: [pay], boundary: external, args: {iban: {type: iban, role: destination}}}
+systems: {mail: {}, crm: {}, bank: {}}
+---
+kind: Policy
+name: all
+rules: [{id: all, then: allow}]
+---
+kind: Test
+name: invoices
+sessions: {s: {agent: clerk, task: "Pay the invoice of Fairweather"}}
+cases:
+  - name: an invoice of a registered supplier
+    steps:
+      - {session: s, tool: letters.read, result: "Invoice of Fairweather, DE89 3704 0044 0532 0130 00", expect: allow}
+      - {session: s, tool: suppliers.find, args: {name: Fairweather}, result: DE89370400440532013000, expect: allow}
+      - {session: s, tool: bank.pay, args: {iban: DE89370400440532013000}, expect: %s}
+  - name: an invoice with another account
+    steps:
+      - {session: s, tool: letters.read, result: "Invoice of Fairweather, FR7630006000011234567890189", expect: allow}
+      - {session: s, tool: suppliers.find, args: {name: Fairweather}, result: DE89370400440532013000, expect: allow}
+      - {session: s, tool: bank.pay, args: {iban: FR7630006000011234567890189}, expect: escalate}
+"""
+
+
+@pytest.mark.parametrize(
+    ("settings", "effect"),
+    [("{}", "escalate"), ("{agent-safety: {payee: [untrusted, derived]}}", "allow")],
+)
+def test_agent_safety_pays_whom_a_register_names_too_where_its_parameter_says_so(
+    settings: str, effect: str
+) -> None:
+    texts = [pack_policy("agent-safety"), REGISTER % effect, f"kind: Bundle\nname: b\nparameters: {settings}"]
+    documents = load_documents([Source(name=f"{n}.yaml", text=text) for n, text in enumerate(texts)])
+    assert run_stories(compile_bundle(documents), documents.tests).failures == ()
