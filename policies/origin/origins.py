@@ -195,9 +195,11 @@ class Origins:
         phrase = self._phrase(words)
         if phrase & TASK:
             return _TASK_SAYS
+        if not unit.names:
+            return self._fact(phrase, WORDS_LOST)
         names = [self._fact(state.names.of.get(name, 0), NAMES_LOST) for name in unit.names]
-        if phrase or not names:
-            # The text is known as it stands, or has no parts; a name in it that is untrusted or derived stays so.
+        if phrase:
+            # The text is known as it stands; a name in it that is untrusted or derived stays so.
             parts = [self._fact(phrase, WORDS_LOST)]
             parts += [one for one in names if one.fact in TAINTING]
         else:

@@ -21,6 +21,7 @@ _MOST_JOINED: Final = 16
 _LONGEST_JOINED: Final = 256
 _SMALL: Final = 10_000
 _NAMING: Final = re.compile(r"[@.\d]")  # no address, account or URL is without
+_MAY_BE_ENCODED: Final = re.compile(r"[%&\\\n]|[\w+/-]{8}")
 _ITEMS: Final = re.compile(r"[,;\n]")
 
 
@@ -185,7 +186,7 @@ def _units(path: str, role: str, text: str, hasher: TokenHasher) -> list[Unit]:
         if 1 < len(items) <= MOST_UNITS and all(map(_is_one_strong_name, items)):
             return [_unit(path, role, item, hasher) for item in items]
     found = [_unit(path, role, text[:MOST_CHARACTERS], hasher, cut=len(text) > MOST_CHARACTERS)]
-    if len(text) >= 8 or "&" in text or "%" in text:
+    if _MAY_BE_ENCODED.search(text):
         more = decoded(text[:MOST_CHARACTERS])
         found += [_unit(path, role, inner, hasher, indirect=True) for inner in more.texts]
         if more.cut:
@@ -216,7 +217,7 @@ def _unit(
         beside -= names
     else:
         words, all_names, _ = read(text)
-        names = {word for word in words if is_name(word)}
+        names = {word for word in words if word[1:2] == ":"}
         beside = all_names - names
     if not words:
         # Nothing but punctuation: as it stands.
@@ -235,7 +236,7 @@ def _unit(
             indirect, False, cut, shown,
         )  # fmt: skip
     joined = {name for name in beside if name[:2] == "a:" or (name[:2] == "n:" and not is_small(name[2:]))}
-    checked = names | joined
+    checked = names | joined if joined else names
     digest_of = hasher.words(set(words))
     return Unit(
         path, role, 0, tuple(map(hasher.name, sorted(checked))), tuple(map(hasher.name, beside - checked)),
@@ -257,7 +258,7 @@ def _runs(words: Sequence[str]) -> tuple[tuple[int, int], ...]:
     found: list[tuple[int, int]] = []
     start = 0
     for place, word in enumerate(words):
-        if is_name(word):
+        if word[1:2] == ":":  # as `is_name`, for each word of long texts
             found.append((start, place))
             start = place + 1
     found.append((start, len(words)))
