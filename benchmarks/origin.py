@@ -23,7 +23,7 @@ from rich.table import Table
 
 from actors.collector import collect_seldom
 from benchmarks import machine
-from policies.origin import Fact, Origins, TokenHasher, Told, spelling, told_by_result, told_by_task, units_of
+from policies.origin import Fact, Origins, TokenHasher, Told, told_by_result, told_by_task, units_of
 
 READ_BUDGET_MS = 5.0  # a text of 100 kB
 JUDGED_BUDGET_US = 10.0  # an argument that is one value
@@ -35,17 +35,32 @@ _SIZE = 100_000
 _MAIL = {"default": "untrusted", "/sender": "identifiers", "/date": "trusted"}
 _CALLS = 2_000
 
-ARGUMENTS: Mapping[str, Any] = {
-    "e-mail address": "bob.jones@example.org",
-    "account": "DE89370400440532013000",
-    "account in groups": "DE89 3704 0044 0532 0130 00",
-    "URL": "https://www.example.org/a?b=1",
-    "one word": "general",
-    "two words": "Alice Smith",
-    "date and time": "2024-05-15 10:00",
-    "file name": "report_final.pdf",
-    "street address": "12 Main Street, Springfield",
-    "body of 1 kB": None,
+
+def _iban(number: int) -> str:
+    """A different account for each number, with the check digits that belong to it."""
+    account = f"37040044{number:010}"
+    return f"DE{98 - int(account + '131400') % 97:02}{account}"
+
+
+def _in_groups(account: str) -> str:
+    return " ".join(account[place : place + 4] for place in range(0, len(account), 4))
+
+
+def _letters(number: int) -> str:
+    return "".join(chr(ord("a") + int(digit)) for digit in str(number))
+
+
+# By kind, a value for each number: no two are spelled alike.
+ARGUMENTS: Mapping[str, Callable[[int], str]] = {
+    "e-mail address": lambda n: f"bob.jones{n}@example.org",
+    "account": _iban,
+    "account in groups": lambda n: _in_groups(_iban(n)),
+    "URL": lambda n: f"https://www.example.org/a?b={n}",
+    "one word": lambda n: f"general{_letters(n)}",
+    "two words": lambda n: f"Alice{_letters(n)} Smith{_letters(n)}",
+    "date and time": lambda n: f"{2000 + n % 200}-{n % 12 + 1:02}-{n % 28 + 1:02} {n % 24:02}:{n % 60:02}",
+    "file name": lambda n: f"report_{_letters(n)}.pdf",
+    "street address": lambda n: f"{n % 200} Main{_letters(n)} Street, Springfield{_letters(n)}",
 }
 
 
@@ -154,18 +169,19 @@ def _owner(results: Mapping[str, tuple[Any, Mapping[str, str]]], *, rounds: int)
 def _arguments(text: str, *, rounds: int) -> dict[str, dict[str, float]]:
     origins = Origins()
     origins.result(_told(text, {}), source=1, looked_up=Fact.TRUSTED)
+    kinds: dict[str, Callable[[int], str]] = {**ARGUMENTS, "body of 1 kB": lambda n: text[n : n + 1_000]}
     found: dict[str, dict[str, float]] = {}
-    for name, value in ARGUMENTS.items():
-        arguments = {"to": text[:1_000] if value is None else value}
-        units = units_of(arguments, None, _HASHER)
+    for name, value in kinds.items():
+        new = iter([[{"to": value(n + _CALLS * turn)} for n in range(_CALLS)] for turn in range(rounds)])
+        seen = {"to": value(0)}
+        units = units_of(seen, None, _HASHER)
 
-        def tokenise(arguments: Mapping[str, Any] = arguments) -> None:
-            for _ in range(_CALLS):
+        def tokenise_new(new: Any = new) -> None:
+            for arguments in next(new):
                 units_of(arguments, None, _HASHER)
 
-        def tokenise_new(arguments: Mapping[str, Any] = arguments) -> None:
+        def tokenise(arguments: Mapping[str, Any] = seen) -> None:
             for _ in range(_CALLS):
-                spelling.forget()
                 units_of(arguments, None, _HASHER)
 
         def judge(units: Any = units) -> None:

@@ -37,6 +37,10 @@ _MAIL: Final = re.compile(r"[^@\s/]+@(?:[^@\s./]+\.)+(?:[^\W\d_]{2,}|xn--[\w-]+)
 _HOST: Final = re.compile(r"(?:[\w-]+\.)+[^\W\d_]{2,}(?::\d+)?(?:[/?#].*)?")
 _ADDRESS_OF_HOST: Final = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?(?:[/?#].*)?")
 _PLAIN_HOST: Final = re.compile(r"(?!xn--)(?:[\w-]+\.(?!xn--))+\w+")
+# Its own canonical form: no port, user, escape, capital, Punycode or dot segment.
+_PLAIN_URL: Final = re.compile(
+    r"https?://(?:www\.)?(((?!xn--|www\.)[a-z0-9-]+(?:\.(?!xn--)[a-z0-9-]+)+)(?:/[a-z0-9_~-][a-z0-9._~-]*)*(?:/|\?[a-z0-9._~=&-]*)?)"
+)
 _DATE: Final = re.compile(r"(\d{1,4})([-/.])(\d{1,2})\2(\d{1,4})(?:[t_](\d.*))?")
 _TIME: Final = re.compile(r"(\d{1,2})(?::(\d{2})(?::(\d{2})(?:\.\d+)?)?)?([ap]\.?m)?(z|[+-]\d{2}:?\d{2})?")
 _NUMBER: Final = re.compile(r"\d+(?:\.\d+)?|\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+,\d+")
@@ -62,14 +66,12 @@ class Spelled(NamedTuple):
         beside: what is said beside them (a URL's host, a number after `#`).
         names: all that are names, of the words and beside them.
         small: the words that are small numbers.
-        group: folded, if it could be a group of an account or number that is written in groups; else "".
     """
 
     words: tuple[str, ...]
     beside: tuple[str, ...]
     names: tuple[str, ...]
     small: tuple[str, ...]
-    group: str
 
 
 def spell(chunk: str) -> Spelled:
@@ -80,13 +82,10 @@ def spell(chunk: str) -> Spelled:
 
 def _spelled(chunk: str) -> Spelled:
     words, beside = _said(chunk)
-    group = bare_group(chunk)
+    if len(words) == 1 and not beside:  # nearly all
+        return Spelled(words, (), words if is_name(words[0]) else (), words if is_small(words[0]) else ())
     return Spelled(
-        words,
-        beside,
-        (*filter(is_name, words), *beside),
-        tuple(word for word in words if is_small(word)),
-        group if _GROUP.fullmatch(group) and any(map(str.isdigit, group)) else "",
+        words, beside, (*filter(is_name, words), *beside), tuple(word for word in words if is_small(word))
     )
 
 
@@ -103,6 +102,14 @@ def _said(chunk: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     beside: list[str] = []
     _spell(fold(chunk), words, beside)
     return tuple(words), tuple(beside)
+
+
+def group_of(chunk: str) -> str:
+    """The chunk, folded, if it could be a group of an account or number that is written in groups; else ""."""
+    if not _DIGIT.search(chunk) and chunk.isascii():
+        return ""
+    group = bare_group(chunk)
+    return group if _GROUP.fullmatch(group) and any(map(str.isdigit, group)) else ""
 
 
 def bare_group(chunk: str) -> str:
@@ -193,6 +200,12 @@ def _add_url(url: str, words: list[str], beside: list[str]) -> str:
             place = url.rindex(closing)
             url, rest = url[:place], url[place + 1 :] + " " + rest
     bare = url.rstrip(".,:;!?'\"*_-…")
+    if (plain := _PLAIN_URL.fullmatch(bare)) is not None:
+        address, host = plain[1].rstrip("/?"), plain[2]
+        words.append(f"u:{address}")
+        if host != address:
+            beside.append(f"u:{host}")
+        return rest
     scheme, found, address = bare.partition("://")
     address = address if found else scheme
     if scheme == "data":

@@ -8,7 +8,7 @@ from itertools import chain, compress
 from typing import ClassVar, Final, NamedTuple
 
 from policies.origin.folding import fold
-from policies.origin.spelling import AROUND, bare_group, is_iban, is_name, is_small, joined, spell
+from policies.origin.spelling import AROUND, bare_group, group_of, is_iban, is_name, is_small, joined, spell
 
 CUES: Final = frozenset(("id", "ids", "no", "nr", "number", "code"))
 _MONTH_NAMES: Final = (
@@ -53,13 +53,13 @@ class Spellings:
         self.small: set[str] = set()  # words that are small numbers
 
     def add(self, chunk: str) -> None:
-        words, _, names, small, group = spell(chunk)
+        words, _, names, small = spell(chunk)
         self.words[chunk] = words
         if names:
             self.names[chunk] = names
         if small:
             self.small.update(small)
-        if group:
+        if group := group_of(chunk):
             self.grouped[chunk] = group
 
 
