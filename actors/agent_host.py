@@ -17,6 +17,7 @@ from typing import Any, Final
 from actors import (
     deciding,
     delegations,
+    housekeeping,
     outcomes,
     reconciliation,
     registration,
@@ -25,8 +26,8 @@ from actors import (
     settlements,
     vouching,
 )
-from actors.agent_journal import forget_what_is_over, open_agent_journal
-from actors.bounds import EVIDENCE_BACKLOG
+from actors.agent_journal import open_agent_journal
+from actors.bounds import EVIDENCE_BACKLOG, OUTCOME_TIMEOUT_S
 from actors.channel import channel_path, private_folder, serve
 from actors.collector import collect_seldom
 from actors.compiled_bundles import CompiledBundles
@@ -37,7 +38,6 @@ from actors.journal_folder import Place, refuse_another
 from actors.log_feed import LogFeed
 from actors.messages import DelegationRequest, Outcome, SessionRequest
 from actors.owner import BundleMismatchError, EvidenceBacklogError, Owner, OwnerSettings
-from actors.past_journal import forget_history, index_history
 from actors.placement import CONTROL_STORE
 from actors.shadowing import Shadow
 from actors.world import REAL, monotonic_s
@@ -49,7 +49,6 @@ LEASE_TIMEOUT_S = 1.0
 BUNDLE_TIMEOUT_S = 10.0
 SETTLE_TIMEOUT_S = 5.0
 HOUSEKEEPING_S = 60.0
-TIDY_ROWS = 1_000
 LISTEN_S = 5.0
 INDEX_S = 1.0
 
@@ -88,7 +87,7 @@ class AgentHost:
         channels: the folder, on each node, for the sockets of its owners; empty = none.
         place: whose folder of journals it must be, see `actors.journal_folder`; None = any.
         awake_limit: how many agents stay in memory.
-        evidence_backlog: see `OwnerSettings`.
+        evidence_backlog, outcome_timeout_s: see `OwnerSettings`.
     """
 
     def __init__(
@@ -101,11 +100,13 @@ class AgentHost:
         place: tuple[str, str] | None = None,
         awake_limit: int = 2000,
         evidence_backlog: int = EVIDENCE_BACKLOG,
+        outcome_timeout_s: int = OUTCOME_TIMEOUT_S,
     ) -> None:
         self._name = name
         self._ordinal = ordinal
         self._awake_limit = awake_limit
         self._evidence_backlog = evidence_backlog
+        self._outcome_timeout_s = outcome_timeout_s
         self._secrets_file = Path(secrets_file)
         self._channels = Path(channels) if channels else None
         self._listening: Any = None
@@ -125,9 +126,9 @@ class AgentHost:
         # An exception in `__init__` would end a Ray actor for good: what can fail is done, and done again, in tasks.
         self._tasks = [
             loop.create_task(self._repeat(REFRESH_S, self.refresh)),
-            loop.create_task(self._repeat(HOUSEKEEPING_S, self._tidy)),
+            loop.create_task(self._repeat(HOUSEKEEPING_S, lambda: housekeeping.tidy(self._usable))),
             loop.create_task(self._repeat(LISTEN_S, self._listen)),
-            loop.create_task(self._repeat(INDEX_S, self._index)),
+            loop.create_task(self._repeat(INDEX_S, lambda: housekeeping.index(self._usable))),
             loop.create_task(self._repeat(reconciliation.RECONCILE_S, self._reconcile)),
         ]
 
@@ -313,6 +314,7 @@ class AgentHost:
             session_key=session_key,
             awake_limit=self._awake_limit,
             evidence_backlog=self._evidence_backlog,
+            outcome_timeout_s=self._outcome_timeout_s,
         )
         # The journal's active digest stands, but only a compiled bundle decides: until then it is `stale_bundle`.
         self._owner = Owner(settings, journal, self._directory, REAL)
@@ -362,28 +364,9 @@ class AgentHost:
                 self._owner, lambda name, what, told: ask(name, what, told, timeout_s=SETTLE_TIMEOUT_S)
             )
 
-    async def _tidy(self) -> None:
-        # What is to be forgotten is chosen by its rows, so they come first.
-        more = True
-        while more and (owner := self._owner) is not None and owner.journal.usable:
-            more = owner.uses.carry_out()
-            await asyncio.sleep(0)
-        more = True
-        while more and (owner := self._owner) is not None and owner.journal.usable:
-            now_us = owner.event_time().us
-            more = forget_what_is_over(owner.journal, now_us=now_us, limit=TIDY_ROWS)
-            more |= forget_history(owner.journal, now_us=now_us, limit=TIDY_ROWS)
-            owner.count_sessions_anew()
-            await asyncio.sleep(0.05)
-
-    async def _index(self) -> None:
-        """Bring the index and the rows of what was used up to date, a little at a time, so that nobody waits long."""
-        more = True
-        while more and (owner := self._owner) is not None and owner.journal.usable:
-            more = index_history(owner.journal)
-            if owner.uses.due():
-                more |= owner.uses.carry_out()
-            await asyncio.sleep(0)
+    def _usable(self) -> Owner | None:
+        owner = self._owner
+        return owner if owner is not None and owner.journal.usable else None
 
     async def _repeat(self, interval_s: float, work: Callable[[], Any]) -> None:
         while True:

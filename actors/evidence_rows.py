@@ -157,6 +157,16 @@ def finding_row(
     return row
 
 
+def overdue_row(
+    tenant: str, agent_id: str, *, event_id: str, time_us: int, details: dict[str, Any]
+) -> EvidenceRow:
+    """Permitted actions of one agent of which nobody said in time what they came to."""
+    row = event(event_id=event_id, event_type="finding", time_us=time_us, tenant=tenant, details=details)
+    row["agent_id"] = agent_id
+    row["reason_code"] = "outcome_overdue"
+    return row
+
+
 def _same_action(row: EvidenceRow, decided: DecidedAction, session: str | None, bundle: str | None) -> None:
     row["agent_id"] = decided.subject_id
     row["action"] = decided.action

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from actors import evidence_rows, settlements, shadowing, tracing
+from actors import evidence_rows, overdue, settlements, shadowing, tracing
 from actors.agent_journal import find_decision, save_decision_outcome
 from actors.deciding import read_answer
 from actors.journal import Transaction
@@ -137,4 +137,9 @@ def _record(
 def describe_decision(owner: Owner, decision_id: str) -> dict[str, Any]:
     """A decision as it was answered, and what it came to."""
     answer, action, outcome = remembered(owner, decision_id)
-    return {"answer": list(answer), "action": action._asdict(), "outcome": outcome}
+    return {
+        "answer": list(answer),
+        "action": action._asdict(),
+        "outcome": outcome,
+        "overdue": overdue.is_overdue(owner, answer, outcome),
+    }

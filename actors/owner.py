@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from actors.active_bundle import ActiveBundle, capability_of
 from actors.agent_journal import count_registered, find_session, wake
-from actors.bounds import EVIDENCE_BACKLOG
+from actors.bounds import EVIDENCE_BACKLOG, OUTCOME_TIMEOUT_S
 from actors.directory import LEASE_S, Activation, Directory
 from actors.ids import COUNTER_BITS, agent_key, decision_id, subject_of_key
 from actors.journal import Journal
@@ -42,6 +42,7 @@ class OwnerSettings:
         session_key: 32 bytes that authenticate session ids.
         awake_limit: how many agents stay in memory; the least recently used ones rest in the journal.
         evidence_backlog: how many evidence rows may wait to land before nothing more is decided.
+        outcome_timeout_s: how long the outcome of a permitted action may take before that is a finding; 0 = for ever.
     """
 
     name: str
@@ -49,6 +50,7 @@ class OwnerSettings:
     session_key: bytes
     awake_limit: int = 2000
     evidence_backlog: int = EVIDENCE_BACKLOG
+    outcome_timeout_s: int = OUTCOME_TIMEOUT_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""How much a deployment lets one key and one agent ask for, and how much evidence may wait to land.
+"""How much a deployment lets one key and one agent ask for, how much evidence may wait to land, and outcomes to come.
 
 It stands in DATA/limits.json, written by `controlplane up`.
 """
@@ -10,11 +10,12 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from actors.bounds import EVIDENCE_BACKLOG
+from actors.bounds import EVIDENCE_BACKLOG, OUTCOME_TIMEOUT_S
 from controlplane.errors import GovernanceError
 
 MAX_RATE_PER_S = 1_000_000
 MAX_EVIDENCE_BACKLOG = 1_000_000_000
+MAX_OUTCOME_TIMEOUT_S = 20 * 3_600  # owners remember a decision for a day
 
 
 class LimitsError(GovernanceError):
@@ -31,11 +32,13 @@ class Limits:
         key_per_s: of a key that has no rate of its own; an `evaluations` call counts for each of its items.
         agent_per_s: decisions, sessions and outcomes of one agent, whichever keys ask for it.
         evidence_backlog: evidence rows that may wait in one owner's journal; at that many it decides nothing.
+        outcome_timeout_s: how long the outcome of a permitted action may take before that is a finding; 0 = for ever.
     """
 
     key_per_s: int = 10_000
     agent_per_s: int = 1_000
     evidence_backlog: int = EVIDENCE_BACKLOG
+    outcome_timeout_s: int = OUTCOME_TIMEOUT_S
 
     def __post_init__(self) -> None:
         for name in ("key_per_s", "agent_per_s"):
@@ -45,6 +48,11 @@ class Limits:
         backlog = self.evidence_backlog
         if type(backlog) is not int or not 1 <= backlog <= MAX_EVIDENCE_BACKLOG:
             raise LimitsError(f"`evidence_backlog` must be a whole number from 1 to {MAX_EVIDENCE_BACKLOG}")
+        timeout = self.outcome_timeout_s
+        if type(timeout) is not int or not 0 <= timeout <= MAX_OUTCOME_TIMEOUT_S:
+            raise LimitsError(
+                f"`outcome_timeout_s` must be a whole number from 0 (for ever) to {MAX_OUTCOME_TIMEOUT_S}"
+            )
 
     @classmethod
     def read(cls, path: Path) -> Limits:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from controlplane.cli.connection import DataOption
+from controlplane.cli.durations import seconds
 from controlplane.cli.output import FAILED, JsonOption, cell, complain, pairs, reported, screen, show, table
 from controlplane.settings import MAX_HOSTS, DataDirectoryError, Settings, default_data
 
@@ -58,6 +59,13 @@ def up(
             help="Evidence rows that may wait in a journal before it denies; remembered. [default: 5000000]",
         ),
     ] = None,
+    outcome_timeout: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DURATION",
+            help="How late outcomes may come before that is a finding, or `never`; remembered. [default: 1h]",
+        ),
+    ] = None,
     foreground: Annotated[
         bool,
         typer.Option(
@@ -85,6 +93,7 @@ def up(
         key_rate=key_rate,
         agent_rate=agent_rate,
         evidence_backlog=evidence_backlog,
+        outcome_timeout_s=_timeout_s(outcome_timeout),
     )
     if foreground:
         run_in_foreground(request)
@@ -171,6 +180,10 @@ def status(data: DataOption = None, as_json: JsonOption = False) -> None:
             raise typer.Exit(FAILED)
         case Health.NOT_RUNNING:
             raise typer.Exit(NOT_RUNNING)
+
+
+def _timeout_s(text: str | None) -> int | None:
+    return 0 if text == "never" else None if text is None else seconds(text)
 
 
 def _where(settings: Settings, state: RunState | None) -> dict[str, Any]:

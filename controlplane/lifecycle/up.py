@@ -31,7 +31,7 @@ class Request:
     Args:
         port: 0 = any free one.
         hosts: only when the data directory is new.
-        key_rate, agent_rate, evidence_backlog: see `Limits`; kept in the data directory.
+        key_rate, agent_rate, evidence_backlog, outcome_timeout_s: see `Limits`; kept in the data directory.
     """
 
     data: Path
@@ -41,6 +41,7 @@ class Request:
     key_rate: int | None = None
     agent_rate: int | None = None
     evidence_backlog: int | None = None
+    outcome_timeout_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,13 +94,17 @@ def _set_limits(request: Request, settings: Settings, *, running: bool) -> None:
         evidence_backlog=(
             current.evidence_backlog if request.evidence_backlog is None else request.evidence_backlog
         ),
+        outcome_timeout_s=(
+            current.outcome_timeout_s if request.outcome_timeout_s is None else request.outcome_timeout_s
+        ),
     )
     if asked == current:
         return
     if running:
         raise ConflictError(
             f"the control plane of `{settings.data}` runs with {current.key_per_s}/s for a key, "
-            f"{current.agent_per_s}/s for an agent and a backlog of {current.evidence_backlog} rows of evidence; "
+            f"{current.agent_per_s}/s for an agent, a backlog of {current.evidence_backlog} rows of evidence and "
+            f"{current.outcome_timeout_s} s for outcomes; "
             f"to change that run "
             f"`controlplane down --data {settings.data}` first",
             code="runs_with_other_limits",

@@ -70,6 +70,7 @@ class DecisionService:
 
 
 def owners_of(settings: Settings) -> Owners:
+    limits = Limits.read(settings.limits)
     return Owners(
         journals=str(settings.journals),
         evidence=str(settings.evidence_table),
@@ -77,7 +78,8 @@ def owners_of(settings: Settings) -> Owners:
         secrets_file=str(settings.secrets),
         places=places_of(settings),
         channels=str(settings.channels),
-        evidence_backlog=Limits.read(settings.limits).evidence_backlog,
+        evidence_backlog=limits.evidence_backlog,
+        outcome_timeout_s=limits.outcome_timeout_s,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import ray
 
 from actors.agent_host import AgentHost
-from actors.bounds import EVIDENCE_BACKLOG
+from actors.bounds import EVIDENCE_BACKLOG, OUTCOME_TIMEOUT_S
 from actors.control_store import ControlStore
 from actors.evidence_writer import EvidenceWriter
 from actors.journal_folder import Place
@@ -53,7 +53,7 @@ class Owners:
         hosts: how many hosts there are.
         places: every node that keeps journals, and the mark of its folder; the head's first.
         channels: folder, on each node, for the sockets by which owners answer replicas of the same node.
-        evidence_backlog: see `Limits`.
+        evidence_backlog, outcome_timeout_s: see `Limits`.
         secrets_file: where owners read the session key; the key itself never travels through Ray.
     """
 
@@ -64,6 +64,7 @@ class Owners:
     places: tuple[Place, ...]
     channels: str = ""
     evidence_backlog: int = EVIDENCE_BACKLOG
+    outcome_timeout_s: int = OUTCOME_TIMEOUT_S
 
     def start_control_store(self) -> Any:
         return (
@@ -124,6 +125,7 @@ class Owners:
                 self.channels,
                 tuple(place),
                 evidence_backlog=self.evidence_backlog,
+                outcome_timeout_s=self.outcome_timeout_s,
             )
         )
 

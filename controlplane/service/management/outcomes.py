@@ -122,6 +122,7 @@ class OutcomeDoors:
             "resource": {"type": action.resource_type, "id": action.resource_id},
             "arguments_digest": action.arguments_digest,
             "outcome": described["outcome"],
+            "outcome_overdue": described["overdue"],
         }
         if answer.detail:
             shown["detail"] = answer.detail

@@ -10,6 +10,7 @@ from typing import Any
 
 from actors.active_bundle import ActiveBundle
 from actors.agent_journal import open_agent_journal
+from actors.bounds import OUTCOME_TIMEOUT_S
 from actors.deciding import decide
 from actors.directory import Activation, Directory
 from actors.messages import BATCH, DECIDED, Decided, DecisionRequest
@@ -67,6 +68,7 @@ class Bench:
     directory: Directory = field(default_factory=Directory)
     awake_limit: int = 100
     evidence_backlog: int = 10_000
+    outcome_timeout_s: int = OUTCOME_TIMEOUT_S
     ordinal: int = 0
     bundle: ActiveBundle = field(default_factory=lambda: ActiveBundle.compile([("p.yaml", POLICY)]))
     owner: Owner = field(init=False)
@@ -86,6 +88,7 @@ class Bench:
             session_key=SESSION_KEY,
             awake_limit=self.awake_limit,
             evidence_backlog=self.evidence_backlog,
+            outcome_timeout_s=self.outcome_timeout_s,
         )
         self.owner = Owner(settings, journal, self.directory, self.world.surroundings())
         if self.owner.activation.digest == self.bundle.digest:

@@ -111,13 +111,25 @@ def test_limits_are_remembered_each_by_itself_and_only_if_asked_for(settings: Se
     settle(Request(data=settings.data, evidence_backlog=700))
     settle(Request(data=settings.data, key_rate=5))
     settle(Request(data=settings.data, agent_rate=0))
-    assert Limits.read(settings.limits) == Limits(key_per_s=5, agent_per_s=0, evidence_backlog=700)
+    settle(Request(data=settings.data, outcome_timeout_s=90))
+    assert Limits.read(settings.limits) == Limits(
+        key_per_s=5, agent_per_s=0, evidence_backlog=700, outcome_timeout_s=90
+    )
 
 
 @pytest.mark.parametrize("backlog", [0, -1, 10**9 + 1])
 def test_a_backlog_without_a_bound_is_refused(settings: Settings, backlog: int) -> None:
     with pytest.raises(LimitsError, match="from 1 to 1000000000"):
         settle(Request(data=settings.data, evidence_backlog=backlog))
+    assert not settings.limits.exists()
+
+
+@pytest.mark.parametrize("timeout_s", [-1, 20 * 3_600 + 1])
+def test_outcomes_are_awaited_for_as_long_as_decisions_are_remembered_at_most(
+    settings: Settings, timeout_s: int
+) -> None:
+    with pytest.raises(LimitsError, match="from 0"):
+        settle(Request(data=settings.data, outcome_timeout_s=timeout_s))
     assert not settings.limits.exists()
 
 

@@ -112,7 +112,7 @@ class FakeRay:
     def options(self, **options: Any) -> Any:
         class Starter:
             def remote(_, *arguments: Any, **bounds: int) -> object:
-                assert bounds in ({}, {"evidence_backlog": 77})
+                assert bounds in ({}, {"evidence_backlog": 77, "outcome_timeout_s": 60})
                 self.started[options["name"]] = options, arguments
                 return object()
 
@@ -131,7 +131,13 @@ PLACES = (Place("a", "mark-a"), Place("b", "mark-b"))
 
 def make(hosts: int = 5) -> Owners:
     return Owners(
-        journals="/j", evidence="/e", hosts=hosts, secrets_file="/s", places=PLACES, evidence_backlog=77
+        journals="/j",
+        evidence="/e",
+        hosts=hosts,
+        secrets_file="/s",
+        places=PLACES,
+        evidence_backlog=77,
+        outcome_timeout_s=60,
     )
 
 
