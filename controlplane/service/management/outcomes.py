@@ -123,6 +123,9 @@ class OutcomeDoors:
             "arguments_digest": action.arguments_digest,
             "outcome": described["outcome"],
         }
+        if answer.operations:
+            # Its arguments are not kept: what was made of them is.
+            shown["modify"] = orjson.loads(answer.operations)
         if answer.detail:
             shown["detail"] = answer.detail
         if permitted:
