@@ -223,8 +223,7 @@ class Engine:
             clauses=clauses.holds,
             wanted=rewritten.wanted,
         )
-        if rewritten.rules:
-            verdict = modified(self.bundle, verdict, rewritten.rules)
+        verdict = modified(self.bundle, verdict, rewritten.rules)
         matched: tuple[str, ...] = ()
         if refusal is None:
             found = matched_rules(

@@ -144,8 +144,10 @@ def modified(bundle: Bundle, verdict: Verdict, rules: Sequence[int]) -> Verdict:
     A rewriting grants nothing: what would have been allowed is modified, and everything else stays what it is.
 
     Args:
-        verdict: on the rewritten action; rules: indexes of those that rewrote it.
+        verdict: on the rewritten action; rules: indexes of those that rewrote it; none = it is as it was asked.
     """
+    if not rules:
+        return verdict
     modifying = tuple([bundle.reasons[number] for number in rules])
     match verdict.effect:
         case Effect.ALLOW:
