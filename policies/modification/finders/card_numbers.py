@@ -28,7 +28,9 @@ _FEWEST_IN_GROUP: Final = 3
 
 
 def find(text: str, effort: Effort) -> list[Stretch]:
-    """Cost: 10 µs for a kilobyte without digits, some microseconds for each run of 13 digits and more."""
+    """Cost: 1 µs for a kilobyte with hardly a digit, else 30 µs, and some for each run of 13 digits and more."""
+    if sum(map(text.count, "0123456789")) < _FEWEST_REAL:
+        return []
     found: list[Stretch] = []
     for run in _RUN.finditer(text):
         if run.end() - run.start() >= FEWEST:
