@@ -6,50 +6,55 @@ origins are told (`policies.origin.folding`); case is kept.
 
 from __future__ import annotations
 
-import re
 import unicodedata
-from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final
 
 from policies.origin.folding import fold
 
-_OTHER: Final = re.compile(r"[^\x00-\x7f]+")
+_MOST_REMEMBERED: Final = 16_384
 
 
-class Looks(NamedTuple):
-    """Args: places: where each character of `text` begins in the original, and its end; None = in the same place."""
+class Looks:
+    """Attributes: text: what is looked at, in the place of the original."""
 
-    text: str
-    places: list[int] | None = None
+    __slots__ = ("_original", "_places", "text")
+
+    def __init__(self, original: str) -> None:
+        """Cost: nothing where it is ASCII, else 0.05 µs for each character."""
+        self._original = original
+        self._places: list[int] | None = None
+        self.text = original if original.isascii() else original.translate(_SHOWN)
 
     def stretch(self, start: int, end: int) -> tuple[int, int]:
-        """A stretch of `text` in the original, with what is invisible at its end; at least one character long."""
-        if self.places is None:
+        """A stretch of `text` in the original, with what is invisible at its end; at least one character long.
+
+        Cost: the first time in a text that is not ASCII 0.1 µs for each of its characters.
+        """
+        if self.text is self._original:
             return start, end
-        return self.places[start], max(self.places[end], self.places[end - 1] + 1)
+        if self._places is None:
+            self._places = []
+            for place, character in enumerate(self._original):
+                self._places += [place] * len(_SHOWN[ord(character)])
+            self._places.append(len(self._original))
+        return self._places[start], max(self._places[end], self._places[end - 1] + 1)
 
 
-def looks_of(text: str) -> Looks:
-    """Cost: nothing where it is ASCII; about 0.2 µs for each character that is not."""
-    if text.isascii():
-        return Looks(text)
-    parts: list[str] = []
-    places: list[int] = []
-    done = 0
-    for run in _OTHER.finditer(text):
-        parts.append(text[done : run.start()])
-        places += range(done, run.start())
-        for place, character in enumerate(run[0], run.start()):
-            shown = _of_character(character)
-            parts.append(shown)
-            places += [place] * len(shown)
-        done = run.end()
-    parts.append(text[done:])
-    places += range(done, len(text) + 1)
-    return Looks("".join(parts), places)
+class _Shown(dict[int, str]):
+    """What characters look like, by their code points; each is worked out once."""
+
+    def __missing__(self, code: int) -> str:
+        if len(self) >= _MOST_REMEMBERED:
+            self.clear()
+        shown = self[code] = _of_character(chr(code))
+        return shown
 
 
-@lru_cache(maxsize=4096)
 def _of_character(character: str) -> str:
+    if character.isascii():
+        return character
     folded = fold(character)
     return folded.upper() if unicodedata.normalize("NFKC", character).isupper() else folded
+
+
+_SHOWN: Final = _Shown()

@@ -8,7 +8,7 @@ from typing import Final
 
 from policies.modification.effort import Effort, TooMuchError
 from policies.modification.finders import card_numbers, emails, ibans, phones, secrets
-from policies.modification.looks import looks_of
+from policies.modification.looks import Looks
 
 MOST_PASSES: Final = 5
 
@@ -28,9 +28,12 @@ def redacted(text: str, kinds: Sequence[str], region: str | None, effort: Effort
     counts: Counter[str] = Counter()
     for _ in range(MOST_PASSES):
         found = _found(text, kinds, region, effort)
-        replaced = text
-        for start, end, kind in reversed(found):
-            replaced = replaced[:start] + label(kind) + replaced[end:]
+        pieces: list[str] = []
+        past = 0
+        for start, end, kind in found:
+            pieces += (text[past:start], label(kind))
+            past = end
+        replaced = "".join((*pieces, text[past:]))
         if replaced == text:
             return text, counts
         counts.update(kind for _, _, kind in found)
@@ -40,7 +43,7 @@ def redacted(text: str, kinds: Sequence[str], region: str | None, effort: Effort
 
 def _found(text: str, kinds: Sequence[str], region: str | None, effort: Effort) -> list[tuple[int, int, str]]:
     """Stretches in their order, none over another: where two overlap, both are one of the longer one's kind."""
-    looks = looks_of(text)
+    looks = Looks(text)
     stretches = [
         (*looks.stretch(start, end), kind)
         for kind in kinds
