@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from actors import api_keys, delegations, messages, remembering, settlements, tracing
+from actors import api_keys, delegations, messages, modifying, remembering, settlements, tracing
 from actors.agent_journal import find_bound
 from actors.ids import agent_key, read_session_id
 from actors.journal import Transaction
@@ -22,11 +22,13 @@ from actors.messages import (
     BATCH,
     CONFLICT,
     DECIDED,
+    REWRITE,
     SKIPPED,
     STALE_BUNDLE,
     STALE_RECORD,
     Decided,
     DecisionRequest,
+    Rewritten,
     Vouch,
 )
 from actors.owner import Owner
@@ -34,8 +36,9 @@ from actors.owner_clock import EventTime
 from actors.records import AgentRecord
 from actors.remembering import Met
 from policies.effect import Effect
+from policies.rewriting import REWRITE_UNSTABLE
 from policies.rule_clauses import RuleClauses
-from policies.verdict import Verdict
+from policies.verdict import Verdict, modified
 from policies.verdict import decide as verdict_of
 
 ALLOW_LIFETIME_US = 30_000_000
@@ -105,6 +108,9 @@ def stale_records(owner: Owner, requests: list[DecisionRequest]) -> list[Answer 
 def _decide_one(owner: Owner, request: DecisionRequest, step: Step, transaction: Transaction) -> Answer:
     if request.group and request.group in step.stopped_groups:
         return (SKIPPED,)
+    if request.group and request.group in step.waiting_groups:
+        # Not before the one that is to be rewritten first.
+        return (STALE_RECORD, request.record_version, None)
     key = agent_key(request.tenant, request.subject_type, request.subject_id)
     agent = owner.agent(key)
     record = delegations.record_of(owner, request)
@@ -131,6 +137,11 @@ def _decide_one(owner: Owner, request: DecisionRequest, step: Step, transaction:
                 met = remembering.meet(owner, request, session, step.time.us)
                 refusal = refusal or met.refusal
             asked = tracing.clauses(owner, request, session, met)
+            if refusal is None and (rules := modifying.rewriting(owner, request, asked)):
+                if request.rewritten is None:
+                    step.waiting_groups.add(request.group)
+                    return (REWRITE, *rules)
+                refusal = REWRITE_UNSTABLE
             decided, found = _verdict(owner, request, refusal, session, met, asked, step)
             if not request.dry_run:
                 # An escalation is not final: what it waits for may lift it, under the same key.
@@ -221,7 +232,10 @@ def _verdict(
             certainly=request.certainly,
             refusal=request.refusal,
             clauses=asked.holds,
+            wanted=request.wanted,
         )
+        if request.rewritten is not None:
+            verdict = modified(owner.active.bundle, verdict, Rewritten._make(request.rewritten).rules)
         effect, reason_code = verdict.effect, verdict.reason_code
         reasons = tuple((r.rule, r.because, r.controls) for r in verdict.reasons)
         detail = request.detail if reason_code == request.refusal else _doubt(verdict)
@@ -232,6 +246,7 @@ def _verdict(
     else:
         effect, reason_code, reasons, detail = Effect.DENY, refusal or "no_active_bundle", (), ""
     permitted = effect in (Effect.ALLOW, Effect.MODIFY)
+    operations, rewritten_digest = modifying.remembered(request)
     decided = Decided(
         id="" if request.dry_run else owner.new_event_id(step.time.us),
         effect=str(effect),
@@ -242,8 +257,10 @@ def _verdict(
         expires_us=step.time.us + ALLOW_LIFETIME_US if permitted else 0,
         bundle=owner.activation.digest,
         replayed=False,
+        operations=operations,
+        rewritten_digest=rewritten_digest,
     )
-    return decided, found
+    return decided, found | modifying.findings(owner, request)
 
 
 def _doubt(verdict: Verdict) -> str:
@@ -285,6 +302,6 @@ def _session(
 
 
 def read_answer(text: bytes) -> Decided:
-    values = orjson.loads(text)
-    answer = Decided._make(values)
+    # A row of an earlier version has fewer fields.
+    answer = Decided(*orjson.loads(text))
     return answer._replace(reasons=tuple((r, b, tuple(c)) for r, b, c in answer.reasons))

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from actors import delegations, evidence_rows, remembering, shadowing, tracing
+from actors import delegations, evidence_rows, modifying, remembering, shadowing, tracing
 from actors.agent_journal import save_decisions
 from actors.journal import Transaction
 from actors.live_agent import LiveAgent, Seen, SeenKey, Session
@@ -20,6 +20,7 @@ from actors.remembering import Met
 from actors.sessions import principal_of
 from actors.uses import Used
 from policies.effect import Effect
+from policies.rewriting import REWRITE_REFUSED
 
 
 class Step:
@@ -32,6 +33,7 @@ class Step:
         self.decisions: list[tuple[Any, ...]] = []
         self.bound: dict[tuple[str, str], tuple[bytes, bytes, str | None]] = {}
         self.stopped_groups: set[int] = set()
+        self.waiting_groups: set[int] = set()
         self.reservations: set[str] = set()
         self.history: list[HistoryRow] = []
         self.pasts: dict[Name, None] = {}
@@ -85,7 +87,9 @@ def keep(
             now_us,
             permitted=answer.expires_us > 0,
             refusal=answer.reason_code
-            if not answer.reasons and answer.reason_code == request.refusal
+            if not answer.reasons
+            and answer.reason_code == request.refusal
+            and answer.reason_code != REWRITE_REFUSED
             else None,
         )
         step.shadow_pasts.update(dict.fromkeys(watched.changed))
@@ -154,6 +158,7 @@ def keep(
 
 
 def binding_of(request: DecisionRequest) -> bytes:
-    """What an idempotency key is bound to: the whole action, so that a key cannot be carried to another tool."""
+    """What an idempotency key is bound to: the whole action as it was asked, so that a key cannot be carried to another
+    tool, and that it is the same when it is asked again."""
     target = f"{request.session}\0{request.action}\0{request.resource_type}\0{request.resource_id}\0".encode()
-    return target + request.arguments_digest
+    return target + modifying.asked_digest(request)

@@ -49,6 +49,18 @@ class DecisionRequest(NamedTuple):
     )
     # JSON of the arguments that are destinations and targets, for scopes; b"" = no rule asks, or there are too many
     objects: bytes = b""
+    wanted: tuple[int, ...] = ()  # indexes of the modify rules that would change the action as it is sent
+    rewritten: tuple[Any, ...] | None = None  # `Rewritten`, where all of the above is of a rewritten action
+
+
+class Rewritten(NamedTuple):
+    """By what an action was rewritten, and what it was before."""
+
+    rules: tuple[int, ...]  # indexes of the bundle's modify rules, in the order in which they were applied
+    arguments_digest: bytes  # of the original
+    evidence_digest: bytes
+    operations: str  # JSON of those that were applied; policy data, no values of the action
+    changes: tuple[tuple[str, str, int], ...]  # pointer, operation, how often
 
 
 class Shadowed(NamedTuple):
@@ -61,6 +73,8 @@ class Shadowed(NamedTuple):
     measures: tuple[tuple[int, bytes | int | None], ...]
     units: tuple[tuple[Any, ...], ...] = ()
     objects: bytes = b""
+    wanted: tuple[int, ...] = ()
+    rewritten: tuple[int, ...] = ()  # by which of its own rules: it looks at the action as it was asked
 
 
 class Vouch(NamedTuple):
@@ -139,6 +153,9 @@ class Decided(NamedTuple):
     expires_us: int  # 0 unless permitted
     bundle: str | None
     replayed: bool
+    # Of a rewritten action: what `Rewritten.operations` holds, and the digest of what they make of the original.
+    operations: str = ""
+    rewritten_digest: str = ""
 
 
 class Outcome(NamedTuple):
@@ -186,6 +203,7 @@ class DelegationRequest(NamedTuple):
 
 # How an owner answers for one item of a batch: a tag and what belongs to it.
 DECIDED = "decided"  # + Decided fields
+REWRITE = "rewrite"  # + indexes of rules: nothing was decided; rewrite it by those and ask again
 STALE_RECORD = "stale_record"  # + version, record JSON or None: prepare again with this one
 CONFLICT = "conflict"  # + text: the idempotency key is bound to other arguments
 SKIPPED = "skipped"  # after a short circuit

@@ -28,10 +28,11 @@ from actors.messages import (
 )
 from actors.owner import Owner
 from policies.effect import Effect
+from policies.rewriting import REWRITE_UNSTABLE
 
 RESERVATION_VOID = "reservation_void"
 STALE_VOUCH = "stale_vouch"
-_COUNTED = COUNTED | {"rule_deny", "default_deny"}
+_COUNTED = COUNTED | {"rule_deny", "default_deny", REWRITE_UNSTABLE}
 
 
 def reserved(request: DecisionRequest) -> Reserved | None:

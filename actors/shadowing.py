@@ -20,6 +20,7 @@ from actors.messages import DecidedAction, DecisionRequest, Outcome, Shadowed
 from actors.owner import Owner
 from actors.past_journal import forget_shadow
 from actors.pasts import Name, Pasts
+from policies.bundle import Bundle
 from policies.effect import Effect
 from policies.origin.origins import Origins
 from policies.origin.units import Unit
@@ -27,7 +28,9 @@ from policies.past import state_bytes
 from policies.past.look import Look
 from policies.past.program import Scope
 from policies.past.slices import Event
+from policies.rewriting import REWRITE_UNSTABLE
 from policies.rule_clauses import RuleClauses
+from policies.verdict import Clauses, Verdict, modified, rewriting
 from policies.verdict import decide as verdict_of
 
 log = logging.getLogger(__name__)
@@ -133,13 +136,8 @@ def _watch(
     look = Look(program, pasts, event)
     facts = shadow.bundle.facts(request.resource_type, request.resource_id)
     asked_for = partial(tracing.answer, owner, session, request.resource_id, facts, prepared.objects)
-    verdict = verdict_of(
-        shadow.bundle.bundle,
-        possibly=prepared.possibly,
-        certainly=prepared.certainly,
-        refusal=refusal or prepared.refusal,
-        clauses=RuleClauses(look, *_origins(owner, request, prepared, session), asked_for).holds,
-    )
+    clauses = RuleClauses(look, *_origins(owner, request, prepared, session), asked_for).holds
+    verdict = _verdict(shadow.bundle.bundle, prepared, refusal or prepared.refusal, clauses)
     found = {
         "bundle": shadow.bundle.digest,
         "decision": str(verdict.effect),
@@ -154,6 +152,24 @@ def _watch(
         counting = look.denied()
         return Watched(found, [(scope, name) for scope, name in names if scope in counting])
     return Watched(found)
+
+
+def _verdict(bundle: Bundle, prepared: Shadowed, refusal: str | None, clauses: Clauses) -> Verdict:
+    """What a shadow would answer. A rewriting that takes the past to decide is told and not carried out: the verdict
+    is on what it was asked."""
+    further: tuple[int, ...] = ()
+    if refusal is None:
+        further = rewriting(bundle, possibly=prepared.possibly, wanted=prepared.wanted, clauses=clauses)
+        refusal = REWRITE_UNSTABLE if further and prepared.rewritten else None
+    verdict = verdict_of(
+        bundle,
+        possibly=prepared.possibly,
+        certainly=prepared.certainly,
+        refusal=refusal,
+        clauses=clauses,
+        wanted=prepared.wanted,
+    )
+    return modified(bundle, verdict, prepared.rewritten or further)
 
 
 def told(

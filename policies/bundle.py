@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 from policies.catalog import Catalog
 from policies.effect import Effect
 from policies.error import PolicyError, Source
+from policies.modification.operations import Operation
 from policies.past.program import NOTHING, Program
 
 
@@ -77,6 +78,7 @@ class Rule:
         origin: where the action's values come from; None = it has no such clause.
         asked: whether the user's task asks for it, any of "yes", "no", "unknown"; None = it has no such clause.
         monitored: recorded, not enforced.
+        modify: how it rewrites the action's arguments, where its effect is MODIFY.
     """
 
     policy: str
@@ -90,6 +92,7 @@ class Rule:
     origin: OriginClause | None = None
     asked: frozenset[str] | None = None
     monitored: bool = False
+    modify: tuple[Operation, ...] = ()
 
     @property
     def on_atom_alone(self) -> bool:
@@ -130,6 +133,8 @@ class Bundle:
         asked_of_atom: by atom, indexes of those.
         origin_roles, origin_pointers: which values the `origin` of any rule looks at.
         looks_at_task: whether any rule asks what the task asks for.
+        modifying: bit set of the atoms that carry a rule with `then: modify`; modifying_of_atom: by atom, indexes of
+            those. Which of them matter depends on the arguments (`policies.rewriting`).
         idle: bit set of the atoms with a condition that nothing asks: a define that no rule names. They keep their
             numbers, are not evaluated and hold of no action.
         reasons: what each of `rules` says when it leads to a verdict.
@@ -148,6 +153,8 @@ class Bundle:
         "idle",
         "looks_at_task",
         "measures",
+        "modifying",
+        "modifying_of_atom",
         "name",
         "origin_pointers",
         "origin_roles",
@@ -196,7 +203,10 @@ class Bundle:
         carried: dict[Effect, list[tuple[int, ...]]] = {effect: [()] * len(self.atoms) for effect in Effect}
         plain = dict.fromkeys(Effect, 0)
         asked_of_atom: dict[int, tuple[int, ...]] = {}
+        modifying_of_atom: dict[int, tuple[int, ...]] = {}
         for index, rule in enumerate(self.rules):
+            if rule.effect is Effect.MODIFY:
+                modifying_of_atom[rule.atom] = (*modifying_of_atom.get(rule.atom, ()), index)
             if rule.on_atom_alone and not rule.monitored:
                 carried[rule.effect][rule.atom] = (*carried[rule.effect][rule.atom], index)
                 plain[rule.effect] |= 1 << rule.atom
@@ -206,6 +216,8 @@ class Bundle:
         self.rules_of_atom: Mapping[Effect, Sequence[tuple[int, ...]]] = carried
         self.asked_of_atom: Mapping[int, tuple[int, ...]] = asked_of_atom
         self.asked = sum(1 << atom for atom in asked_of_atom)
+        self.modifying_of_atom: Mapping[int, tuple[int, ...]] = modifying_of_atom
+        self.modifying = sum(1 << atom for atom in modifying_of_atom)
         used = self.program.relevant
         for rule in self.rules:
             used |= 1 << rule.atom

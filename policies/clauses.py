@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from policies import cel
 from policies.cel_types import Arguments, check_expression
 from policies.error import did_you_mean
+from policies.modification.checks import check_modify
 from policies.past.formula import Atom, Done, Formula, names, walk
 from policies.past.parse import KEYWORDS, FormulaError, parse
 from policies.past.polarity import check
@@ -49,7 +50,7 @@ def check_clauses(
     own_arguments: Callable[[], Arguments],
     arguments_of: Callable[[str], Arguments],
 ) -> CheckedClauses:
-    """Every mistake in `past`, `by`, `limit` and `origin`, and clauses that say nothing where they stand.
+    """Every mistake in `past`, `by`, `limit`, `origin` and `modify`, and clauses that say nothing where they stand.
 
     Args:
         defines: the names that the rule's policy defines.
@@ -74,6 +75,7 @@ def check_clauses(
         _check_limit(rule.limit, own_arguments, found, then=rule.then)
     if rule.origin is not None:
         _check_origin(rule.origin, own_arguments, found)
+    found.errors += [ClauseError(**one._asdict()) for one in check_modify(rule, own_arguments)]
     if rule.approve is not None and rule.then != "escalate":
         message = f"`approve` says who lifts an escalation; this rule says `then: {rule.then}`"
         found.errors.append(

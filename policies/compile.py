@@ -15,6 +15,7 @@ from policies.effect import Effect
 from policies.error import PolicyError, PolicyErrors, Source, did_you_mean
 from policies.loader import DocumentSet, load_documents
 from policies.located import Located
+from policies.modification.documents import operations_of
 from policies.normal_form import atom_of, digest_of
 from policies.program_build import ProgramBuilder
 from policies.vocabulary import Vocabulary
@@ -187,6 +188,7 @@ def _rule(
         origin=_origin(document),
         asked=None if document.asked is None else frozenset(document.asked),
         monitored=monitored or document.mode == "monitor",
+        modify=operations_of(document.modify or ()),
     )
 
 

@@ -124,6 +124,9 @@ def _check_step(
     elif step.tool is not None and step.resource_type is not None:
         message = "`tool` already says the resource type"
         errors.append(story.error((*path, "resource_type"), "invalid_step", message))
+    if step.args_after is not None and step.expect != "modify":
+        message = f"`args_after` says what `modify` leaves; this step expects `{step.expect}`"
+        errors.append(story.error((*path, "args_after"), "invalid_step", message, at_key=True))
     at_us = last_us if step.at is None else duration_us(step.at)
     if at_us < last_us:
         message = f"`at: {step.at}` lies before the step that precedes it"

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_orig
 from pydantic import BaseModel, ConfigDict, StringConstraints, WithJsonSchema
 from pydantic.fields import FieldInfo
 
+from policies.pointers import POINTER
+
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 Name: TypeAlias = Annotated[str, StringConstraints(pattern=NAME)]
 DEFINE_NAME = r"^[a-z][a-z0-9_]{0,63}$"
@@ -17,6 +19,7 @@ ControlId: TypeAlias = Id
 Pattern: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9*][A-Za-z0-9._:/@*-]{0,255}$")]
 Text: TypeAlias = Annotated[str, StringConstraints(max_length=4096)]
 Condition: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=16_384)]
+Pointer: TypeAlias = Annotated[str, StringConstraints(pattern=POINTER, max_length=1_000)]
 DURATION = r"^[0-9]{1,6}(s|m|h|d)$"
 Duration: TypeAlias = Annotated[str, StringConstraints(pattern=DURATION)]
 

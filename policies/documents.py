@@ -167,7 +167,6 @@ LATER_KEYS: Mapping[type[Strict], frozenset[str]] = MappingProxyType(
     {
         RuleDocument: frozenset(
             (
-                "modify",
                 "obligations",
                 "risk",
                 "stop",
@@ -177,12 +176,6 @@ LATER_KEYS: Mapping[type[Strict], frozenset[str]] = MappingProxyType(
         ApproveDocument: frozenset(("remember",)),
         BundleDocument: frozenset(("shadow",)),
         StoryStepDocument: frozenset(("approve",)),
-    }
-)
-LATER_VALUES: Mapping[tuple[type[Strict], str], frozenset[str]] = MappingProxyType(
-    {
-        (RuleDocument, "then"): frozenset(("modify",)),
-        (StoryStepDocument, "expect"): frozenset(("modify",)),
     }
 )
 

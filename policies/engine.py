@@ -32,8 +32,9 @@ from policies.past.program import Scope
 from policies.past.slices import Event
 from policies.past.state import Past
 from policies.prepare import Prepared, Preparer
+from policies.rewriting import REWRITE_UNSTABLE, Rewriting, prepare
 from policies.rule_clauses import RuleClauses
-from policies.verdict import Verdict, decide, matched_rules
+from policies.verdict import Verdict, decide, matched_rules, modified, rewriting
 
 SESSION_ENDED: Final = "session_ended"
 
@@ -65,6 +66,7 @@ class EngineDecision:
     """What was decided, and what it takes to report an outcome.
 
     Attributes:
+        rewriting: the action as it was decided, rewritten or not, and by which rules.
         matched: names of all rules that matched, whether or not their effect decided; empty for a refusal.
         positions: of the action in the pasts of its session, where it was permitted.
         clauses: what the past and the origins said; None for a refusal.
@@ -73,7 +75,7 @@ class EngineDecision:
     """
 
     verdict: Verdict
-    prepared: Prepared
+    rewriting: Rewriting
     session: EngineSession
     event: Event
     matched: tuple[str, ...] = ()
@@ -81,6 +83,10 @@ class EngineDecision:
     clauses: RuleClauses | None = None
     number: int = 0
     looked_up: Fact = Fact.UNKNOWN
+
+    @property
+    def prepared(self) -> Prepared:
+        return self.rewriting.prepared
 
     @property
     def permitted(self) -> bool:
@@ -181,7 +187,7 @@ class Engine:
         context: Mapping[str, Json],
         now_us: int,
     ) -> EngineDecision:
-        """Decide one action; what is permitted is past to the next.
+        """Decide one action, rewritten first where rules say so; what is permitted is past to the next.
 
         Args:
             now_us: not before the last decision's.
@@ -195,31 +201,42 @@ class Engine:
             context=context,
             now_us=now_us,
         )
-        prepared = self._preparer.prepare(asked)
-        event = Event(now_us, prepared.possibly, prepared.certainly, dict(prepared.measures))
-        look = Look(self.bundle.program, session.pasts, event)
-        refusal = self._outside(session, resource, now_us) or prepared.refusal
         origins = self._origins_of(session.workflow)
         facts = self.bundle.catalog.facts(resource.type, resource.id)
-        clauses = RuleClauses(
-            look,
-            origins,
-            prepared.units or (),
-            lambda: self._asked_for(session, resource, facts, arguments),
-        )
+        rewritten = prepare(self._preparer, asked)
+        event, clauses = self._met(session, rewritten, origins, facts)
+        refusal = self._outside(session, resource, now_us) or rewritten.prepared.refusal
+        if refusal is None and (rules := self._rewriting(rewritten, clauses)):
+            if not rewritten.rules:
+                rewritten = prepare(self._preparer, asked, rules)
+                event, clauses = self._met(session, rewritten, origins, facts)
+                refusal = rewritten.prepared.refusal
+                rules = () if refusal is not None else self._rewriting(rewritten, clauses)
+            refusal = REWRITE_UNSTABLE if rules else refusal
+        prepared, look = rewritten.prepared, clauses.look
+        assert look is not None
         verdict = decide(
             self.bundle,
             possibly=prepared.possibly,
             certainly=prepared.certainly,
             refusal=refusal,
             clauses=clauses.holds,
+            wanted=rewritten.wanted,
         )
+        verdict = modified(self.bundle, verdict, rewritten.rules)
         matched: tuple[str, ...] = ()
         if refusal is None:
-            rules = matched_rules(
-                self.bundle, possibly=prepared.possibly, certainly=prepared.certainly, clauses=clauses.holds
+            found = matched_rules(
+                self.bundle,
+                possibly=prepared.possibly,
+                certainly=prepared.certainly,
+                clauses=clauses.holds,
+                wanted=rewritten.wanted,
             )
-            matched = tuple(rule.name for rule in rules)
+            matched = (
+                *(self.bundle.rules[number].name for number in rewritten.rules),
+                *(rule.name for rule in found),
+            )
         positions: Mapping[Scope, int] = {}
         looked_up = Fact.UNKNOWN
         self._decided += 1
@@ -240,7 +257,7 @@ class Engine:
             look.denied()
         return EngineDecision(
             verdict=verdict,
-            prepared=prepared,
+            rewriting=rewritten,
             session=session,
             event=event,
             matched=matched,
@@ -279,6 +296,25 @@ class Engine:
             past.outcome(decision.event, position, succeeded=status == "succeeded", witnessed=witnessed)
             if status == "not_executed" and witnessed:
                 past.give_back(decision.event)
+
+    def _met(
+        self, session: EngineSession, found: Rewriting, origins: Origins, facts: ResourceFacts | None
+    ) -> tuple[Event, RuleClauses]:
+        """An action as its session's past sees it, and what rules may ask of it."""
+        action, prepared = found.action, found.prepared
+        event = Event(action.now_us, prepared.possibly, prepared.certainly, dict(prepared.measures))
+        look = Look(self.bundle.program, session.pasts, event)
+        return event, RuleClauses(
+            look,
+            origins,
+            prepared.units or (),
+            lambda: self._asked_for(session, action.resource, facts, action.arguments),
+        )
+
+    def _rewriting(self, found: Rewriting, clauses: RuleClauses) -> tuple[int, ...]:
+        return rewriting(
+            self.bundle, possibly=found.prepared.possibly, wanted=found.wanted, clauses=clauses.holds
+        )
 
     def _asked_for(
         self,

@@ -17,6 +17,8 @@ from policies.bundle import Atom
 from policies.catalog_build import entries_of
 from policies.document_types import Strict
 from policies.documents import BundleDocument, DefineDocument, On, RuleDocument
+from policies.modification.documents import operations_of
+from policies.modification.operations import to_json
 
 if TYPE_CHECKING:
     from policies.loader import DocumentSet
@@ -84,6 +86,8 @@ def _clauses(document: RuleDocument | DefineDocument) -> dict[str, object]:
     """A rule or a define; two that are one atom are written alike."""
     atom = atom_of(document.on, document.when)
     clauses = {key: value for key, value in _dumped(document).items() if key not in ("id", "on", "when")}
+    if isinstance(document, RuleDocument) and document.modify is not None:
+        clauses["modify"] = to_json(operations_of(document.modify))
     if "asked" in clauses:
         clauses["asked"] = sorted(set(clauses["asked"]))
     if "origin" in clauses:

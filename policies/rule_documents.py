@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from policies.document_types import (
@@ -15,13 +15,14 @@ from policies.document_types import (
     Id,
     Name,
     Pattern,
+    Pointer,
     RoleName,
     Strict,
     Text,
     listed,
     one_or_many,
 )
-from policies.pointers import POINTER
+from policies.modification.documents import MOST_OPERATIONS, ModifyDocument
 
 _PATTERN = {"type": "string", "pattern": r"^[A-Za-z0-9*][A-Za-z0-9._:/@*-]{0,255}$"}
 Patterns: TypeAlias = Annotated[
@@ -31,7 +32,6 @@ ScopeName: TypeAlias = Literal["session", "workflow", "agent"]
 ModeName: TypeAlias = Literal["enforce", "monitor"]
 FactName: TypeAlias = Literal["trusted", "derived", "mixed", "unknown", "untrusted"]
 AnswerName: TypeAlias = Literal["yes", "no", "unknown"]
-Pointer: TypeAlias = Annotated[str, StringConstraints(pattern=POINTER, max_length=1_000)]
 _AnyOf = one_or_many({"type": "string"}, at_least=1)
 
 
@@ -118,7 +118,10 @@ class RuleDocument(Strict):
     asked: Annotated[list[AnswerName], Field(min_length=1), BeforeValidator(listed), _AnyOf] | None = Field(
         default=None, description="whether the user's task asks for such an action"
     )
-    then: Literal["allow", "escalate", "deny"]
+    then: Literal["allow", "modify", "escalate", "deny"]
+    modify: Annotated[list[ModifyDocument], Field(min_length=1, max_length=MOST_OPERATIONS)] | None = Field(
+        default=None, description="how the action's arguments are rewritten, in this order"
+    )
     mode: ModeName = Field(default="enforce", description="`monitor`: recorded, not enforced")
     approve: ApproveDocument | None = None
     because: Text = ""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import datetime
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from policies.action import Resource, Subject
+from policies.action import Json, Resource, Subject
 from policies.asked.scope import scope_of
 from policies.bundle import Bundle
 from policies.catalog import TOOL
@@ -17,6 +18,7 @@ from policies.effect import Effect
 from policies.engine import Engine, EngineSession
 from policies.error import did_you_mean
 from policies.located import Located
+from policies.modification.operations import form_of
 from policies.past.slices import Event
 from policies.prepare import Prepared
 from policies.story_documents import (
@@ -163,6 +165,7 @@ class _Teller:
         where = self._test.error(("cases", self._index, "steps", number - 1), "", "")
         matched: tuple[str, ...] = ()
         why = ""
+        arguments: Mapping[str, Json] = step.args
         if isinstance(session, Refusal):
             verdict = Verdict(effect=Effect.DENY, reason_code=session.code, reasons=())
             prepared = Prepared(0, 0, session.code, session.message)
@@ -182,6 +185,7 @@ class _Teller:
             )
             self.events.append(decision.event)
             verdict, prepared, matched = decision.verdict, decision.prepared, decision.matched
+            arguments = decision.rewriting.action.arguments
             self._told[decision.number] = f"`{resource.id}`, step {number}"
             if decision.clauses is not None:
                 reported = [reason.rule for reason in verdict.reasons]
@@ -203,7 +207,9 @@ class _Teller:
             expected=step.expect,
             verdict=verdict,
             matched=matched,
-            failures=tuple(_failures(self._engine.bundle, step, verdict, _told(verdict, prepared, why))),
+            failures=tuple(
+                _failures(self._engine.bundle, step, verdict, _told(verdict, prepared, why), arguments)
+            ),
         )
 
     def _session(self, name: str, now_us: int) -> EngineSession | Refusal:
@@ -263,12 +269,19 @@ def _subject(subject_type: str, subject_id: str, facts: StorySubjectDocument | N
     )
 
 
-def _failures(bundle: Bundle, step: StoryStepDocument, verdict: Verdict, told: str) -> list[str]:
+def _failures(
+    bundle: Bundle, step: StoryStepDocument, verdict: Verdict, told: str, arguments: Mapping[str, Json]
+) -> list[str]:
     failures: list[str] = []
     if verdict.effect != step.expect:
         failures.append(f"expected {step.expect}, found {told}")
     elif step.reason_code is not None and verdict.reason_code != step.reason_code:
         failures.append(f"expected reason code `{step.reason_code}`, found {told}")
+    elif step.args_after is not None and form_of(step.args_after) != form_of(dict(arguments)):
+        found = json.dumps(arguments, ensure_ascii=False)
+        failures.append(
+            f"expected `args_after` {json.dumps(step.args_after, ensure_ascii=False)}, found {found}"
+        )
     reported = [reason.rule for reason in verdict.reasons]
     known = [rule.name for rule in bundle.rules]
     for rule in step.rules:

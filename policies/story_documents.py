@@ -63,7 +63,10 @@ class StoryStepDocument(Strict):
     context: dict[str, Any] = Field(default_factory=dict)
     result: Any = None
     outcome: StoryOutcomeDocument | None = None
-    expect: Literal["allow", "escalate", "deny"]
+    expect: Literal["allow", "modify", "escalate", "deny"]
+    args_after: dict[str, Any] | None = Field(
+        default=None, description="what `args` must be rewritten to, where the step expects `modify`"
+    )
     rules: list[str] = Field(default_factory=list, description="`policy/rule` names that must be reported")
     reason_code: str | None = None
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from policies.document_types import DEFINE_NAME, DURATION, NAME, Duration, Strict, bare, written_fields
-from policies.documents import LATER_KEYS, LATER_VALUES, On, RuleDocument
+from policies.documents import LATER_KEYS, On, RuleDocument
 from policies.error import PolicyError, did_you_mean
 from policies.located import Located
 from policies.pointers import POINTER, did_you_point
@@ -53,7 +53,7 @@ def _explain_one(located: Located[object], root: type[Strict], detail: ErrorDeta
     match detail["type"]:
         case "extra_forbidden":
             if model is not None and key in LATER_KEYS.get(model, ()):
-                return _later(located, path, f"`{key}`", at_key=True)
+                return _later(located, path, f"`{key}`")
             known = sorted(written_fields(model)) if model is not None else []
             hint = (
                 _inner_hint(model, key)
@@ -65,8 +65,6 @@ def _explain_one(located: Located[object], root: type[Strict], detail: ErrorDeta
         case "missing":
             return located.error(path[:-1], "missing_key", f"missing key `{key}`")
         case "literal_error":
-            if model is not None and isinstance(found, str) and found in LATER_VALUES.get((model, key), ()):
-                return _later(located, path, f"`{key}: {found}`")
             allowed = _literals(_annotation_at(root, path))
             hint = did_you_mean(_shown(found), allowed) or "one of " + ", ".join(
                 f"`{one}`" for one in allowed
@@ -163,11 +161,9 @@ def _is_duration(model: type[Strict], key: str) -> bool:
     return field is not None and Duration in get_args(field.annotation)
 
 
-def _later(
-    located: Located[object], path: tuple[str | int, ...], what: str, *, at_key: bool = False
-) -> PolicyError:
+def _later(located: Located[object], path: tuple[str | int, ...], what: str) -> PolicyError:
     message = f"{what} is not enforced by this version, so the document is refused instead of half obeyed"
-    return located.error(path, NOT_SUPPORTED_YET, message, at_key=at_key)
+    return located.error(path, NOT_SUPPORTED_YET, message, at_key=True)
 
 
 def _annotation_at(root: type[Strict], path: tuple[str | int, ...]) -> Any:

@@ -6,7 +6,7 @@ whatever is unknown or failed can only restrict.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import NamedTuple
 
@@ -14,21 +14,21 @@ from policies.bundle import Bundle, Reason, Rule
 from policies.effect import Effect
 from policies.index import set_bits
 
-__all__ = ["Reason", "Verdict", "decide", "matched_rules"]
+__all__ = ["Clauses", "Reason", "Verdict", "decide", "matched_rules", "modified", "rewriting"]
 
 Clauses = Callable[[Rule], bool]
 """Whether the clauses of a rule that look beyond its atom hold, for this action as if it were permitted."""
 
-# From the strongest to the weakest.
-_RESTRICTING = (Effect.DENY, Effect.ESCALATE, Effect.MODIFY)
+# From the strongest to the weakest. What rewrites comes before: it is asked by itself.
+_RESTRICTING = (Effect.DENY, Effect.ESCALATE)
 
 
 class Verdict(NamedTuple):
     """The answer to one action.
 
     Args:
-        reason_code: "rule_deny", "rule_escalate", "rule_allow", "default_allow", "default_deny", or the code of the
-            refusal.
+        reason_code: "rule_deny", "rule_escalate", "rule_modify", "rule_allow", "default_allow", "default_deny", or the
+            code of the refusal.
         reasons: every matched rule that restricts, the strongest effect first; of a permission, every matched rule
             that grants; each in the order of (policy, rule id). Empty when the default or a refusal decided.
         uncertain: names of the rules that decided only because something is unknown or a condition failed (a
@@ -56,13 +56,18 @@ def decide(
     certainly: int,
     refusal: str | None = None,
     clauses: Clauses = no_past,
+    wanted: Sequence[int] = (),
 ) -> Verdict:
     """Combine the rules that match: deny wins over escalate over allow, and the bundle's default fills the gap.
+
+    Rules that rewrite have their say before, in `rewriting`, and after, in `modified`.
 
     Args:
         possibly, certainly: bit i = atom i of this very bundle (see `Prepared`).
         refusal: reason code when the action is denied whatever the rules say.
         clauses: asked of each rule with more than an atom whose atom matches, at most once.
+        wanted: indexes of the modify rules that would change the action's arguments: of those that are monitored it is
+            told what they would do.
     Cost: O(matched rules) and a few AND operations over `len(bundle.atoms)` bits; reasons are built with the bundle.
     """
     if refusal is not None:
@@ -70,7 +75,7 @@ def decide(
     asked: dict[Effect, list[int]] = {}
     would: tuple[Reason, ...] = ()
     if possibly & bundle.asked:
-        asked, watched = _asked(bundle, possibly, certainly, clauses)
+        asked, watched = _asked(bundle, possibly, certainly, clauses, wanted)
         would = tuple([bundle.reasons[number] for number in watched])
     plain = bundle.plain
     restricting = possibly & (plain[Effect.DENY] | plain[Effect.ESCALATE])
@@ -112,6 +117,49 @@ def decide(
     return Verdict(effect=bundle.default, reason_code=f"default_{bundle.default}", reasons=(), would=would)
 
 
+def rewriting(
+    bundle: Bundle, *, possibly: int, wanted: Sequence[int], clauses: Clauses = no_past
+) -> tuple[int, ...]:
+    """Indexes of the enforced modify rules that match, in the order in which they are applied.
+
+    Args:
+        wanted: those that would change the action's arguments. One that would not is satisfied, and not asked.
+    """
+    rules = bundle.rules
+    return tuple(
+        [
+            number
+            for number in sorted(wanted)
+            if (rule := rules[number]).effect is Effect.MODIFY
+            and not rule.monitored
+            and possibly >> rule.atom & 1
+            and (rule.on_atom_alone or clauses(rule))
+        ]
+    )
+
+
+def modified(bundle: Bundle, verdict: Verdict, rules: Sequence[int]) -> Verdict:
+    """The verdict on an action that was rewritten before it was decided.
+
+    A rewriting grants nothing: what would have been allowed is modified, and everything else stays what it is.
+
+    Args:
+        verdict: on the rewritten action; rules: indexes of those that rewrote it; none = it is as it was asked.
+    """
+    if not rules:
+        return verdict
+    modifying = tuple([bundle.reasons[number] for number in rules])
+    match verdict.effect:
+        case Effect.ALLOW:
+            return verdict._replace(
+                effect=Effect.MODIFY, reason_code="rule_modify", reasons=modifying + verdict.reasons
+            )
+        case Effect.DENY | Effect.ESCALATE if verdict.reasons:
+            return verdict._replace(reasons=verdict.reasons + modifying)
+        case _:
+            return verdict
+
+
 def _uncertain(bundle: Bundle, numbers: list[int], certainly: int) -> tuple[str, ...]:
     return tuple(
         [bundle.reasons[number].rule for number in numbers if not certainly >> bundle.rules[number].atom & 1]
@@ -119,9 +167,16 @@ def _uncertain(bundle: Bundle, numbers: list[int], certainly: int) -> tuple[str,
 
 
 def matched_rules(
-    bundle: Bundle, *, possibly: int, certainly: int, clauses: Clauses = no_past
+    bundle: Bundle,
+    *,
+    possibly: int,
+    certainly: int,
+    clauses: Clauses = no_past,
+    wanted: Sequence[int] = (),
 ) -> tuple[Rule, ...]:
     """Every rule that matched, whether or not its effect decided; in the order of (policy, rule id).
+
+    Those that rewrote the action are not among them: they matched what it was before.
 
     Cost: O(matched rules).
     """
@@ -129,24 +184,26 @@ def matched_rules(
     for effect in _RESTRICTING:
         numbers += _numbers(bundle, possibly & bundle.plain[effect], effect)
     if possibly & bundle.asked:
-        asked, watched = _asked(bundle, possibly, certainly, clauses)
+        asked, watched = _asked(bundle, possibly, certainly, clauses, wanted)
         numbers += chain(watched, *asked.values())
     return tuple(bundle.rules[number] for number in sorted(numbers))
 
 
 def _asked(
-    bundle: Bundle, possibly: int, certainly: int, clauses: Clauses
+    bundle: Bundle, possibly: int, certainly: int, clauses: Clauses, wanted: Sequence[int]
 ) -> tuple[dict[Effect, list[int]], list[int]]:
     """The rules with more than an atom that match: (enforced, by effect; monitored)."""
     enforced: dict[Effect, list[int]] = {}
     monitored: list[int] = []
-    rules, allow = bundle.rules, Effect.ALLOW
+    rules, allow, modify = bundle.rules, Effect.ALLOW, Effect.MODIFY
     for atom in set_bits(possibly & bundle.asked):
         sure = certainly >> atom & 1
         for number in bundle.asked_of_atom[atom]:
             rule = rules[number]
             effect = rule.effect
             if not sure and effect is allow:
+                continue
+            if effect is modify and not (rule.monitored and number in wanted):
                 continue
             if rule.on_atom_alone or clauses(rule):
                 if rule.monitored:

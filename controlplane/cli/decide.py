@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+import json
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -47,8 +48,10 @@ def decide(
 
     What made each rule match: `controlplane policy explain`, with the decision's id.
 
-    Exit status: 0 allowed, 4 denied or escalated (a dry run: by its effect), 1 when there was no decision: the
-    control plane could not be asked, or refused the question.
+    Where rules rewrite the arguments, the effect is `modify`: what may be executed is the arguments that are shown.
+
+    Exit status: 0 allowed or modified, 4 denied or escalated (a dry run: by its effect), 1 when there was no
+    decision: the control plane could not be asked, or refused the question.
 
     Example: controlplane decide --agent treasury-bot --tool payments.transfer --args '{"amount": 12000}'
     """
@@ -61,6 +64,7 @@ def decide(
             action=action,
             idempotency_key=idempotency_key,
             dry_run=dry_run,
+            modifies=True,
         )
         _refuse_unanswered(decision)
     shown = {
@@ -74,14 +78,21 @@ def decide(
             for reason in decision.reasons
         ],
         "arguments_digest": decision.arguments_digest,
+        "modified": modified(decision),
         "expires_at": decision.expires_at.isoformat() if decision.expires_at else None,
         "session": decision.session,
         "replayed": decision.replayed,
         "dry_run": dry_run,
     }
     show(as_json, shown, lambda console: _print(console, decision, dry_run=dry_run))
-    if not (decision.allowed or (dry_run and decision.effect == "allow")):
+    if not (decision.allowed or (dry_run and decision.effect in ("allow", "modify"))):
         raise typer.Exit(NOT_ALLOWED)
+
+
+def modified(decision: Decision) -> dict[str, Any] | None:
+    """What is to be executed instead of what was asked; None where that is not rewritten."""
+    made = decision.arguments if decision.allowed and decision.effect == "modify" else decision.modified
+    return None if made is None else dict(made)
 
 
 def _refuse_unanswered(decision: Decision) -> None:
@@ -106,16 +117,18 @@ def _refuse_unanswered(decision: Decision) -> None:
 
 
 def _print(console: Console, decision: Decision, *, dry_run: bool) -> None:
-    style = "bold green" if decision.effect == "allow" else "bold red"
+    style = "bold green" if decision.effect in ("allow", "modify") else "bold red"
     console.print(f"{decision.effect}{' (dry run)' if dry_run else ''}", style=style)
     for reason in decision.reasons:
         controls = f"  [{', '.join(reason.controls)}]" if reason.controls else ""
-        because = reason.because or ("" if decision.effect == "allow" else "no reason given")
+        because = reason.because or ("" if decision.effect in ("allow", "modify") else "no reason given")
         console.print(f"  {reason.rule}{f': {because}' if because else ''}{controls}")
+    made = modified(decision)
     pairs(
         console,
         {
             "why": decision.reason_code + (f": {decision.message}" if decision.message else ""),
+            "arguments": None if made is None else json.dumps(made, ensure_ascii=False),
             "decision": decision.id,
             "session": decision.session,
             "expires": decision.expires_at,

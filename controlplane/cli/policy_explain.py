@@ -129,6 +129,11 @@ def _print(console: Console, found: DecisionExplained, at_hand: bool) -> None:
     console.print(f"bundle {action.bundle or 'none'}", soft_wrap=True)
     if detail := found.details.get("detail") or explanation(action.reason_code):
         console.print(cell(detail), soft_wrap=True)
+    for change in (found.details.get("modified") or {}).get("changes") or ():
+        what = f"{cell(change.get('operation'))} at {cell(change.get('at'))}"
+        console.print(
+            f"rewritten before it was decided: {what}, {cell(change.get('count'))}×", soft_wrap=True
+        )
     if shadow := found.details.get("shadow"):
         rules = cell(shadow.get("rules") or "no rule")
         answer = f"{cell(shadow.get('decision'))} ({rules})"

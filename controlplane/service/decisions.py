@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -24,6 +24,7 @@ from controlplane.service.bundles import BundleCache
 from controlplane.service.explanations import explanation
 from controlplane.service.fleet import Fleet
 from controlplane.service.lanes import Lanes
+from controlplane.service.modifying import UNREPEATABLE, Said, said_of
 from controlplane.service.owner_calls import OwnerCalls
 from controlplane.service.preparing import Preparing
 from controlplane.service.problems import status_of
@@ -33,6 +34,7 @@ from controlplane.service.turns import left_s
 from controlplane.service.vouching import Stale, Vouching
 from controlplane.wire import authzen
 from controlplane.wire.authzen import BatchRequest, EvaluationRequest, ItemError, Semantic
+from policies.effect import Effect
 
 log = logging.getLogger(__name__)
 
@@ -81,9 +83,11 @@ class DecisionDoor:
         """
         refuse_foreign(caller, request.subject_type, request.subject_id)
         self._limiter.count(caller, request.subject_type, request.subject_id)
-        answer, digest, asked = await self._decide_at_once(caller, request, deadline_us)
+        answer, digest, asked, rules = await self._decide_at_once(caller, request, deadline_us)
         if answer is None:
-            (answer,) = await self._decide(caller, [request], None, deadline_us, digest, asked=asked)
+            (answer,) = await self._decide(
+                caller, [request], None, deadline_us, digest, asked=asked, rules=rules
+            )
         if isinstance(answer, GovernanceError):
             raise answer
         return answer.body
@@ -187,31 +191,33 @@ class DecisionDoor:
 
     async def _decide_at_once(
         self, caller: Caller, request: EvaluationRequest, deadline_us: int
-    ) -> tuple[Answer | GovernanceError | None, str | None, int]:
+    ) -> tuple[Answer | GovernanceError | None, str | None, int, tuple[int, ...] | None]:
         """What `_decide` comes to for nearly every single request, without what only the others need: policies that
         are loaded, an agent at home, an owner that agrees on both. A quarter less work for a replica.
 
-        Returns: the answer, or None; with which bundle `_decide` is to ask, and how often was asked. With None,
-            nothing was decided.
+        Returns: the answer, or None; with which bundle `_decide` is to ask, how often was asked, and by which rules
+            the action is to be rewritten before. With None, nothing was decided.
         Raises: as `_decide`.
         """
         digest = self._preparing.best()
         preparer = self._preparing.ready(digest)
         owner = self._owner(caller, request)
         if preparer is None or self._vouching.is_foreign(owner, caller.tenant, request):
-            return None, digest, 0
+            return None, digest, 0, None
         prepared = self._preparing.prepare(
             caller, preparer, time.time_ns() // 1000, deadline_us, 0, None, request
         )
         tag, content = await self._lanes.to(owner).send(digest, (prepared,), timeout_s=left_s(deadline_us))
         if tag != messages.BATCH:
-            return None, content, 1
+            return None, content, 1, None
         (answer,) = content
         if answer[0] == messages.DECIDED:
-            return _answer(Decided._make(answer[1:]), prepared), digest, 1
+            return _answer(Decided._make(answer[1:]), prepared, request), digest, 1, None
+        if answer[0] == messages.REWRITE:
+            return None, digest, 0, answer[1:]
         if answer[0] == messages.STALE_RECORD:
             self._preparing.learn(prepared, answer)
-        return None, digest, 1
+        return None, digest, 1, None
 
     async def _decide(
         self,
@@ -222,12 +228,13 @@ class DecisionDoor:
         digest: str | None,
         *,
         asked: int = 0,
+        rules: tuple[int, ...] | None = None,
     ) -> list[Answer | GovernanceError]:
         """Have requests of one owner decided, in order.
 
         Args:
             digest: of the bundle to prepare with first.
-            asked: how often the owner was asked already.
+            asked: how often the owner was asked already; rules: by which it wants the first one rewritten.
         Returns: an answer a request; fewer when `stop_on` cut the rest.
         Raises: UnavailableError, OverloadedError: nobody was permitted anything.
         """
@@ -236,19 +243,25 @@ class DecisionDoor:
         group = next(self._groups) if len(requests) > 1 else 0
         received_us = time.time_ns() // 1000
         answers: list[Answer | GovernanceError | None] = [None] * len(requests)
+        rewriting = {} if rules is None else {0: rules}
         skipped = False
-        for attempt in range(asked, _ATTEMPTS):
+        attempts = itertools.count(asked)
+        while (attempt := next(attempts)) < _ATTEMPTS:
             waiting = [position for position, answer in enumerate(answers) if answer is None]
             preparer, prepared_with = None, digest
             if digest is not None:
                 preparer = await self._preparing.preparer(digest, timeout_s=left_s(deadline_us))
 
-            prepare = partial(
+            stage_one = partial(
                 self._preparing.prepare, caller, preparer, received_us, deadline_us, group, stop_on
             )
-            prepared = await self._preparing.in_pieces(
-                prepare, [requests[position] for position in waiting], deadline_us
-            )
+
+            def prepare(
+                position: int, stage_one: Callable[..., DecisionRequest] = stage_one
+            ) -> DecisionRequest:
+                return stage_one(requests[position], rewriting.get(position))
+
+            prepared = await self._preparing.in_pieces(prepare, waiting, deadline_us)
             vouched = await self._vouching.vouch(owner, digest, prepared, deadline_us)
             stale = [one for one in vouched if isinstance(one, Stale)]
             for one in stale:
@@ -257,6 +270,8 @@ class DecisionDoor:
                 else:
                     self._preparing.learn(one.request, one.answer)
             if stale:
+                # Rules are named by numbers of a bundle, and found with what was known of the agent.
+                rewriting.clear()
                 await self._vouching.give_up(vouched, deadline_us)
                 if digest != prepared_with:
                     # Two owners that are about to change do not change in the same moment.
@@ -276,18 +291,24 @@ class DecisionDoor:
                         "the agent's owner is still compiling the active bundle", code="bundle_loading"
                     )
                 digest = content
+                rewriting.clear()
                 continue
             assert tag == messages.BATCH, tag
             await self._vouching.settle(sent, content, deadline_us)
             for position, request, answer in zip(waiting, sent, content, strict=True):
                 match answer[0]:
                     case messages.DECIDED:
-                        answers[position] = _answer(Decided._make(answer[1:]), request)
+                        answers[position] = _answer(Decided._make(answer[1:]), request, requests[position])
+                    case messages.REWRITE:
+                        rewriting[position] = answer[1:]
+                        # Each action is once, so that this comes to an end.
+                        attempts = itertools.count(attempt)
                     case messages.CONFLICT:
                         answers[position] = ConflictError(answer[1], code="idempotency_conflict")
                     case messages.SKIPPED:
                         skipped = True
                     case messages.STALE_RECORD:
+                        rewriting.pop(position, None)
                         self._preparing.learn(request, answer)
                     case other:
                         raise UnavailableError(f"an owner answered `{other}`", code="protocol_error")
@@ -309,12 +330,18 @@ def _before_short_circuit(
     return found
 
 
-def _answer(decided: Decided, request: DecisionRequest) -> Answer:
+def _answer(decided: Decided, request: DecisionRequest, asked: EvaluationRequest) -> Answer:
+    said = said_of(decided, request, asked)
+    if said is None:
+        # INVARIANT (fail closed): nobody is permitted other arguments than those that were decided.
+        decided = decided._replace(effect=Effect.DENY, reason_code=UNREPEATABLE, expires_us=0, reasons=())
+        said = Said(request.arguments_digest)
     body = authzen.answer(
         decision_id=decided.id,
         effect=decided.effect,
         reason_code=decided.reason_code,
-        arguments_digest=request.arguments_digest,
+        arguments_digest=said.digest,
+        modified=said.modified,
         bundle=decided.bundle,
         session=decided.session,
         reasons=decided.reasons,

@@ -15,6 +15,8 @@ _EXPLANATIONS: Final = {
     "outside_delegation": "what this session was delegated, or one above it, does not cover this",
     "delegation_expired": "what this session was delegated has expired: ask for another delegation",
     "parent_ended": "a session that this one was delegated by is over, and so is what it delegated",
+    "rewrite_unstable": "a rule would rewrite what was rewritten already: two rules of the policies disagree",
+    "rewrite_unrepeatable": "what was modified cannot be made again from these arguments: use a new idempotency key",
     "idempotency_key_spent": "what this idempotency key was bound to is over: use a new key for a new action",
     "no_active_bundle": "no policies are active: `controlplane bundle activate FILES`",
     "bundle_lagging": "the owner of this subject has not taken over the active policies yet: try again",

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
+
+import orjson
 
 from actors.api_keys import Caller
 from actors.control import SHADOW
-from actors.messages import DecisionRequest, Shadowed
+from actors.messages import DecisionRequest, Rewritten, Shadowed
 from controlplane.errors import NotFoundError, UnavailableError
 from controlplane.service.bundles import BundleCache
 from controlplane.service.fleet import Fleet
@@ -17,11 +19,16 @@ from controlplane.service.subjects import KnownSubjects
 from controlplane.service.turns import in_turn
 from controlplane.wire.authzen import EvaluationRequest
 from controlplane.wire.digest import arguments_digest, keyed_digest, mask
+from policies import rewriting
 from policies.action import Action, Resource
 from policies.measures import Measured
+from policies.modification.operations import to_json
 from policies.prepare import Prepared, Preparer
+from policies.rewriting import Rewriting
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 # Items of a batch that are prepared at a stretch: about a millisecond.
 _PIECE = 16
@@ -68,8 +75,8 @@ class Preparing:
 
     async def in_pieces(
         self,
-        prepare: Callable[[EvaluationRequest], DecisionRequest],
-        requests: list[EvaluationRequest],
+        prepare: Callable[[T], DecisionRequest],
+        requests: list[T],
         deadline_us: int,
     ) -> list[DecisionRequest]:
         """Prepare a few at once, many in pieces between which others have their turn."""
@@ -91,10 +98,15 @@ class Preparing:
         group: int,
         stop_on: str | None,
         request: EvaluationRequest,
+        rules: tuple[int, ...] | None = None,
     ) -> DecisionRequest:
-        """Stage one: everything that depends on this action alone."""
+        """Stage one: everything that depends on this action alone.
+
+        Args:
+            rules: indexes of those that rewrite it, as its owner found; None = it was not asked.
+        """
         version, subject = self._subjects.get(caller.tenant, request.subject_type, request.subject_id)
-        digest, masked = arguments_digest(request.arguments), mask(request.arguments)
+        arguments, digest = request.arguments, arguments_digest(request.arguments)
         possibly = certainly = 0
         refusal: str | None = None
         detail = ""
@@ -102,6 +114,8 @@ class Preparing:
         shadow: tuple[Any, ...] | None = None
         units: tuple[tuple[Any, ...], ...] | None = None
         objects = b""
+        wanted: tuple[int, ...] = ()
+        rewritten: Rewritten | None = None
         if preparer is not None:
             action = Action(
                 tenant=caller.tenant,
@@ -115,7 +129,15 @@ class Preparing:
                 now_us=received_us,
             )
             try:
-                prepared = preparer.prepare(action)
+                found = rewriting.prepare(preparer, action, rules)
+                prepared, wanted = found.prepared, found.wanted
+                if found.rules:
+                    made = arguments_digest(found.action.arguments)
+                    rewritten, arguments, digest = (
+                        self._rewritten(found, digest),
+                        found.action.arguments,
+                        made,
+                    )
                 possibly, certainly = prepared.possibly, prepared.certainly
                 refusal, detail, measures = prepared.refusal, prepared.detail, prepared.measures
                 units, objects = _plain(prepared), prepared.objects
@@ -139,7 +161,7 @@ class Preparing:
             detail=detail,
             arguments_digest=digest,
             evidence_digest=keyed_digest(self._digest_key, digest),
-            masked_arguments=masked,
+            masked_arguments=mask(arguments),
             idempotency_key=request.idempotency_key,
             deadline_us=deadline_us,
             received_us=received_us,
@@ -154,6 +176,18 @@ class Preparing:
             shadow=shadow,
             units=units,
             objects=objects,
+            wanted=wanted,
+            rewritten=None if rewritten is None else tuple(rewritten),
+        )
+
+    def _rewritten(self, found: Rewriting, original: bytes) -> Rewritten:
+        """Args: original: digest of the arguments as they were asked for."""
+        return Rewritten(
+            found.rules,
+            original,
+            keyed_digest(self._digest_key, original),
+            orjson.dumps(to_json(found.operations)).decode(),
+            tuple([(one.at, one.operation, one.times) for one in found.changes]),
         )
 
     def _shadowed(self, action: Action) -> tuple[Any, ...] | None:
@@ -163,10 +197,11 @@ class Preparing:
         if entry is None or preparer is None:
             return None
         try:
-            prepared = preparer.prepare(action)
+            found = rewriting.prepare(preparer, action)
         except Exception:
             log.exception("preparing an action with the shadow bundle failed; its decision stands")
             return None
+        prepared = found.prepared
         return tuple(
             Shadowed(
                 entry["digest"],
@@ -176,6 +211,8 @@ class Preparing:
                 prepared.measures,
                 _plain(prepared) or (),
                 prepared.objects,
+                found.wanted,
+                found.rules,
             )
         )
 

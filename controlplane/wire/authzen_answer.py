@@ -5,7 +5,7 @@ Source: https://openid.net/specs/authorization-api-1_0.html (final, 2026-01-11)
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
@@ -15,6 +15,7 @@ from controlplane.errors import GovernanceError
 from controlplane.wire.authzen_request import ItemError
 from policies.action import Json
 
+MODIFY_ARGUMENTS = "modify_arguments"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECONDS_REMEMBERED = 64
 
@@ -45,13 +46,15 @@ def answer(
     expires_at_us: int = 0,
     replayed: bool = False,
     dry_run: bool = False,
+    modified: Mapping[str, Json] | None = None,
 ) -> bytes:
     """The JSON answer to one evaluation.
 
     Args:
         effect: `allow` and `modify` permit; anything else, and any dry run, has `decision: false`.
-        arguments_digest: SHA-256 of the arguments' RFC 8785 form; written as hex.
+        arguments_digest: SHA-256 of the RFC 8785 form of what may be executed; written as hex.
         reasons: (rule, because, controls) of every rule that matched.
+        modified: what is to be executed instead of what was asked: an obligation.
         expires_at_us: µs since the epoch; written only into an answer that permits.
     Cost: 3 µs.
     """
@@ -67,6 +70,10 @@ def answer(
     context["reasons"] = [
         {"rule": rule, "because": because, "controls": controls} for rule, because, controls in reasons
     ]
+    if modified is not None:
+        context["obligations"] = [
+            {"id": MODIFY_ARGUMENTS, "type": "custom", "properties": {MODIFY_ARGUMENTS: modified}}
+        ]
     if session is not None:
         context["session"] = session
     if replayed:

@@ -43,12 +43,14 @@ class GovernedRuntime(FunctionsRuntime):  # type: ignore[misc]
             return self._refused(error, raise_on_error)
 
         decision = self._control_plane.decide(
-            agent=self._agent, session=self._session, tool=function, arguments=arguments
+            agent=self._agent, session=self._session, tool=function, arguments=arguments, modifies=True
         )
         if not decision.allowed:
             because = "; ".join(reason.because for reason in decision.reasons) or decision.reason_code
             return self._refused(PermissionError(f"denied: {because}"), raise_on_error)
 
+        # What was allowed, which rules may have rewritten: not what was asked for.
+        arguments = dict(decision.arguments or {})
         result, error_text = super().run_function(env, function, arguments)
         self._control_plane.outcome(
             decision.id,

@@ -12,8 +12,8 @@ CODES: Final = frozenset(
     (
         "always_exceeded", "always_false", "always_true", "constant_condition", "constant_key", "duplicate_rule",
         "limit_shadowed", "needless_permitted_is_done", "needless_witness", "never_exceeded", "never_holds",
-        "never_matches", "redundant_rule", "reserves_all", "same_atom", "shadowed_rule", "simpler_formula",
-        "unindexed_atom", "unused_define", "waits_for_report", "window_beyond_history",
+        "never_matches", "redundant_rule", "removes_required", "reserves_all", "same_atom", "shadowed_rule",
+        "simpler_formula", "unindexed_atom", "unused_define", "waits_for_report", "window_beyond_history",
     )
 )  # fmt: skip
 """Of what is found beyond what the loader and the compiler say."""

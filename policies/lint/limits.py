@@ -85,6 +85,8 @@ class LimitLinter:
                 continue  # another clause decides when it is asked
             there = program.limits[other.rule.limit]
             same = there.identity == own.identity and there.above < own.above and not other.rule.monitored
+            if rule.effect is Effect.MODIFY and other.rule.effect is not Effect.DENY:
+                same = same and other.rule.modify == rule.modify
             if same and _STRENGTH[other.rule.effect] >= _STRENGTH[rule.effect]:
                 return other
         return None

@@ -9,6 +9,7 @@ from policies.error import PolicyErrors, Source
 from policies.lint.finding import Finding, Level, finding
 from policies.lint.formulas import FormulaLinter, FormulaReport, PlacedRule, named_in_past
 from policies.lint.limits import LimitLinter, lint_keys
+from policies.lint.modifications import lint_modifications
 from policies.lint.reach import Reach
 from policies.lint.rules import RuleLinter, lint_defines
 from policies.loader import DocumentSet, load_documents
@@ -67,6 +68,7 @@ def lint(documents: DocumentSet) -> LintReport:
             formulas += [] if report is None else [report]
         if placed.document.limit is not None:
             found += of_limits.lint(placed)
+        found += lint_modifications(placed, bundle, reach)
     used = named_in_past(rules)
     for policy in documents.policies:
         found += lint_defines(policy, bundle, reach, used)

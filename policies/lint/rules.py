@@ -100,7 +100,13 @@ class RuleLinter:
             yield placed.finding(Level.WARNING, None, "duplicate_rule", message, "one of them is enough")
             return
         # What is escalated is permitted once it is approved, so that an escalation shadows nothing.
-        denying = [one for one in self._bundle.rules if one.effect is Effect.DENY]
+        # What is rewritten may not meet a condition any more.
+        denying = [
+            one
+            for one in self._bundle.rules
+            if one.effect is Effect.DENY
+            and (rule.effect is not Effect.MODIFY or self._bundle.atoms[one.atom].when is None)
+        ]
         over = self._covering(rule, denying) if rule.effect is not Effect.DENY else None
         if over is not None or (rule.effect is Effect.ALLOW and not self._ever_permitted(rule)):
             which = f"`{over.name}` denies" if over is not None else "other rules, all of them plain, deny"
@@ -114,6 +120,7 @@ class RuleLinter:
                 one
                 for one in self._bundle.rules
                 if one.effect is rule.effect
+                and one.modify == rule.modify
                 and one is not rule
                 # Of two that match the same, one is enough.
                 and (one.name < rule.name or self._covering(one, [rule]) is None)
@@ -175,7 +182,7 @@ def _no_narrower(wide: Atom, narrow: Atom, reach: Reach) -> bool:
 
 def _same(one: PlacedRule, other: PlacedRule) -> bool:
     """Whether two rules are alike but for their names and words."""
-    kept = ("atom", "effect", "past", "limit", "origin", "asked", "monitored")
+    kept = ("atom", "effect", "past", "limit", "origin", "asked", "monitored", "modify")
     if one is other or one.document.approve != other.document.approve:
         return False
     return all(getattr(one.rule, key) == getattr(other.rule, key) for key in kept)

@@ -155,7 +155,11 @@ class Replay:
                 maybe[rule.effect].append(rule.name)
         effects: set[Effect] = {Effect.DENY} if bounds.may_refuse else set()
         doubtful: list[str] = []
-        for effect in (Effect.DENY, Effect.ESCALATE, Effect.MODIFY, Effect.ALLOW):
+        rewriting = (*sure[Effect.MODIFY], *maybe[Effect.MODIFY])
+        if rewriting and not self._denied_whatever_is_sent(sure[Effect.DENY]):
+            # Whether it would be rewritten depends on its arguments, and all else on what would be left of them.
+            return Judged(effects=frozenset(Effect), maybe=rewriting)
+        for effect in (Effect.DENY, Effect.ESCALATE, Effect.ALLOW):
             if sure[effect]:
                 effects.add(effect)
                 break
@@ -168,6 +172,13 @@ class Replay:
             effects=frozenset(effects),
             rules=tuple(name for effect in Effect if effect in effects for name in sure[effect]),
             maybe=tuple(doubtful),
+        )
+
+    def _denied_whatever_is_sent(self, denying: list[str]) -> bool:
+        """Whether one of these rules looks at no argument."""
+        return any(
+            rule.name in denying and rule.on_atom_alone and self._bundle.atoms[rule.atom].when is None
+            for rule in self._bundle.rules
         )
 
     def _matches(

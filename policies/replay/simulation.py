@@ -13,13 +13,14 @@ from policies.replay.knowledge import Knowledge
 from policies.replay.recorded import RecordedAction, RecordedOutcome
 from policies.replay.replay import Judged, Replay
 from policies.replay.told import NOTHING, Telling
+from policies.rewriting import REWRITE_REFUSED, REWRITE_UNSTABLE
 
 MOST_SAMPLES: Final = 5
 
 _OF_BUNDLES: Final = frozenset(
     (
         "rule_allow", "rule_deny", "rule_escalate", "rule_modify", "default_allow", "default_deny",
-        UNCATALOGUED_RESOURCE, UNLISTED_ACTION, UNLISTED_ARGUMENT, MISSING_ARGUMENT,
+        UNCATALOGUED_RESOURCE, UNLISTED_ACTION, UNLISTED_ARGUMENT, MISSING_ARGUMENT, REWRITE_REFUSED, REWRITE_UNSTABLE,
     )
 )  # fmt: skip
 """Reason codes of answers that another bundle could change."""

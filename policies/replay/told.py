@@ -14,7 +14,11 @@ from policies.quantities import amount_of
 from policies.replay.knowledge import AtomTruth, Knowledge
 from policies.replay.recorded import RecordedAction
 
-_BY_RULES = frozenset(("rule_allow", "rule_deny", "rule_escalate", "default_allow", "default_deny"))
+_BY_RULES = frozenset(
+    ("rule_allow", "rule_deny", "rule_escalate", "rule_modify", "default_allow", "default_deny")
+)
+
+_UNRESTRICTED = frozenset(("rule_allow", "rule_modify", "default_allow", "default_deny"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +102,8 @@ class Telling:
         for rule in self._old.rules:
             matched = rule.name in action.rules
             plain = rule.on_atom_alone and not rule.monitored
+            if rule.effect is Effect.MODIFY:
+                continue  # it spoke of what the action was before it was rewritten
             if rule.effect is not Effect.ALLOW:
                 # All that restrict are reported together; where something was permitted, none did.
                 if matched:
@@ -106,6 +112,6 @@ class Telling:
                     tell(rule.atom, False, False)
             elif matched:
                 tell(rule.atom, True, True)
-            elif plain and action.reason_code in ("rule_allow", "default_allow", "default_deny"):
+            elif plain and action.reason_code in _UNRESTRICTED:
                 tell(rule.atom, None, False)
         return found

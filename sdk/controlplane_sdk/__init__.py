@@ -3,9 +3,11 @@
 from controlplane_sdk import ControlPlane
 
 with ControlPlane("http://127.0.0.1:8470", key) as control_plane:
-    decision = control_plane.decide(agent="treasury-bot", tool="payments.transfer", arguments=arguments)
+    decision = control_plane.decide(
+        agent="treasury-bot", tool="payments.transfer", arguments=arguments, modifies=True
+    )
     if decision:                                     # False for everything but a clean allow
-        result = transfer(**arguments)
+        result = transfer(**decision.arguments)      # as rules may have rewritten them
         control_plane.outcome(decision.id, "succeeded", result=result)
 """
 

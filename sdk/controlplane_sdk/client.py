@@ -115,6 +115,7 @@ class ControlPlane:
         properties: Mapping[str, Any] | None = None,
         context: Mapping[str, Any] | None = None,
         dry_run: bool = False,
+        modifies: bool = False,
         tool_call_id: str | None = None,
         trace_id: str | None = None,
         span_id: str | None = None,
@@ -130,6 +131,8 @@ class ControlPlane:
             properties: what the caller knows of the resource; never overrides the catalog.
             context: anything else that rules may look at.
             dry_run: only ask what would be answered: leaves no trace, never allows (see `effect`).
+            modifies: whether the caller executes `decision.arguments`, which rules may have rewritten, instead of
+                `arguments`. Without it, a decision that rewrites them is a deny.
             tool_call_id, trace_id, span_id: to find the decision again in traces.
         Returns: a Decision; every failure is one that denies.
         """
@@ -172,7 +175,8 @@ class ControlPlane:
             return denied(
                 f"http_{failure.status}", str(failure), arguments_digest=digest, raw=_as_object(answer)
             )
-        return read_answer(answer, asked_digest=digest, now=self._now())
+        asked = question["context"]["arguments"]
+        return read_answer(answer, asked=asked, asked_digest=digest, now=self._now(), modifies=modifies)
 
     def outcome(
         self,

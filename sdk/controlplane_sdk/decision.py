@@ -34,7 +34,10 @@ class Decision:
             `invalid_arguments`, `malformed_answer`, `digest_mismatch`, `expired`, `obligation_not_supported`.
         message: the same for people; may be empty.
         id: name of the decision, to report the outcome under; empty if none was answered.
-        arguments_digest: SHA-256 of the arguments' RFC 8785 form, hex; of what was asked, computed here.
+        arguments_digest: SHA-256 of the RFC 8785 form of what may be executed, hex, computed here; where nothing may,
+            of what was asked.
+        arguments: what may be executed, with an effect of `modify` instead of what was asked; None where nothing may.
+        modified: of a dry run: what the arguments would be rewritten to; else None.
         expires_at: an allow holds until then, for one execution.
         replayed: answered before under the same idempotency key; the action may have been executed already.
         raw: the answer as it came.
@@ -47,6 +50,8 @@ class Decision:
     id: str = ""
     reasons: tuple[Reason, ...] = ()
     arguments_digest: str = ""
+    arguments: Mapping[str, Any] | None = None
+    modified: Mapping[str, Any] | None = None
     expires_at: datetime | None = None
     session: str | None = None
     replayed: bool = False
@@ -69,12 +74,15 @@ def denied(reason_code: str, message: str, **known: Any) -> Decision:
     return Decision(allowed=False, effect="deny", reason_code=reason_code, message=message, **known)
 
 
-def read_answer(answer: object, *, asked_digest: str, now: datetime) -> Decision:
+def read_answer(
+    answer: object, *, asked: Mapping[str, Any], asked_digest: str, now: datetime, modifies: bool = False
+) -> Decision:
     """The decision in an AuthZEN answer of status 200.
 
     Args:
         answer: the parsed body.
-        asked_digest: digest of the arguments that would be executed.
+        asked: the arguments that were asked for; asked_digest: their digest.
+        modifies: whether the caller executes `Decision.arguments`; else a modification is a deny.
         now: aware time by this machine's clock; if it runs ahead of the service's, allows expire early.
     """
     if not isinstance(answer, dict) or not isinstance(answer.get("decision"), bool):
@@ -93,25 +101,48 @@ def read_answer(answer: object, *, asked_digest: str, now: datetime) -> Decision
     }
     effect, reason_code = _text(context, "effect"), _text(context, "reason_code")
     if answer["decision"] is False:
+        dry_run = context.get("dry_run") is True
         return Decision(
             allowed=False,
             effect=effect or "deny",
             reason_code=reason_code or "denied",
             message=_text(context, "detail"),
+            modified=_modified(context.get("obligations")) if dry_run else None,
             **known,
         )
+    arguments: Mapping[str, Any] | None = asked
     if context.get("obligations") or effect == "modify":
-        return denied("obligation_not_supported", "this client cannot carry out obligations", **known)
-    if effect != "allow" or not known["id"] or context.get("dry_run"):
+        arguments = _modified(context.get("obligations"))
+        if arguments is None:
+            return denied(
+                "obligation_not_supported", "this client cannot carry out these obligations", **known
+            )
+        if not modifies:
+            message = (
+                "the arguments are to be rewritten; say `modifies=True` and execute `decision.arguments`"
+            )
+            return denied("obligation_not_supported", message, **known)
+        try:
+            known["arguments_digest"] = arguments_digest(arguments)
+        except (ValueError, TypeError, RecursionError):
+            return denied("malformed_answer", "the rewritten arguments have no exact json form", **known)
+    if effect != ("allow" if arguments is asked else "modify") or not known["id"] or context.get("dry_run"):
         return denied("malformed_answer", f"a permit with effect `{effect}` and id `{known['id']}`", **known)
-    found = context.get("arguments_digest")
-    if found != asked_digest:
-        return denied(
-            "digest_mismatch", f"the allow is for arguments `{found}`, not `{asked_digest}`", **known
-        )
+    found, own = context.get("arguments_digest"), known["arguments_digest"]
+    if found != own:
+        return denied("digest_mismatch", f"the allow is for arguments `{found}`, not `{own}`", **known)
     if known["expires_at"] is None or known["expires_at"] <= now:
         return denied("expired", f"the allow ended at `{context.get('expires_at')}`", **known)
-    return Decision(allowed=True, effect=effect, reason_code=reason_code, **known)
+    return Decision(allowed=True, effect=effect, reason_code=reason_code, arguments=arguments, **known)
+
+
+def _modified(obligations: object) -> Mapping[str, Any] | None:
+    """The arguments of the one obligation that this client understands; None for any other, and for more than it."""
+    match obligations:
+        case [{"type": "custom", "properties": {"modify_arguments": dict(arguments), **rest}}] if not rest:
+            return arguments
+        case _:
+            return None
 
 
 def _text(context: Mapping[str, Any], key: str) -> str:

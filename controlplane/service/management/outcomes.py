@@ -124,6 +124,9 @@ class OutcomeDoors:
             "outcome": described["outcome"],
             "outcome_overdue": described["overdue"],
         }
+        if answer.operations:
+            # Its arguments are not kept: what was made of them is.
+            shown["modify"] = orjson.loads(answer.operations)
         if answer.detail:
             shown["detail"] = answer.detail
         if permitted:

@@ -21,6 +21,7 @@ tools:
   crm.read: {system: crm, effects: [read], data: [pii], boundary: internal, args: {id: {type: string}}}
   mail.send: {system: mail, effects: [send], data: [], boundary: external, args: {to: {type: email}}}
   dlp.scan: {effects: [], data: [], boundary: internal, args: {}}
+  note.keep: {effects: [write], data: [], boundary: internal, args: {text: {type: string}}}
   pay.send: {effects: [pay], data: [], boundary: external, args: {to: {type: iban}, amount: {type: decimal}}}
 ---
 kind: Policy
@@ -35,6 +36,8 @@ rules:
   - {id: twice, on: {tool: pay.send}, past: "pays and previous once pays", by: {pays: args.to},
      permitted_is_done: true, then: escalate}
   - {id: cap, on: {tool: pay.send}, limit: {sum: args.amount, per: 24h, above: 150}, then: deny}
+  - {id: no-cards, on: {tool: note.keep}, when: args.text.size() > 3, then: modify,
+     modify: [{at: /text, redact: card-number}], because: no card numbers in notes}
   - {id: watch, on: {tool: crm.read}, mode: monitor, then: deny}
 """
 
@@ -79,6 +82,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
         assert ask("mail after", "mail.send", to="a@b.example") == "allow"
         assert ask("pay", "pay.send", to="DE89", amount=100) == "allow"
         assert ask("pay too much", "pay.send", to="AT61", amount="50.5") == "deny"
+        assert ask("note", "note.keep", text="4111 1111 1111 1111") == "modify"
         assert ask("not for you", "crm.read", agent="stranger", id="7") == "deny"
         assert ask("nobody", "crm.read", agent="unregistered", id="7") == "deny"
         plane.decision_rows()
@@ -171,6 +175,23 @@ def test_where_nothing_allowed_it_says_what_kept_rules_from_matching(explained: 
 def test_monitored_rules_are_shown(explained: Explain) -> None:
     found = rule(explained("read"), "watch")
     assert (found["monitored"], found["reported"]) == (True, False)
+
+
+def test_what_was_rewritten_is_told_with_the_rule_that_did(
+    explained: Explain, run: Run, recorded: Recorded
+) -> None:
+    found = explained("note")
+    assert found["decision"]["reason_code"] == "rule_modify"
+    modifying = rule(found, "no-cards")
+    assert (modifying["effect"], modifying["reported"]) == ("modify", True)
+    assert [(one["key"], one["standing"]) for one in modifying["clauses"]] == [
+        ("tool", "holds"),
+        ("when", "holds"),
+    ]
+    lines = run(
+        "policy", "explain", recorded.decisions["note"], "--table", recorded.table
+    ).stdout.splitlines()
+    assert "rewritten before it was decided: redact card-number at /text, 1×" in lines
 
 
 def test_people_read_it_as_a_tree(run: Run, recorded: Recorded, tmp_path: Path) -> None:

@@ -405,6 +405,26 @@ def test_decide_ends_with_0_only_when_allowed(
     assert remote.last_body["context"]["arguments"] == {"amount": 1}
 
 
+def test_decide_shows_what_may_be_executed_instead(ask: Run, remote: FakeControlPlane) -> None:
+    made = {"amount": 100}
+    obligation = {"id": "o", "type": "custom", "properties": {"modify_arguments": made}}
+    answer = allow(b'{"amount":100}')
+    answer["context"] |= {"effect": "modify", "reason_code": "rule_modify", "obligations": [obligation]}
+    remote.answer("POST", "/access/v1/evaluation", answer)
+    words = ("decide", "--agent", "bot", "--tool", "pay", "--args", '{"amount": 200}')
+    done = ask(*words)
+    assert done.exit_code == 0, done.output
+    assert done.stdout.splitlines()[0] == "modify"
+    assert 'arguments  {"amount": 100}' in done.stdout
+    shown = json.loads(ask(*words, "--json").stdout)
+    assert (shown["allowed"], shown["effect"], shown["modified"]) == (True, "modify", made)
+    dry = {"decision": False, "context": answer["context"] | {"id": "", "dry_run": True}}
+    remote.answer("POST", "/access/v1/evaluation", dry)
+    tried = ask(*words, "--dry-run", "--json")
+    assert tried.exit_code == 0, tried.output
+    assert (json.loads(tried.stdout)["allowed"], json.loads(tried.stdout)["modified"]) == (False, made)
+
+
 @pytest.mark.parametrize(
     ("effect", "line"), [("allow", "  bank/cap"), ("deny", "  bank/cap: no reason given")]
 )

@@ -93,6 +93,28 @@ def test_an_allowed_call_is_executed_and_its_outcome_reported() -> None:
     ]
 
 
+def test_what_rules_rewrote_is_executed_and_reported_instead_of_what_was_asked() -> None:
+    tools, made = Tools(), {"amount": 100.0}
+    plane = FakeControlPlane()
+
+    def modifying(request: httpx.Request) -> httpx.Response:
+        answer = plane(request)
+        if request.url.path.endswith("/outcome"):
+            return answer
+        body = answer.json()
+        obligation = {"id": "o", "type": "custom", "properties": {"modify_arguments": made}}
+        body["context"] |= {
+            "effect": "modify",
+            "arguments_digest": arguments_digest(made),
+            "obligations": [obligation],
+        }
+        return httpx.Response(200, json=body)
+
+    assert governed(tools, modifying).run_function(None, "pay", {"amount": 5000}) == ("paid 100.0", None)
+    assert tools.executed == [100.0]
+    assert plane.outcomes[0]["executed_digest"] == arguments_digest(made)
+
+
 def test_a_denied_call_is_not_executed_and_says_why() -> None:
     tools, plane = Tools(), FakeControlPlane("pay")
     result, error = governed(tools, plane).run_function(None, "pay", {"amount": 5})

@@ -323,6 +323,14 @@ def test_a_rule_over_all_that_an_agent_does_says_which_actions_it_decides(
     assert [one.code for one in report.findings if one.code == "reserves_all"] == expected
 
 
+@pytest.mark.parametrize(("name", "expected"), [("amount", ["removes_required"]), ("to", [])])
+def test_an_argument_that_is_required_is_not_removed(name: str, expected: list[str]) -> None:
+    catalog = CATALOG.replace("{type: decimal}", "{type: decimal, required: true}")
+    rule = f"{{id: x, on: {{tool: pay.send}}, then: modify, modify: [{{at: /{name}, remove: true}}]}}"
+    text = f"{catalog}kind: Policy\nname: p\n{rules(rule)}"
+    assert [one.code for one in lint_sources([Source(name="p.yaml", text=text)]).findings] == expected
+
+
 def test_what_does_not_compile_is_a_finding_at_its_place() -> None:
     report = linted(rules("{id: x, on: {tool: mail.sned}, then: deny}"))
     (found,) = report.findings

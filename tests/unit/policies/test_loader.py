@@ -114,8 +114,6 @@ def test_an_error_names_its_place_and_what_was_probably_meant(
             policy(f"{{id: a, then: deny, {key}: x}}")
             for key in sorted(LATER_KEYS[RuleDocument])
         ),
-        policy("{id: a, then: modify}"),
-        STORY % ("", "{session: s, tool: x, expect: modify}"),
         STORY % ("", "{session: s, tool: x, expect: deny, approve: true}"),
         policy("{id: a, then: escalate, approve: {by: [x], remember: value}}"),
     ],

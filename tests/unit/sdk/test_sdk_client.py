@@ -85,6 +85,28 @@ def test_the_question_is_authzen_with_ours_inside_context() -> None:
     ]
 
 
+def test_a_modification_is_for_who_says_that_it_is_carried_out() -> None:
+    made = {"amount": 100}
+
+    def modify(request: httpx.Request) -> httpx.Response:
+        body = allow(request).json()
+        obligation = {"id": "o", "type": "custom", "properties": {"modify_arguments": made}}
+        body["context"] |= {
+            "effect": "modify",
+            "arguments_digest": arguments_digest(made),
+            "obligations": [obligation],
+        }
+        return httpx.Response(200, json=body)
+
+    client = Service(modify).client()
+    refused = client.decide(agent="a", tool="t", arguments={"amount": 200})
+    assert not refused
+    assert refused.reason_code == "obligation_not_supported"
+    taken = client.decide(agent="a", tool="t", arguments={"amount": 200}, modifies=True)
+    assert taken
+    assert taken.arguments == made
+
+
 def test_every_question_has_an_idempotency_key_of_its_own() -> None:
     service = Service(allow)
     client = service.client()

@@ -10,7 +10,9 @@ import pytest
 from controlplane_sdk.decision import Reason, arguments_digest, read_answer
 
 NOW = datetime(2026, 1, 11, 9, 30, tzinfo=UTC)
-DIGEST = arguments_digest({"amount": 12000})
+ASKED = {"amount": 12000}
+DIGEST = arguments_digest(ASKED)
+MADE = {"amount": 100}
 REMOVED = object()
 
 
@@ -32,7 +34,7 @@ def answer(decision: object = True, **changes: Any) -> dict[str, Any]:
 
 
 def test_a_clean_allow_is_true_and_says_everything() -> None:
-    decision = read_answer(answer(), asked_digest=DIGEST, now=NOW)
+    decision = read_answer(answer(), asked=ASKED, asked_digest=DIGEST, now=NOW)
     assert decision
     assert (decision.allowed, decision.effect, decision.reason_code) == (True, "allow", "rule_allow")
     assert (decision.id, decision.session, decision.replayed) == ("0198c0de", "ses_1", False)
@@ -43,9 +45,65 @@ def test_a_clean_allow_is_true_and_says_everything() -> None:
 
 
 def test_a_replay_is_marked() -> None:
-    decision = read_answer(answer(replayed=True), asked_digest=DIGEST, now=NOW)
+    decision = read_answer(answer(replayed=True), asked=ASKED, asked_digest=DIGEST, now=NOW)
     assert decision.allowed
     assert decision.replayed
+
+
+def obliged(*obligations: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    return answer(
+        **{
+            "effect": "modify",
+            "reason_code": "rule_modify",
+            "arguments_digest": arguments_digest(MADE),
+            "obligations": list(obligations or (obligation(MADE),)),
+            **changes,
+        }
+    )
+
+
+def obligation(made: object, **more: Any) -> dict[str, Any]:
+    return {"id": "o", "type": "custom", "properties": {"modify_arguments": made, **more}}
+
+
+def test_a_modification_is_true_with_what_may_be_executed_for_who_executes_that() -> None:
+    decision = read_answer(obliged(), asked=ASKED, asked_digest=DIGEST, now=NOW, modifies=True)
+    assert decision
+    assert (decision.effect, decision.arguments) == ("modify", MADE)
+    assert decision.arguments_digest == arguments_digest(MADE)
+    assert read_answer(answer(), asked=ASKED, asked_digest=DIGEST, now=NOW, modifies=True).arguments == ASKED
+
+
+def test_a_dry_run_says_what_would_be_modified() -> None:
+    given = obliged(dry_run=True, id="", expires_at=REMOVED) | {"decision": False}
+    decision = read_answer(given, asked=ASKED, asked_digest=DIGEST, now=NOW, modifies=True)
+    assert not decision
+    assert (decision.arguments, decision.modified) == (None, MADE)
+
+
+NOT_CARRIED_OUT = {
+    "another type": (obliged(obligation(MADE) | {"type": "step-up"}), "obligation_not_supported"),
+    "another one beside it": (
+        obliged(obligation(MADE), {"type": "notification"}),
+        "obligation_not_supported",
+    ),
+    "none": (obliged(obligations=[]), "obligation_not_supported"),
+    "another property": (obliged(obligation(MADE, notify="x")), "obligation_not_supported"),
+    "no object": (obliged(obligation([1])), "obligation_not_supported"),
+    "another digest": (obliged(arguments_digest=DIGEST), "digest_mismatch"),
+    "other arguments": (obliged(obligation({"amount": 101})), "digest_mismatch"),
+    "an effect of allow": (obliged(effect="allow"), "malformed_answer"),
+    "a number without a json form": (obliged(obligation({"amount": float("nan")})), "malformed_answer"),
+    "an end": (obliged(expires_at="2026-01-11T09:30:00Z"), "expired"),
+    "a permitting dry run": (obliged(dry_run=True), "malformed_answer"),
+}
+
+
+@pytest.mark.parametrize(("given", "reason_code"), NOT_CARRIED_OUT.values(), ids=NOT_CARRIED_OUT)
+def test_what_is_not_carried_out_denies(given: object, reason_code: str) -> None:
+    decision = read_answer(given, asked=ASKED, asked_digest=DIGEST, now=NOW, modifies=True)
+    assert not decision
+    assert (decision.effect, decision.reason_code, decision.arguments) == ("deny", reason_code, None)
 
 
 REFUSED = {
@@ -72,6 +130,7 @@ REFUSED = {
     "an unknown obligation": (answer(obligations=[{"type": "x"}]), "deny", "obligation_not_supported"),
     "an obligation that is no list": (answer(obligations="x"), "deny", "obligation_not_supported"),
     "a modification": (answer(effect="modify"), "deny", "obligation_not_supported"),
+    "a modification for who executes what was asked": (obliged(), "deny", "obligation_not_supported"),
     "a decision that is no boolean": (answer("true"), "deny", "malformed_answer"),
     "a decision of one": (answer(1), "deny", "malformed_answer"),
     "no decision": ({}, "deny", "malformed_answer"),
@@ -83,7 +142,7 @@ REFUSED = {
 
 @pytest.mark.parametrize(("given", "effect", "reason_code"), REFUSED.values(), ids=REFUSED)
 def test_everything_else_denies(given: object, effect: str, reason_code: str) -> None:
-    decision = read_answer(given, asked_digest=DIGEST, now=NOW)
+    decision = read_answer(given, asked=ASKED, asked_digest=DIGEST, now=NOW)
     assert not decision
     assert (decision.allowed, decision.effect, decision.reason_code) == (False, effect, reason_code)
 

@@ -68,6 +68,19 @@ def test_only_a_permit_that_is_no_dry_run_is_true_and_expires(
     assert given["context"].get("dry_run", False) is dry_run
 
 
+def test_what_is_to_be_executed_instead_is_an_obligation() -> None:
+    assert "obligations" not in answered()["context"]
+    made = answered(effect="modify", modified={"amount": 100})
+    assert made["decision"] is True
+    assert made["context"]["obligations"] == [
+        {
+            "id": "modify_arguments",
+            "type": "custom",
+            "properties": {"modify_arguments": {"amount": 100}},
+        }
+    ]
+
+
 def test_a_replay_and_a_detail_are_said_only_when_there_are_any() -> None:
     assert "replayed" not in answered()["context"]
     assert answered(replayed=True)["context"]["replayed"] is True

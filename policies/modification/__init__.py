@@ -1,0 +1,1 @@
+"""What `modify` does to an action's arguments: operations at JSON pointers, and the finders of `redact`."""

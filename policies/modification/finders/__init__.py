@@ -1,0 +1,1 @@
+"""What `redact` finds in a text, one kind a module. A finder gives stretches, `(start, end)`."""
