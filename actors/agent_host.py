@@ -11,21 +11,25 @@ import json
 import logging
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from actors import (
     deciding,
     delegations,
+    housekeeping,
     outcomes,
     reconciliation,
     registration,
     reservations,
     sessions,
     settlements,
+    stop_counting,
+    stop_handover,
     vouching,
 )
-from actors.agent_journal import forget_what_is_over, open_agent_journal
+from actors.agent_journal import open_agent_journal
 from actors.bounds import EVIDENCE_BACKLOG
 from actors.channel import channel_path, private_folder, serve
 from actors.collector import collect_seldom
@@ -37,9 +41,9 @@ from actors.journal_folder import Place, refuse_another
 from actors.log_feed import LogFeed
 from actors.messages import DelegationRequest, Outcome, SessionRequest
 from actors.owner import BundleMismatchError, EvidenceBacklogError, Owner, OwnerSettings
-from actors.past_journal import forget_history, index_history
 from actors.placement import CONTROL_STORE
 from actors.shadowing import Shadow
+from actors.stops import Stop
 from actors.world import REAL, monotonic_s
 from controlplane.errors import GovernanceError, UnavailableError
 
@@ -49,7 +53,6 @@ LEASE_TIMEOUT_S = 1.0
 BUNDLE_TIMEOUT_S = 10.0
 SETTLE_TIMEOUT_S = 5.0
 HOUSEKEEPING_S = 60.0
-TIDY_ROWS = 1_000
 LISTEN_S = 5.0
 INDEX_S = 1.0
 
@@ -88,7 +91,7 @@ class AgentHost:
         channels: the folder, on each node, for the sockets of its owners; empty = none.
         place: whose folder of journals it must be, see `actors.journal_folder`; None = any.
         awake_limit: how many agents stay in memory.
-        evidence_backlog: see `OwnerSettings`.
+        evidence_backlog, stop_on_mismatch: see `OwnerSettings`.
     """
 
     def __init__(
@@ -101,11 +104,13 @@ class AgentHost:
         place: tuple[str, str] | None = None,
         awake_limit: int = 2000,
         evidence_backlog: int = EVIDENCE_BACKLOG,
+        stop_on_mismatch: bool = True,
     ) -> None:
         self._name = name
         self._ordinal = ordinal
         self._awake_limit = awake_limit
         self._evidence_backlog = evidence_backlog
+        self._stop_on_mismatch = stop_on_mismatch
         self._secrets_file = Path(secrets_file)
         self._channels = Path(channels) if channels else None
         self._listening: Any = None
@@ -117,6 +122,8 @@ class AgentHost:
         self._owner: Owner | None = None
         self._bundles = CompiledBundles()
         self._refreshing = asyncio.Lock()
+        self._renewed_s = float("-inf")
+        self._handing = stop_handover.HandOver()
         self._adopting: asyncio.Task[None] | None = None
         self._casting: asyncio.Task[None] | None = None
         self._cannot_adopt: str | None = None
@@ -125,9 +132,10 @@ class AgentHost:
         # An exception in `__init__` would end a Ray actor for good: what can fail is done, and done again, in tasks.
         self._tasks = [
             loop.create_task(self._repeat(REFRESH_S, self.refresh)),
-            loop.create_task(self._repeat(HOUSEKEEPING_S, self._tidy)),
+            loop.create_task(self._repeat(HOUSEKEEPING_S, partial(housekeeping.tidy, self._current))),
             loop.create_task(self._repeat(LISTEN_S, self._listen)),
-            loop.create_task(self._repeat(INDEX_S, self._index)),
+            loop.create_task(self._repeat(INDEX_S, partial(housekeeping.index, self._current))),
+            loop.create_task(self._repeat(stop_handover.LEAST_GAP_S, self._hand_over)),
             loop.create_task(self._repeat(reconciliation.RECONCILE_S, self._reconcile)),
         ]
 
@@ -148,6 +156,7 @@ class AgentHost:
         finally:
             # After what only looks, too: whoever asks for thousands of agents wakes thousands.
             owner.rest_surplus()
+            self._handing.look(owner)
 
     async def decide(self, digest: str | None, requests: list[tuple[Any, ...]]) -> Any:
         return self._do("decide", digest, requests)
@@ -213,8 +222,13 @@ class AgentHost:
         owner.adopt(compiled, wanted)
         return owner.activation == wanted or owner.activation.number > number
 
+    async def count_stopped(self, stop: dict[str, Any]) -> tuple[int, int]:
+        """See `stop_counting.count`."""
+        return await stop_counting.count(self._live(), Stop.from_json(stop))
+
     async def refresh(self) -> bool:
         """Renew the lease now, and see to the journal and the active bundle. True when the lease was renewed."""
+        came_s = monotonic_s()
         owner = self._owner
         if owner is not None and owner.journal.fenced:
             # INVARIANT (single owner): whoever was superseded never opens the journal again. If it is we whom Ray
@@ -224,9 +238,12 @@ class AgentHost:
         if owner is None or not owner.journal.usable:
             self._open()
         async with self._refreshing:
-            sent_s = monotonic_s()
-            lease = await ask(CONTROL_STORE, "lease", self._directory.revision, timeout_s=LEASE_TIMEOUT_S)
-            self._directory.apply(*lease, sent_s=sent_s)
+            # One that was asked for after we came will do.
+            if self._renewed_s <= came_s:
+                sent_s = monotonic_s()
+                lease = await ask(CONTROL_STORE, "lease", self._directory.revision, timeout_s=LEASE_TIMEOUT_S)
+                self._directory.apply(*lease, sent_s=sent_s)
+                self._renewed_s = sent_s
         if self._casting is None or self._casting.done():
             self._casting = asyncio.get_running_loop().create_task(self._follow_shadow())
         if self._adopting is None or self._adopting.done():
@@ -267,6 +284,13 @@ class AgentHost:
             await asyncio.sleep(0)
 
     # -- inside --------------------------------------------------------------------------------------------------
+
+    def _current(self) -> Owner | None:
+        return self._owner
+
+    async def _hand_over(self) -> None:
+        take = partial(ask, CONTROL_STORE, "take_stops", timeout_s=LEASE_TIMEOUT_S)
+        await self._handing.round(self._current, take)
 
     def _not_ready(self) -> str | None:
         owner = self._owner
@@ -313,6 +337,7 @@ class AgentHost:
             session_key=session_key,
             awake_limit=self._awake_limit,
             evidence_backlog=self._evidence_backlog,
+            stop_on_mismatch=self._stop_on_mismatch,
         )
         # The journal's active digest stands, but only a compiled bundle decides: until then it is `stale_bundle`.
         self._owner = Owner(settings, journal, self._directory, REAL)
@@ -361,29 +386,6 @@ class AgentHost:
             await reconciliation.reconcile(
                 self._owner, lambda name, what, told: ask(name, what, told, timeout_s=SETTLE_TIMEOUT_S)
             )
-
-    async def _tidy(self) -> None:
-        # What is to be forgotten is chosen by its rows, so they come first.
-        more = True
-        while more and (owner := self._owner) is not None and owner.journal.usable:
-            more = owner.uses.carry_out()
-            await asyncio.sleep(0)
-        more = True
-        while more and (owner := self._owner) is not None and owner.journal.usable:
-            now_us = owner.event_time().us
-            more = forget_what_is_over(owner.journal, now_us=now_us, limit=TIDY_ROWS)
-            more |= forget_history(owner.journal, now_us=now_us, limit=TIDY_ROWS)
-            owner.count_sessions_anew()
-            await asyncio.sleep(0.05)
-
-    async def _index(self) -> None:
-        """Bring the index and the rows of what was used up to date, a little at a time, so that nobody waits long."""
-        more = True
-        while more and (owner := self._owner) is not None and owner.journal.usable:
-            more = index_history(owner.journal)
-            if owner.uses.due():
-                more |= owner.uses.carry_out()
-            await asyncio.sleep(0)
 
     async def _repeat(self, interval_s: float, work: Callable[[], Any]) -> None:
         while True:

@@ -14,6 +14,7 @@ from policies.catalog import Catalog
 from policies.effect import Effect
 from policies.error import PolicyError, Source
 from policies.past.program import NOTHING, Program
+from policies.stops import StopClause
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +78,7 @@ class Rule:
         origin: where the action's values come from; None = it has no such clause.
         asked: whether the user's task asks for it, any of "yes", "no", "unknown"; None = it has no such clause.
         monitored: recorded, not enforced.
+        stop: whom a denial by it stops; None = nobody.
     """
 
     policy: str
@@ -90,6 +92,7 @@ class Rule:
     origin: OriginClause | None = None
     asked: frozenset[str] | None = None
     monitored: bool = False
+    stop: StopClause | None = None
 
     @property
     def on_atom_alone(self) -> bool:
@@ -133,6 +136,7 @@ class Bundle:
         idle: bit set of the atoms with a condition that nothing asks: a define that no rule names. They keep their
             numbers, are not evaluated and hold of no action.
         reasons: what each of `rules` says when it leads to a verdict.
+        stops: by the name of each rule that stops somebody, whom. A monitored one stops nobody.
         sources: the texts it was compiled from; `load_documents(bundle.sources)` compiles to the same digest.
         warnings: what is odd without being wrong.
     """
@@ -157,6 +161,7 @@ class Bundle:
         "rules",
         "rules_of_atom",
         "sources",
+        "stops",
         "uncatalogued",
         "warnings",
     )
@@ -191,6 +196,9 @@ class Bundle:
             Reason(rule=rule.name, effect=rule.effect, because=rule.because, controls=rule.controls)
             for rule in self.rules
         )
+        self.stops = {
+            rule.name: rule.stop for rule in self.rules if rule.stop is not None and not rule.monitored
+        }
         self.program = program
         self.measures = tuple(measures)
         carried: dict[Effect, list[tuple[int, ...]]] = {effect: [()] * len(self.atoms) for effect in Effect}

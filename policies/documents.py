@@ -170,7 +170,6 @@ LATER_KEYS: Mapping[type[Strict], frozenset[str]] = MappingProxyType(
                 "modify",
                 "obligations",
                 "risk",
-                "stop",
             )
         ),
         PolicyDocument: frozenset(("mode", "hazards")),

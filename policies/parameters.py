@@ -148,7 +148,8 @@ class _Filler:
 def _settled(located: Located[None], written: Node, filled: Node, errors: list[PolicyError]) -> Node:
     """The rules whose `then` is a parameter, as its value leaves them.
 
-    It chooses how a rule restricts: `approve` waits for `escalate`, and nothing that others set makes a rule grant.
+    It chooses how a rule restricts: `approve` waits for `escalate`, `stop` for `deny`, and nothing that others set
+    makes a rule grant.
     """
     if not isinstance(written.value, list) or not isinstance(filled.value, list):
         return filled
@@ -164,8 +165,9 @@ def _settled(located: Located[None], written: Node, filled: Node, errors: list[P
                 )
                 place = Located(document=None, source=then.put_from or located.source, root=then)
                 errors.append(place.error((), "parameter_grants", message, "one of `escalate`, `deny`"))
-            if then.value != "escalate":
-                rule = replace(rule, value={key: one for key, one in parts.items() if key != "approve"})
+            idle = {"escalate": "stop", "deny": "approve"}.get(str(then.value))
+            waiting = ("approve", "stop") if idle is None else (idle,)
+            rule = replace(rule, value={key: one for key, one in parts.items() if key not in waiting})
         rules.append(rule)
     return replace(filled, value=rules)
 

@@ -58,6 +58,23 @@ def up(
             help="Evidence rows that may wait in a journal before it denies; remembered. [default: 5000000]",
         ),
     ] = None,
+    second_operator: Annotated[
+        bool | None,
+        typer.Option(
+            "--second-operator/--one-operator",
+            help="Whether releasing a stop takes a second operator's key; remembered. [default: one operator]",
+            show_default=False,
+        ),
+    ] = None,
+    stop_on_mismatch: Annotated[
+        bool | None,
+        typer.Option(
+            "--stop-on-mismatch/--no-stop-on-mismatch",
+            help="Whether an agent is stopped that executed something else than was allowed; remembered. "
+            "[default: stopped]",
+            show_default=False,
+        ),
+    ] = None,
     foreground: Annotated[
         bool,
         typer.Option(
@@ -85,6 +102,8 @@ def up(
         key_rate=key_rate,
         agent_rate=agent_rate,
         evidence_backlog=evidence_backlog,
+        second_operator=second_operator,
+        stop_on_mismatch=stop_on_mismatch,
     )
     if foreground:
         run_in_foreground(request)

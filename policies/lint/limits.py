@@ -85,7 +85,7 @@ class LimitLinter:
                 continue  # another clause decides when it is asked
             there = program.limits[other.rule.limit]
             same = there.identity == own.identity and there.above < own.above and not other.rule.monitored
-            if same and _STRENGTH[other.rule.effect] >= _STRENGTH[rule.effect]:
+            if same and placed.rule.stop is None and _STRENGTH[other.rule.effect] >= _STRENGTH[rule.effect]:
                 return other
         return None
 

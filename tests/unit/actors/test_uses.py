@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from actors import uses
+from actors import housekeeping, uses
 from actors.agent_host import AgentHost
 from actors.agent_journal import forget_what_is_over
 from actors.deciding import decide
@@ -274,13 +274,13 @@ def test_a_host_carries_out_once_enough_waits_and_before_it_forgets(
         host._owner = bench.owner
         for number, session in enumerate(sessions):
             used(bench, session)
-            await host._index()
+            await housekeeping.index(host._current)
             # The first saw the resource for the first time: one use instead of two.
             assert rows(bench)[2] == [1, 2, 0][number]
         used(bench, sessions[0])
         bench.world.pass_s(8 * DAY_US / 1e6)
         bench.renew_lease()
-        await host._tidy()
+        await housekeeping.tidy(host._current)
         assert bench.owner.uses.waiting() == rows(bench)[2] == 0
         assert {name: actions for name, _, actions in rows(bench)[0]}[sessions[0]] == 2
 
