@@ -37,7 +37,9 @@ class OwnStops:
         self.forget_memory()
 
     def forget_memory(self) -> None:
-        """What did not become durable is not remembered."""
+        """What did not become durable is not remembered. With a journal that is lost nobody decides any more."""
+        if not self._journal.usable:
+            return
         self.live.clear()
         self._handed.clear()
         for identity, value, revision in self._journal.read("SELECT id, value, revision FROM own_stops"):

@@ -74,8 +74,10 @@ class StopRegistry:
         """(kind, id, value) of what changed after a revision: None = it is over. See `Directory.apply`."""
         # Whose copy is older than what has been forgotten may hold what was: it begins anew.
         if since < self._journal.meta(_FORGOTTEN, 1):
-            live = [(STOP, stop.id, stop.to_json()) for stop in self._live]
-            return [(STOP, "", None), *live]
+            live: list[tuple[str, str, dict[str, Any] | None]] = [
+                (STOP, stop.id, stop.to_json()) for stop in self._live
+            ]
+            return [(STOP, "", None), *live] if since else live
         return [
             (kind, identity, entry if entry["over_us"] is None else None)
             for kind, identity, entry in self._entries.newer(since, (STOP,))
