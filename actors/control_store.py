@@ -14,12 +14,12 @@ from actors.handles import ask
 from actors.journal_folder import Place, refuse_another
 from actors.log_feed import LogFeed
 from actors.placement import CONTROL_LOG, host_name
+from actors.telling import Telling
 from actors.world import REAL
 from controlplane.errors import UnavailableError
 
 log = logging.getLogger(__name__)
 
-REFRESH_TIMEOUT_S = 2.0
 REOPEN_S = 1.0
 
 
@@ -45,6 +45,7 @@ class ControlStore:
         self._place = Place(*place) if place else None
         self._second_operator = second_operator
         self._control: Control | None = None
+        self._renewals = Telling(ask)
         self._telling: set[asyncio.Task[dict[str, bool]]] = set()
         self._feed = LogFeed()
         self._reopening = asyncio.get_running_loop().create_task(self._keep_open())
@@ -106,8 +107,7 @@ class ControlStore:
 
     async def _tell(self) -> dict[str, bool]:
         """Have every owner renew its lease now; says which have."""
-        # INVARIANT (lease): an owner that says so holds what was durable before it was asked, and decides with it.
-        return await activation.tell(ask, self._owners(), "refresh", timeout_s=REFRESH_TIMEOUT_S)
+        return await self._renewals.tell(self._owners())
 
     async def activate(self, digest: str, tenant: str, by: str, lenient: bool = False) -> dict[str, Any]:
         """See `actors.activation.activate`."""
