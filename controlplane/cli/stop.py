@@ -55,7 +55,7 @@ def stop(
     key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Stop an agent, a tool, a system, a workflow, an owner's agents, or the whole fleet.
+    """Stop an agent, a tool, a system, a workflow, or the fleet.
 
     Whatever meets the stop is denied (`stopped`), in every session, also what was allowed before under the same
     idempotency key. The command returns once every owner that can be reached enforces it, and names the others: they

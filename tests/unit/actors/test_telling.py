@@ -19,12 +19,14 @@ class Owners:
         self.asked: dict[str, int] = {}
         self.silent: set[str] = set()
         self.away: set[str] = set()
+        self.heard = asyncio.Event()
         self.let_go = asyncio.Event()
         self.let_go.set()
 
     async def __call__(self, name: str, method: str, *_: Any, timeout_s: float) -> bool:
         assert method == "refresh"
         self.asked[name] = self.asked.get(name, 0) + 1
+        self.heard.set()
         if name in self.away:
             raise UnavailableError("away")
         if name in self.silent:
@@ -43,8 +45,8 @@ def test_who_comes_while_owners_are_told_goes_with_the_next_call_and_all_togethe
         renewals = Telling(owners)
         owners.let_go.clear()
         first = asyncio.ensure_future(renewals.tell(["a", "b"]))
-        while len(owners.asked) < 2:
-            await asyncio.sleep(0)
+        await owners.heard.wait()
+        assert owners.asked == {"a": 1, "b": 1}
         later = [asyncio.ensure_future(renewals.tell(["a", "b"])) for _ in range(50)]
         await asyncio.sleep(0)
         owners.let_go.set()
