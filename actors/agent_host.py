@@ -11,6 +11,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +25,8 @@ from actors import (
     reservations,
     sessions,
     settlements,
+    stop_counting,
+    stop_handover,
     vouching,
 )
 from actors.agent_journal import open_agent_journal
@@ -40,6 +43,7 @@ from actors.messages import DelegationRequest, Outcome, SessionRequest
 from actors.owner import BundleMismatchError, EvidenceBacklogError, Owner, OwnerSettings
 from actors.placement import CONTROL_STORE
 from actors.shadowing import Shadow
+from actors.stops import Stop
 from actors.world import REAL, monotonic_s
 from controlplane.errors import GovernanceError, UnavailableError
 
@@ -87,7 +91,7 @@ class AgentHost:
         channels: the folder, on each node, for the sockets of its owners; empty = none.
         place: whose folder of journals it must be, see `actors.journal_folder`; None = any.
         awake_limit: how many agents stay in memory.
-        evidence_backlog, outcome_timeout_s: see `OwnerSettings`.
+        evidence_backlog, outcome_timeout_s, stop_on_mismatch: see `OwnerSettings`.
     """
 
     def __init__(
@@ -101,12 +105,14 @@ class AgentHost:
         awake_limit: int = 2000,
         evidence_backlog: int = EVIDENCE_BACKLOG,
         outcome_timeout_s: int = OUTCOME_TIMEOUT_S,
+        stop_on_mismatch: bool = True,
     ) -> None:
         self._name = name
         self._ordinal = ordinal
         self._awake_limit = awake_limit
         self._evidence_backlog = evidence_backlog
         self._outcome_timeout_s = outcome_timeout_s
+        self._stop_on_mismatch = stop_on_mismatch
         self._secrets_file = Path(secrets_file)
         self._channels = Path(channels) if channels else None
         self._listening: Any = None
@@ -118,6 +124,8 @@ class AgentHost:
         self._owner: Owner | None = None
         self._bundles = CompiledBundles()
         self._refreshing = asyncio.Lock()
+        self._renewed_s = float("-inf")
+        self._handing = stop_handover.HandOver()
         self._adopting: asyncio.Task[None] | None = None
         self._casting: asyncio.Task[None] | None = None
         self._cannot_adopt: str | None = None
@@ -126,9 +134,10 @@ class AgentHost:
         # An exception in `__init__` would end a Ray actor for good: what can fail is done, and done again, in tasks.
         self._tasks = [
             loop.create_task(self._repeat(REFRESH_S, self.refresh)),
-            loop.create_task(self._repeat(HOUSEKEEPING_S, lambda: housekeeping.tidy(self._usable))),
+            loop.create_task(self._repeat(HOUSEKEEPING_S, partial(housekeeping.tidy, self._usable))),
             loop.create_task(self._repeat(LISTEN_S, self._listen)),
-            loop.create_task(self._repeat(INDEX_S, lambda: housekeeping.index(self._usable))),
+            loop.create_task(self._repeat(INDEX_S, partial(housekeeping.index, self._usable))),
+            loop.create_task(self._repeat(stop_handover.LEAST_GAP_S, self._hand_over)),
             loop.create_task(self._repeat(reconciliation.RECONCILE_S, self._reconcile)),
         ]
 
@@ -149,6 +158,7 @@ class AgentHost:
         finally:
             # After what only looks, too: whoever asks for thousands of agents wakes thousands.
             owner.rest_surplus()
+            self._handing.look(owner)
 
     async def decide(self, digest: str | None, requests: list[tuple[Any, ...]]) -> Any:
         return self._do("decide", digest, requests)
@@ -214,8 +224,13 @@ class AgentHost:
         owner.adopt(compiled, wanted)
         return owner.activation == wanted or owner.activation.number > number
 
+    async def count_stopped(self, stop: dict[str, Any]) -> tuple[int, int]:
+        """See `stop_counting.count`."""
+        return await stop_counting.count(self._live(), Stop.from_json(stop))
+
     async def refresh(self) -> bool:
         """Renew the lease now, and see to the journal and the active bundle. True when the lease was renewed."""
+        came_s = monotonic_s()
         owner = self._owner
         if owner is not None and owner.journal.fenced:
             # INVARIANT (single owner): whoever was superseded never opens the journal again. If it is we whom Ray
@@ -225,9 +240,12 @@ class AgentHost:
         if owner is None or not owner.journal.usable:
             self._open()
         async with self._refreshing:
-            sent_s = monotonic_s()
-            lease = await ask(CONTROL_STORE, "lease", self._directory.revision, timeout_s=LEASE_TIMEOUT_S)
-            self._directory.apply(*lease, sent_s=sent_s)
+            # One that was asked for after we came will do.
+            if self._renewed_s <= came_s:
+                sent_s = monotonic_s()
+                lease = await ask(CONTROL_STORE, "lease", self._directory.revision, timeout_s=LEASE_TIMEOUT_S)
+                self._directory.apply(*lease, sent_s=sent_s)
+                self._renewed_s = sent_s
         if self._casting is None or self._casting.done():
             self._casting = asyncio.get_running_loop().create_task(self._follow_shadow())
         if self._adopting is None or self._adopting.done():
@@ -268,6 +286,14 @@ class AgentHost:
             await asyncio.sleep(0)
 
     # -- inside --------------------------------------------------------------------------------------------------
+
+    def _usable(self) -> Owner | None:
+        owner = self._owner
+        return owner if owner is not None and owner.journal.usable else None
+
+    async def _hand_over(self) -> None:
+        take = partial(ask, CONTROL_STORE, "take_stops", timeout_s=LEASE_TIMEOUT_S)
+        await self._handing.round(self._usable, take)
 
     def _not_ready(self) -> str | None:
         owner = self._owner
@@ -315,6 +341,7 @@ class AgentHost:
             awake_limit=self._awake_limit,
             evidence_backlog=self._evidence_backlog,
             outcome_timeout_s=self._outcome_timeout_s,
+            stop_on_mismatch=self._stop_on_mismatch,
         )
         # The journal's active digest stands, but only a compiled bundle decides: until then it is `stale_bundle`.
         self._owner = Owner(settings, journal, self._directory, REAL)
@@ -363,10 +390,6 @@ class AgentHost:
             await reconciliation.reconcile(
                 self._owner, lambda name, what, told: ask(name, what, told, timeout_s=SETTLE_TIMEOUT_S)
             )
-
-    def _usable(self) -> Owner | None:
-        owner = self._owner
-        return owner if owner is not None and owner.journal.usable else None
 
     async def _repeat(self, interval_s: float, work: Callable[[], Any]) -> None:
         while True:

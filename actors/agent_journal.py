@@ -6,7 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from actors import asked_journal, delegation_journal, origin_journal, past_journal, reservation_journal
+from actors import (
+    asked_journal,
+    delegation_journal,
+    origin_journal,
+    own_stops,
+    past_journal,
+    reservation_journal,
+)
 from actors.ids import COUNTER_BITS, decision_key
 from actors.journal import Journal, Transaction
 from actors.live_agent import (
@@ -42,6 +49,7 @@ SCHEMA += (
     asked_journal.SCHEMA
     + delegation_journal.SCHEMA
     + origin_journal.SCHEMA
+    + own_stops.SCHEMA
     + past_journal.SCHEMA
     + reservation_journal.SCHEMA
 )

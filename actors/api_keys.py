@@ -78,7 +78,7 @@ class Caller:
         if subject_type == "agent":
             return _one_matches(self.agents, subject_id)
         named = (pattern.split(":", 1) for pattern in self.subjects if ":" in pattern)
-        return any(kind == subject_type and _matches(pattern, subject_id) for kind, pattern in named)
+        return any(kind == subject_type and matches(pattern, subject_id) for kind, pattern in named)
 
     @property
     def starts_workflows(self) -> bool:
@@ -107,10 +107,10 @@ def no_longer_good(entry: dict[str, Any], *, now_us: int) -> str | None:
 
 @lru_cache(maxsize=_REMEMBERED)
 def _one_matches(patterns: tuple[str, ...], text: str) -> bool:
-    return any(_matches(pattern, text) for pattern in patterns)
+    return any(matches(pattern, text) for pattern in patterns)
 
 
-def _matches(pattern: str, text: str) -> bool:
+def matches(pattern: str, text: str) -> bool:
     """Glob with `*` alone (no classes, no `?`): linear, never a regular expression from outside."""
     if "*" not in pattern:
         return pattern == text

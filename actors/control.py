@@ -1,4 +1,4 @@
-"""What is fleet-wide and versioned: keys, principals, the agents' index, bundles and which one is active. No Ray.
+"""What is fleet-wide and versioned: keys, principals, the agents' index, bundles, which one is active, stops. No Ray.
 
 `changes` hands out what is newer than a given revision (see `actors.entries`), which is how the fleet keeps its leased
 copies (see `actors.directory`).
@@ -19,6 +19,7 @@ from actors.ids import agent_key
 from actors.journal import Journal
 from actors.owner import Surroundings
 from actors.placement import FIRST_DEDICATED_ORDINAL, dedicated_name
+from actors.stop_registry import StopRegistry
 from controlplane.errors import ConflictError, NotFoundError, UnavailableError
 
 SCHEMA = (
@@ -44,12 +45,16 @@ def open_control_journal(path: Path, *, new_log_id: str) -> Journal:
 
 class Control:
     """The fleet's registry over one journal. Not thread-safe. Every change is durable when its method returns,
-    and leaves a row in the evidence log ``control``."""
+    and leaves a row in the evidence log ``control``.
 
-    def __init__(self, journal: Journal, world: Surroundings) -> None:
+    Args: second_operator: see `StopRegistry`.
+    """
+
+    def __init__(self, journal: Journal, world: Surroundings, *, second_operator: bool = False) -> None:
         self.journal = journal
         self.world = world
         self._entries = Entries(journal, world)
+        self.stops = StopRegistry(journal, self._entries, world.random_bytes, second_operator=second_operator)
         self.activation = Activation(
             journal.meta("active_digest", "") or None,
             journal.meta("activation", 0),
@@ -66,11 +71,12 @@ class Control:
 
     def changes(
         self, since: int
-    ) -> tuple[int, tuple[str | None, int, bool], list[tuple[str, str, dict[str, Any]]]]:
+    ) -> tuple[int, tuple[str | None, int, bool], list[tuple[str, str, dict[str, Any] | None]]]:
         """(revision, active bundle, what changed since). Cost: an index range; nothing when nothing changed."""
         if since >= self.revision:
             return self.revision, self.activation.to_tuple(), []
-        return self.revision, self.activation.to_tuple(), self._entries.newer(since, _LEASED)
+        changed = [*self._entries.newer(since, _LEASED), *self.stops.changes(since)]
+        return self.revision, self.activation.to_tuple(), changed
 
     # -- keys --------------------------------------------------------------------------------------------------
 

@@ -8,35 +8,45 @@ import os
 from pathlib import Path
 from typing import Any
 
-from actors import activation
+from actors import activation, stop_counting
 from actors.control import Control, open_control_journal
 from actors.handles import ask
 from actors.journal_folder import Place, refuse_another
 from actors.log_feed import LogFeed
 from actors.placement import CONTROL_LOG, host_name
+from actors.telling import Telling
 from actors.world import REAL
 from controlplane.errors import UnavailableError
 
 log = logging.getLogger(__name__)
 
-REFRESH_TIMEOUT_S = 2.0
 REOPEN_S = 1.0
 
 
 class ControlStore:
-    """Keys, principals, the agents' index, bundles. Every method is durable when it returns.
+    """Keys, principals, the agents' index, bundles, stops. Every method is durable when it returns.
 
     Args:
         journals: the folder of the journals.
         hosts: how many hosts there are, to be told of an activation.
         place: whose folder of journals it must be, see `actors.journal_folder`; None = any.
+        second_operator: whether it takes two operators to release a stop.
     """
 
-    def __init__(self, journals: str, hosts: int, place: tuple[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        journals: str,
+        hosts: int,
+        place: tuple[str, str] | None = None,
+        second_operator: bool = False,
+    ) -> None:
         self._path = Path(journals) / f"{CONTROL_LOG}.db"
         self._hosts = hosts
         self._place = Place(*place) if place else None
+        self._second_operator = second_operator
         self._control: Control | None = None
+        self._renewals = Telling(ask)
+        self._telling: set[asyncio.Task[dict[str, bool]]] = set()
         self._feed = LogFeed()
         self._reopening = asyncio.get_running_loop().create_task(self._keep_open())
 
@@ -54,8 +64,50 @@ class ControlStore:
             raise UnavailableError(f"the control store has no method `{method}`")
         result = getattr(self._live(), method)(**arguments)
         if method in _OWNERS_MUST_KNOW:
-            await activation.tell(ask, self._owners(), "refresh", timeout_s=REFRESH_TIMEOUT_S)
+            await self._tell()
         return result
+
+    async def stop(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """See `StopRegistry.set`. Returns once every owner that can be reached enforces it: ``acknowledged``, and
+        ``lagging``: who did not say so in two seconds, and denies by then unless it has heard of it."""
+        return await self._told(self._live().stops.set(**asked))
+
+    async def release(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """See `StopRegistry.release`, and `stop`."""
+        return await self._told(self._live().stops.release(**asked))
+
+    async def take_stops(self, stops: list[dict[str, Any]]) -> tuple[int, list[str]]:
+        """See `StopRegistry.take`. Other owners are told, and nobody waits for them."""
+        before = self._live().revision
+        taken = self._live().stops.take(stops=stops)
+        if self._live().revision != before:
+            telling = asyncio.get_running_loop().create_task(self._tell())
+            self._telling.add(telling)
+            telling.add_done_callback(self._telling.discard)
+        return taken
+
+    async def show_stop(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """See `StopRegistry.get`."""
+        return self._live().stops.get(**asked)
+
+    async def list_stops(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """See `StopRegistry.listed`."""
+        return self._live().stops.listed(**asked)
+
+    async def count_stopped(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """What a stop would meet now; see `actors.stop_counting`. Changes nothing."""
+        return await stop_counting.ask_all(ask, self._owners(), self._live().stops.proposed(**asked))
+
+    async def _told(self, entry: dict[str, Any]) -> dict[str, Any]:
+        told = await self._tell()
+        return entry | {
+            "acknowledged": [name for name, answered in told.items() if answered],
+            "lagging": [name for name, answered in told.items() if not answered],
+        }
+
+    async def _tell(self) -> dict[str, bool]:
+        """Have every owner renew its lease now; says which have."""
+        return await self._renewals.tell(self._owners())
 
     async def activate(self, digest: str, tenant: str, by: str, lenient: bool = False) -> dict[str, Any]:
         """See `actors.activation.activate`."""
@@ -114,10 +166,19 @@ class ControlStore:
                         self._path, new_log_id=f"{CONTROL_LOG}.{REAL.random_bytes(4).hex()}"
                     )
                     self._feed = LogFeed()
-                    self._control = Control(journal, REAL)
+                    self._control = Control(journal, REAL, second_operator=self._second_operator)
                 except Exception as error:
                     log.error("the control store's journal cannot be opened; it is tried again: %s", error)
+            self._sweep()
             await asyncio.sleep(REOPEN_S)
+
+    def _sweep(self) -> None:
+        """End the stops that have expired. Owners see to that by themselves: this is for whoever looks."""
+        try:
+            if self._feed.trouble is None and self._control is not None:
+                self._control.stops.sweep()
+        except Exception as error:
+            log.error("stops that expired are still listed as live; it is tried again: %s", error)
 
 
 # After these, whoever asked may rely on every owner that can be reached: a role that was taken away is gone.

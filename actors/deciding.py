@@ -12,7 +12,16 @@ from typing import Any
 
 import orjson
 
-from actors import api_keys, delegations, messages, modifying, remembering, settlements, tracing
+from actors import (
+    api_keys,
+    delegations,
+    messages,
+    modifying,
+    remembering,
+    settlements,
+    stopping,
+    tracing,
+)
 from actors.agent_journal import find_bound
 from actors.ids import agent_key, read_session_id
 from actors.journal import Transaction
@@ -38,6 +47,7 @@ from actors.remembering import Met
 from policies.effect import Effect
 from policies.rewriting import REWRITE_UNSTABLE
 from policies.rule_clauses import RuleClauses
+from policies.stops import STOPPED
 from policies.verdict import Verdict, modified
 from policies.verdict import decide as verdict_of
 
@@ -118,7 +128,9 @@ def _decide_one(owner: Owner, request: DecisionRequest, step: Step, transaction:
     # INVARIANT (fail closed): whether we can decide at all comes first, so that no earlier allow is repeated by an
     # owner that cannot tell the time or may have missed a stop, nor in a session that has ended.
     refusal = settlements.refusal(owner, request, step.reservations) or unable(owner, request, step.time)
-    refusal = refusal or _unknown(record, request) or session_refusal
+    # INVARIANT (stopped): asked before anything is repeated, with a copy of the stops that is not too old.
+    halted = None if refusal else stopping.halted(owner, request, record, session, step.time.us)
+    refusal = refusal or (STOPPED if halted else None) or _unknown(record, request) or session_refusal
     replay = None if refusal or request.dry_run else _replay(owner, key, request, step)
     permitted = False
     match replay:
@@ -143,7 +155,13 @@ def _decide_one(owner: Owner, request: DecisionRequest, step: Step, transaction:
                     return (REWRITE, *rules)
                 refusal = REWRITE_UNSTABLE
             decided, found = _verdict(owner, request, refusal, session, met, asked, step)
+            if halted is not None:
+                decided, found = decided._replace(detail=halted.detail), found | {"stop": halted.stop}
             if not request.dry_run:
+                if made := stopping.stop_by_rules(
+                    owner, request, session, decided, transaction, step.time.us
+                ):
+                    found["stops"] = made
                 # An escalation is not final: what it waits for may lift it, under the same key.
                 bind = bind and decided.effect != Effect.ESCALATE
                 keep(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from actors import delegation_journal, sessions
+from actors import delegation_journal, sessions, stopping
 from actors.delegation_journal import Delegation
 from actors.ids import agent_key, delegation_token, read_delegation_token, read_session_id, subject_of_key
 from actors.live_agent import Delegated, LiveAgent, Session
@@ -45,11 +45,13 @@ def delegate(owner: Owner, request: DelegationRequest) -> dict[str, Any]:
 
     Returns: ``{"token", "to", "tools", "depth", "expires_us", "principal"}``; the token is kept nowhere.
     Raises: NotFoundError: no such session. ConflictError: it, a session above it, or what it was itself delegated is
-        over. ForbiddenError: more is asked for than it has, or another principal. OverloadedError: too many of its
-        tokens wait to be used. EvidenceBacklogError. UnavailableError: the clock cannot be trusted.
+        over. ForbiddenError: more is asked for than it has, or another principal; its agent, its workflow or what it
+        acts for is stopped. OverloadedError: too many of its tokens wait to be used. EvidenceBacklogError.
+        UnavailableError: the clock cannot be trusted.
     """
     owner.refuse_backlog()
     agent, session = sessions.live_session(owner, request.session)
+    _refuse_stopped(owner, agent, session)
     time = owner.event_time()
     if not time.certain:
         raise UnavailableError("the clock cannot be trusted: nothing is delegated", code="clock_uncertain")
@@ -113,10 +115,12 @@ def open_child(owner: Owner, request: SessionRequest) -> dict[str, Any]:
 
     Returns: as `sessions.open_session`.
     Raises: what that raises; NotFoundError: no token of ours. ForbiddenError: it is for another agent, or another
-        principal was asked for. ConflictError: it is used or expired, or a session above the new one is over.
+        principal was asked for; what delegated it is stopped. ConflictError: it is used or expired, or a session above
+        the new one is over.
     """
-    agent, now_us = sessions.may_open(owner, request, known=record_of(owner, request) is not None)
+    agent, now_us = sessions.may_open(owner, request, record_of(owner, request))
     delegation, parent_agent, parent = _usable(owner, request, now_us)
+    _refuse_stopped(owner, parent_agent, parent)
     delegated = delegation.delegated
     principal = sessions.principal_of(parent_agent.key, parent)
     _refuse_another(request.principal, principal)
@@ -216,6 +220,12 @@ def _usable(owner: Owner, request: SessionRequest, now_us: int) -> tuple[Delegat
     if parent is None or parent.state(now_us) != "live" or _chain(owner, parent, now_us)[1]:
         raise _parent_ended()
     return delegation, agent, parent
+
+
+def _refuse_stopped(owner: Owner, agent: LiveAgent, session: Session) -> None:
+    """Raises: ForbiddenError: who would delegate is stopped."""
+    tenant, subject_type, subject_id = subject_of_key(agent.key)
+    stopping.refuse(owner, tenant, subject_type, subject_id, agent.record, session)
 
 
 def _refuse_another(asked: str | None, principal: str | None) -> None:

@@ -1,4 +1,5 @@
-"""A replica's or a host's leased copy of what the control store owns: keys, principals, owners, the active bundle.
+"""A replica's or a host's leased copy of what the control store owns: keys, principals, owners, stops, the active
+bundle.
 
 The copy is refreshed every half second with what changed since. It may be trusted for `LEASE_S` after the request
 that fetched it was *sent*; past that, whoever holds it denies, so that a revoked key or a stop is missed by nobody.
@@ -8,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
+
+from actors.stops import STOP, LiveStops
 
 LEASE_S = 2.0
 REFRESH_S = 0.5
@@ -36,12 +39,14 @@ class Directory:
     Attributes:
         activation: the newest that was heard of.
         activation_known_s: monotonic clock when it was first heard of.
+        stops: the live ones.
     """
 
     def __init__(self) -> None:
         self.revision = 0
         self.activation = Activation(None, 0)
         self.activation_known_s = float("-inf")
+        self.stops = LiveStops()
         self._entries: dict[str, dict[str, dict[str, Any]]] = {}
         self._trusted_until_s = float("-inf")
 
@@ -58,13 +63,19 @@ class Directory:
         Args:
             revision: the newest revision among what the control store holds.
             activation: see `Activation`.
-            changes: (kind, id, value) of every entry that changed since our revision.
+            changes: (kind, id, value) of every entry that changed since our revision; of a stop that is over the value
+                is None, and one without an id says that all that are live follow.
             sent_s: monotonic clock when the lease was asked for (not when it came: it may have been long on the way).
         """
         # A lease that was overtaken on the way brings what is no longer true.
         if revision >= self.revision:
             for kind, identity, value in changes:
-                self._entries.setdefault(kind, {})[identity] = value
+                if kind != STOP:
+                    self._entries.setdefault(kind, {})[identity] = value
+                elif identity:
+                    self.stops.learn(identity, value)
+                else:
+                    self.stops.clear()
             self.revision = revision
         if activation[1] > self.activation.number:
             self.activation = Activation(*activation)

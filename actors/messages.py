@@ -84,6 +84,7 @@ class Vouch(NamedTuple):
     agent_version: str
     refusal: str | None  # a reason code that denies whatever the session's owner thinks
     reservation: tuple[Any, ...] | None  # `Reserved`: what is held until it is settled; None = nothing
+    halted: tuple[str, str] | None = None  # `Halted`, where the refusal is that it meets a stop
 
 
 class Reserved(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from actors import evidence_rows, overdue, settlements, shadowing, tracing
+from actors import evidence_rows, overdue, settlements, shadowing, stopping, tracing
 from actors.agent_journal import find_decision, save_decision_outcome
 from actors.deciding import read_answer
 from actors.journal import Transaction
@@ -40,10 +40,11 @@ def remembered(owner: Owner, decision_id: str) -> tuple[Decided, DecidedAction, 
 
 
 def report_outcome(owner: Owner, outcome: Outcome) -> dict[str, Any]:
-    """Record what a permitted action came to. Durable when it returns.
+    """Record what a permitted action came to. Durable when it returns. Taken of an agent that is stopped, too.
 
     Returns: ``{"decision", "outcome", "findings"}``; a finding `executed_digest_mismatch` says that what was
-        executed is not what was allowed. Of a foreign action also ``"settlement"``: what to tell its agent's home.
+        executed is not what was allowed, and stops the agent if the deployment says so. Of a foreign action also
+        ``"settlement"``: what to tell its agent's home.
     Raises: NotFoundError; ConflictError: it was never permitted, or already has an outcome; EvidenceBacklogError:
         it is to be reported again.
     """
@@ -76,7 +77,7 @@ def report_outcome(owner: Owner, outcome: Outcome) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "decision": answer.id,
         "outcome": outcome.status,
-        "findings": ["executed_digest_mismatch"] if mismatch else [],
+        "findings": [stopping.EXECUTED_DIGEST_MISMATCH] if mismatch else [],
     }
     return shown if told is None else shown | {"settlement": tuple(told)}
 
@@ -119,14 +120,17 @@ def _record(
         )
     )
     if mismatch:
+        details: dict[str, Any] = {"decision": answer.id, "status": outcome.status}
+        if (made := stopping.stop_for_finding(owner, action, answer.id, step, time_us)) is not None:
+            details["stops"] = [made]
         step.append(
             evidence_rows.finding_row(
                 action,
                 event_id=owner.new_event_id(time_us),
                 time_us=time_us,
                 session=answer.session,
-                reason_code="executed_digest_mismatch",
-                details={"decision": answer.id, "status": outcome.status},
+                reason_code=stopping.EXECUTED_DIGEST_MISMATCH,
+                details=details,
             )
         )
     recorded = {"status": outcome.status, "reported_at_us": time_us}

@@ -19,6 +19,7 @@ from actors.ids import COUNTER_BITS, agent_key, decision_id, subject_of_key
 from actors.journal import Journal
 from actors.live_agent import SESSIONS_AWAKE, LiveAgent, Session, standing_name, standing_workflow
 from actors.origins import WorkflowOrigins
+from actors.own_stops import OwnStops
 from actors.owner_clock import EventTime, OwnerClock
 from actors.past_journal import begin_record
 from actors.pasts import Pasts
@@ -43,6 +44,7 @@ class OwnerSettings:
         awake_limit: how many agents stay in memory; the least recently used ones rest in the journal.
         evidence_backlog: how many evidence rows may wait to land before nothing more is decided.
         outcome_timeout_s: how long the outcome of a permitted action may take before that is a finding; 0 = for ever.
+        stop_on_mismatch: whether an agent is stopped whose PEP executed something else than was allowed.
     """
 
     name: str
@@ -51,6 +53,7 @@ class OwnerSettings:
     awake_limit: int = 2000
     evidence_backlog: int = EVIDENCE_BACKLOG
     outcome_timeout_s: int = OUTCOME_TIMEOUT_S
+    stop_on_mismatch: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +89,7 @@ class Owner:
     Attributes:
         registered: how many agents have a record here.
         uses: what awaits its row in the journal.
+        stops: those that it has made itself, beside the directory's.
     """
 
     def __init__(
@@ -110,6 +114,7 @@ class Owner:
         self._awake: OrderedDict[str, LiveAgent] = OrderedDict()
         self._crowded: list[LiveAgent] = []
         self.uses = Uses(journal)
+        self.stops = OwnStops(journal)
         self.registered = count_registered(journal)
         begin_record(journal, now_us=self.event_time().us)
         begin_settlements(journal, now_us=self.event_time().us)
@@ -232,6 +237,7 @@ class Owner:
         self.pasts.forget_memory()
         self.origins.forget_memory()
         self.tallies.forget_memory()
+        self.stops.forget_memory()
         if self.shadow is not None:
             self.shadow.pasts.forget_memory()
 

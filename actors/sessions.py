@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from actors import evidence_rows
+from actors import evidence_rows, stopping
 from actors.agent_journal import count_live_sessions, save_sessions, subject_of_session
 from actors.asked_journal import save_basis
 from actors.delegation_journal import save_lineage
@@ -16,6 +16,7 @@ from actors.journal import Transaction
 from actors.live_agent import SESSION_LIFETIME_US, SESSIONS_AWAKE, Delegated, LiveAgent, Session
 from actors.messages import SessionRequest
 from actors.owner import Owner
+from actors.records import AgentRecord
 from controlplane.errors import ConflictError, NotFoundError, OverloadedError, UnavailableError
 from policies.asked.basis import Basis
 from policies.origin.happened import AskedFor
@@ -32,10 +33,10 @@ def open_session(owner: Owner, request: SessionRequest) -> dict[str, Any]:
 
     Returns: ``{"session", "workflow", "principal", "expires_us"}``.
     Raises: NotFoundError: nobody has registered this subject. UnavailableError: the clock cannot be trusted.
-        EvidenceBacklogError. OverloadedError: it has too many live ones.
+        EvidenceBacklogError. OverloadedError: it has too many live ones. ForbiddenError: it is stopped.
     """
-    known = owner.record(request.tenant, request.subject_type, request.subject_id) is not None
-    agent, now_us = may_open(owner, request, known=known)
+    record = owner.record(request.tenant, request.subject_type, request.subject_id)
+    agent, now_us = may_open(owner, request, record)
     random = owner.world.random_bytes(18)
     expires_us = now_us + SESSION_LIFETIME_US
     joined = [] if request.new_workflow else [owner.standing_session(agent, now_us)]
@@ -51,19 +52,20 @@ def open_session(owner: Owner, request: SessionRequest) -> dict[str, Any]:
     return keep_opened(owner, agent, [*joined, session], request, expires_us=expires_us)
 
 
-def may_open(owner: Owner, request: SessionRequest, *, known: bool) -> tuple[LiveAgent, int]:
-    """The subject that may open one more session, and when. Args: known: whether it is registered.
+def may_open(owner: Owner, request: SessionRequest, record: AgentRecord | None) -> tuple[LiveAgent, int]:
+    """The subject that may open one more session, and when. Args: record: None = it is not registered.
 
     Raises: as `open_session`.
     """
     owner.refuse_backlog()
-    if not known:
+    if record is None:
         raise NotFoundError(
             f"unknown {request.subject_type} `{request.subject_id}`: register it first", code="unknown_agent"
         )
     time = owner.event_time()
     if not time.certain:
         raise UnavailableError("the clock cannot be trusted: no session is opened", code="clock_uncertain")
+    stopping.refuse(owner, request.tenant, request.subject_type, request.subject_id, record, None)
     key = agent_key(request.tenant, request.subject_type, request.subject_id)
     agent = owner.agent(key)
     if agent.live_sessions is None:

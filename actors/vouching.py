@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from actors import reservations
+from actors import reservations, stopping
 from actors.deciding import stale_records, unable
 from actors.messages import BATCH, STALE_BUNDLE, VOUCHED, DecisionRequest, Reserved, Vouch
 from actors.owner import EvidenceBacklogError, Owner
 from actors.records import AgentRecord
 from controlplane.errors import NotFoundError, UnavailableError
+from policies.stops import STOPPED
 
 
 def vouch(owner: Owner, digest: str | None, raw: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
@@ -50,8 +51,14 @@ def vouch(owner: Owner, digest: str | None, raw: Sequence[tuple[Any, ...]]) -> t
 
 
 def _vouched(owner: Owner, request: DecisionRequest, book: reservations.Book, *, fresh: bool) -> Vouch:
-    said = _said(owner.record(request.tenant, request.subject_type, request.subject_id), fresh=fresh)
+    record = owner.record(request.tenant, request.subject_type, request.subject_id)
+    said = _said(record, fresh=fresh)
     refusal = said.refusal or unable(owner, request, book.time)
+    if refusal is None:
+        # What an agent is registered with stands here alone; so a stop is looked for here, too.
+        halted = stopping.halted(owner, request, record, None, book.time.us)
+        if halted is not None:
+            return said._replace(refusal=STOPPED, halted=(halted.stop, halted.detail))
     if refusal is None and owner.backlogged():
         refusal = EvidenceBacklogError.code
     if refusal is None:
@@ -66,11 +73,13 @@ def vouch_for_agent(owner: Owner, tenant: str, agent_id: str) -> tuple[Any, ...]
     """A `Vouch` for an agent that is about to open a session elsewhere.
 
     Raises: NotFoundError: nobody has registered it. UnavailableError: the control store has not been heard of for too
-        long. JournalError.
+        long. ForbiddenError: it is stopped. JournalError.
     """
-    said = _said(owner.record(tenant, "agent", agent_id), fresh=_current(owner))
+    record = owner.record(tenant, "agent", agent_id)
+    said = _said(record, fresh=_current(owner))
     match said.refusal:
         case None:
+            stopping.refuse(owner, tenant, "agent", agent_id, record, None)
             return tuple(said)
         case "unknown_agent":
             raise NotFoundError(f"unknown agent `{agent_id}`: register it first", code="unknown_agent")

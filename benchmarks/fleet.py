@@ -81,7 +81,7 @@ def main() -> None:
     for agents in sorted(options.agents):
         console.print(f"{agents} agents: starting a control plane with {RULES} rules")
         with running(rules=RULES, agents=[]) as plane:
-            uvloop.run(_register(plane, agents))
+            uvloop.run(register_all(plane, agents))
             idle_mib = _memory_mib(plane)
             figures, seconds = uvloop.run(_run(plane, agents, rate=options.rate, seconds=options.seconds))
             row = _row(agents, figures, seconds, idle_mib, _memory_mib(plane))
@@ -107,18 +107,20 @@ def _options() -> argparse.Namespace:
     return options
 
 
-def _name(number: int) -> str:
+def agent_name(number: int) -> str:
+    """Of the agent with this number, from 0 on."""
     return f"bench-{number:06}"
 
 
-async def _register(plane: Plane, agents: int) -> None:
+async def register_all(plane: Plane, agents: int) -> None:
+    """Register this many, in the order of `agent_name`."""
     pool = HttpPool(plane.port, plane.operator_key, size=32)
     done = 0
 
     async def register(number: int) -> None:
         nonlocal done
         status, answer = await pool.post(
-            "/v1/agents", json.dumps({"id": _name(number), "owner": "benchmark"}).encode()
+            "/v1/agents", json.dumps({"id": agent_name(number), "owner": "benchmark"}).encode()
         )
         if status not in (200, 201):
             raise SystemExit(f"an agent could not be registered: {status} {answer.decode()}")
@@ -179,7 +181,7 @@ async def _session(
         due_s = max(due_s + think_s, time.perf_counter())
         return status, json.loads(answer)
 
-    name, tools = _name(agent), bundles.tools_of(RULES)
+    name, tools = agent_name(agent), bundles.tools_of(RULES)
     status, opened = await step("session", "/v1/sessions", {"agent": name, "task": "pay the invoices"})
     if status not in (200, 201):
         return

@@ -4,6 +4,7 @@
       instance.json             {instance, hosts, nodes, created_at}: fixed when the directory is created
       nodes/                    what marks each node's folder of journals, once it was first used
       limits.json               {key_per_s, agent_per_s, evidence_backlog, outcome_timeout_s}: only if any was set
+      stopping.json             {release_needs_second_operator, stop_on_mismatch}: only if any was set
       journals/                 one SQLite journal per owner; on each node those of its own
       evidence/decisions/       the Delta table
       keys/                     0700: operator.key, secrets.json, ray.token (each 0600)
@@ -231,6 +232,11 @@ class Settings:
     def limits(self) -> Path:
         """See `controlplane.limits`."""
         return self.data / "limits.json"
+
+    @property
+    def stopping(self) -> Path:
+        """See `controlplane.stopping`."""
+        return self.data / "stopping.json"
 
     @property
     def secrets(self) -> Path:

@@ -15,6 +15,7 @@ from policies.effect import Effect
 from policies.error import PolicyError, Source
 from policies.modification.operations import Operation
 from policies.past.program import NOTHING, Program
+from policies.stops import StopClause
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +80,7 @@ class Rule:
         asked: whether the user's task asks for it, any of "yes", "no", "unknown"; None = it has no such clause.
         monitored: recorded, not enforced.
         modify: how it rewrites the action's arguments, where its effect is MODIFY.
+        stop: whom a denial by it stops; None = nobody.
     """
 
     policy: str
@@ -93,6 +95,7 @@ class Rule:
     asked: frozenset[str] | None = None
     monitored: bool = False
     modify: tuple[Operation, ...] = ()
+    stop: StopClause | None = None
 
     @property
     def on_atom_alone(self) -> bool:
@@ -138,6 +141,7 @@ class Bundle:
         idle: bit set of the atoms with a condition that nothing asks: a define that no rule names. They keep their
             numbers, are not evaluated and hold of no action.
         reasons: what each of `rules` says when it leads to a verdict.
+        stops: by the name of each rule that stops somebody, whom. A monitored one stops nobody.
         sources: the texts it was compiled from; `load_documents(bundle.sources)` compiles to the same digest.
         warnings: what is odd without being wrong.
     """
@@ -164,6 +168,7 @@ class Bundle:
         "rules",
         "rules_of_atom",
         "sources",
+        "stops",
         "uncatalogued",
         "warnings",
     )
@@ -198,6 +203,9 @@ class Bundle:
             Reason(rule=rule.name, effect=rule.effect, because=rule.because, controls=rule.controls)
             for rule in self.rules
         )
+        self.stops = {
+            rule.name: rule.stop for rule in self.rules if rule.stop is not None and not rule.monitored
+        }
         self.program = program
         self.measures = tuple(measures)
         carried: dict[Effect, list[tuple[int, ...]]] = {effect: [()] * len(self.atoms) for effect in Effect}

@@ -13,7 +13,7 @@ from policies.past.formula import Atom, Done, Formula, names, walk
 from policies.past.parse import KEYWORDS, FormulaError, parse
 from policies.past.polarity import check
 from policies.quantities import PathError, amount_of, parse_path
-from policies.rule_documents import LimitDocument, OriginDocument, RuleDocument
+from policies.rule_documents import LimitDocument, OriginDocument, RuleDocument, StopDocument
 
 Path = tuple[str | int, ...]
 
@@ -81,7 +81,21 @@ def check_clauses(
         found.errors.append(
             ClauseError(path=("approve",), code="nothing_to_approve", message=message, at_key=True)
         )
+    if rule.stop is not None:
+        _check_stop(rule.stop, found, then=rule.then)
     return found
+
+
+def _check_stop(stop: StopDocument, found: CheckedClauses, *, then: str) -> None:
+    if then != "deny":
+        message = f"`stop` says whom a denial stops; this rule says `then: {then}`"
+        found.errors.append(ClauseError(path=("stop",), code="nothing_to_stop", message=message, at_key=True))
+    elif not (stop.agent or stop.workflow):
+        message = "`stop` needs `agent` or `workflow`: whom it stops"
+        hint = "`stop: {agent, for: 1h}`"
+        found.errors.append(
+            ClauseError(path=("stop",), code="invalid_stop", message=message, hint=hint, at_key=True)
+        )
 
 
 def reserved_name(name: str) -> str:

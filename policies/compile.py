@@ -11,6 +11,7 @@ from policies.catalog_build import build_catalog
 from policies.cel_types import Arguments, check_condition
 from policies.clauses import CheckedClauses, ClauseError, check_clauses, reserved_name
 from policies.documents import DefineDocument, PolicyDocument, RuleDocument
+from policies.duration import duration_us
 from policies.effect import Effect
 from policies.error import PolicyError, PolicyErrors, Source, did_you_mean
 from policies.loader import DocumentSet, load_documents
@@ -18,6 +19,7 @@ from policies.located import Located
 from policies.modification.documents import operations_of
 from policies.normal_form import atom_of, digest_of
 from policies.program_build import ProgramBuilder
+from policies.stops import StopClause
 from policies.vocabulary import Vocabulary
 
 _DEFAULT_NAME = "bundle"
@@ -189,7 +191,16 @@ def _rule(
         asked=None if document.asked is None else frozenset(document.asked),
         monitored=monitored or document.mode == "monitor",
         modify=operations_of(document.modify or ()),
+        stop=_stop(document),
     )
+
+
+def _stop(document: RuleDocument) -> StopClause | None:
+    stop = document.stop
+    if stop is None:
+        return None
+    lasts_us = None if stop.lasts is None else duration_us(stop.lasts)
+    return StopClause(agent=stop.agent, workflow=stop.workflow, lasts_us=lasts_us)
 
 
 def _origin(document: RuleDocument) -> OriginClause | None:

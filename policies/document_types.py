@@ -5,7 +5,7 @@ from __future__ import annotations
 import types
 from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, WithJsonSchema
 from pydantic.fields import FieldInfo
 
 from policies.pointers import POINTER
@@ -51,6 +51,27 @@ def bare(annotation: Any) -> Any:
             annotation = next(one for one in get_args(annotation) if one is not types.NoneType)
         else:
             return annotation
+
+
+STANDS_ALONE = "stands alone"
+"""Marks a field that may be written as a bare key, `{agent}`, which YAML reads as a key without a value."""
+
+
+def _present(value: object) -> object:
+    return True if value is None else value
+
+
+Flag: TypeAlias = Annotated[
+    bool, BeforeValidator(_present), WithJsonSchema({"enum": [True, False, None]}), STANDS_ALONE
+]
+
+
+def stands_alone(annotation: Any, name: str) -> bool:
+    """Whether a key of this model may have no value."""
+    if not (isinstance(annotation, type) and issubclass(annotation, Strict)):
+        return False
+    field = annotation.model_fields.get(name)
+    return field is not None and STANDS_ALONE in field.metadata
 
 
 def listed(value: object) -> object:

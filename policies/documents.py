@@ -169,7 +169,6 @@ LATER_KEYS: Mapping[type[Strict], frozenset[str]] = MappingProxyType(
             (
                 "obligations",
                 "risk",
-                "stop",
             )
         ),
         PolicyDocument: frozenset(("mode", "hazards")),

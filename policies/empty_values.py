@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, get_args, get_origin
 
-from policies.document_types import Strict, bare
+from policies.document_types import Strict, bare, stands_alone
 from policies.error import PolicyError
 from policies.located import Located
 from policies.yaml_tree import Node
@@ -48,7 +48,8 @@ def _nulls(node: Node, annotation: Any, path: Path) -> Iterator[Path]:
             yield from _nulls(item, _item_of(annotation), (*path, index))
     elif isinstance(node.value, dict):
         for name, child in node.value.items():
-            yield from _nulls(child, _child_of(annotation, name), (*path, name))
+            if child.value is not None or not stands_alone(annotation, name):
+                yield from _nulls(child, _child_of(annotation, name), (*path, name))
 
 
 def _item_of(annotation: Any) -> Any:

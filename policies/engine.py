@@ -34,6 +34,7 @@ from policies.past.state import Past
 from policies.prepare import Prepared, Preparer
 from policies.rewriting import REWRITE_UNSTABLE, Rewriting, prepare
 from policies.rule_clauses import RuleClauses
+from policies.stops import STOPPED, StoppedNames
 from policies.verdict import Verdict, decide, matched_rules, modified, rewriting
 
 SESSION_ENDED: Final = "session_ended"
@@ -110,6 +111,7 @@ class Engine:
         self._origins: dict[str, Origins] = {}
         self._tallies: dict[str, Tallies] = {}
         self._estimator: Estimator = estimator or english()
+        self._stopped = StoppedNames()
         self._decided = 0
 
     def forget(self) -> None:
@@ -117,6 +119,7 @@ class Engine:
         self._pasts = {}
         self._origins = {}
         self._tallies = {}
+        self._stopped = StoppedNames()
 
     def open_session(
         self,
@@ -205,7 +208,11 @@ class Engine:
         facts = self.bundle.catalog.facts(resource.type, resource.id)
         rewritten = prepare(self._preparer, asked)
         event, clauses = self._met(session, rewritten, origins, facts)
-        refusal = self._outside(session, resource, now_us) or rewritten.prepared.refusal
+        refusal = (
+            self._halted(session, now_us)
+            or self._outside(session, resource, now_us)
+            or rewritten.prepared.refusal
+        )
         if refusal is None and (rules := self._rewriting(rewritten, clauses)):
             if not rewritten.rules:
                 rewritten = prepare(self._preparer, asked, rules)
@@ -253,8 +260,16 @@ class Engine:
                     effects=facts.effects if facts is not None else None,
                     tool=resource.id,
                 )
-        elif verdict.effect is Effect.DENY:
+        elif verdict.reason_code != STOPPED and verdict.effect is Effect.DENY:
             look.denied()
+            if self.bundle.stops and verdict.reasons:
+                self._stopped.stop(
+                    self.bundle.stops,
+                    [reason.rule for reason in verdict.reasons],
+                    agent=_agent_of(session),
+                    workflow=session.workflow,
+                    now_us=now_us,
+                )
         return EngineDecision(
             verdict=verdict,
             rewriting=rewritten,
@@ -344,6 +359,18 @@ class Engine:
             past = self._pasts[scope, name] = Past(self.bundle.program, scope)
         return past
 
+    def _halted(self, session: EngineSession, now_us: int) -> str | None:
+        """Whether a rule has stopped who acts, its workflow, or who it acts for."""
+        acting: list[str] = []
+        above: EngineSession | None = session
+        while above is not None:
+            if (agent := _agent_of(above)) is not None:
+                acting.append(agent)
+            above = above.parent
+        return (
+            STOPPED if self._stopped.meets(agents=acting, workflow=session.workflow, now_us=now_us) else None
+        )
+
     def _outside(self, session: EngineSession, resource: Resource, now_us: int) -> str | None:
         if session.ended:
             return SESSION_ENDED
@@ -353,3 +380,8 @@ class Engine:
                 return PARENT_ENDED
             ancestor = ancestor.parent
         return covers(session.grants, resource.type, resource.id, now_us=now_us)
+
+
+def _agent_of(session: EngineSession) -> str | None:
+    subject = session.subject
+    return f"{session.tenant}/{subject.id}" if subject.type == "agent" else None

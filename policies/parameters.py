@@ -17,6 +17,7 @@ from policies.located import Located
 from policies.packs import packs
 from policies.yaml_tree import Node
 
+_CLAUSE_OF: Final = {"escalate": "approve", "modify": "modify", "deny": "stop"}
 _USE: Final = re.compile(r"\$([a-z][a-z0-9_]{0,63})")
 Values = Mapping[str, Node]
 
@@ -148,8 +149,8 @@ class _Filler:
 def _settled(located: Located[None], written: Node, filled: Node, errors: list[PolicyError]) -> Node:
     """The rules whose `then` is a parameter, as its value leaves them.
 
-    It chooses how a rule restricts: `approve` waits for `escalate` and `modify` for `modify`, and nothing that others
-    set makes a rule grant.
+    It chooses how a rule restricts: `approve` waits for `escalate`, `modify` for `modify`, `stop` for `deny`, and
+    nothing that others set makes a rule grant.
     """
     if not isinstance(written.value, list) or not isinstance(filled.value, list):
         return filled
@@ -165,9 +166,9 @@ def _settled(located: Located[None], written: Node, filled: Node, errors: list[P
                 )
                 place = Located(document=None, source=then.put_from or located.source, root=then)
                 errors.append(place.error((), "parameter_grants", message, "one of `escalate`, `deny`"))
-            idle = {"escalate": "modify", "modify": "approve"}.get(str(then.value))
-            idle_keys = ("approve", "modify") if idle is None else (idle,)
-            rule = replace(rule, value={key: one for key, one in parts.items() if key not in idle_keys})
+            idle = _CLAUSE_OF.keys() - {str(then.value)}
+            waiting = {_CLAUSE_OF[effect] for effect in idle}
+            rule = replace(rule, value={key: one for key, one in parts.items() if key not in waiting})
         rules.append(rule)
     return replace(filled, value=rules)
 

@@ -12,6 +12,7 @@ from policies.document_types import (
     ControlId,
     DefineName,
     Duration,
+    Flag,
     Id,
     Name,
     Pattern,
@@ -84,6 +85,16 @@ class ApproveDocument(Strict):
     expires: Duration | None = None
 
 
+class StopDocument(Strict):
+    """Whom a denial by the rule takes out of service, `{agent, for: 1h}`."""
+
+    agent: Flag = Field(default=False, description="the agent that acted, in all its sessions")
+    workflow: Flag = Field(default=False, description="the workflow that it acted in, with all its agents")
+    lasts: Duration | None = Field(
+        default=None, alias="for", description="how long; default: until an operator releases it"
+    )
+
+
 class OriginDocument(Strict):
     """Where a value of the action comes from, told by the argument's role or by where it stands."""
 
@@ -124,6 +135,7 @@ class RuleDocument(Strict):
     )
     mode: ModeName = Field(default="enforce", description="`monitor`: recorded, not enforced")
     approve: ApproveDocument | None = None
+    stop: StopDocument | None = Field(default=None, description="whom a denial stops from then on")
     because: Text = ""
     controls: Annotated[list[ControlId], BeforeValidator(listed), one_or_many({"type": "string"})] = Field(
         default_factory=list

@@ -23,6 +23,7 @@ from controlplane.cli import (
 from controlplane.cli.decide import decide
 from controlplane.cli.delegate import delegate
 from controlplane.cli.output import FAILED, USAGE, complain
+from controlplane.cli.stop import list_stops, release, stop
 
 
 def _print_version(asked: bool) -> None:
@@ -61,6 +62,9 @@ app.command("init")(nodes.init)
 app.command("attach")(nodes.attach)
 app.command("decide")(decide)
 app.command("delegate")(delegate)
+app.command("stop")(stop)
+app.command("stops")(list_stops)
+app.command("release")(release)
 app.add_typer(bundle.app, name="bundle")
 app.add_typer(policy.app, name="policy")
 app.add_typer(catalog.app, name="catalog")

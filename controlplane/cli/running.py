@@ -66,6 +66,23 @@ def up(
             help="How late outcomes may come before that is a finding, or `never`; remembered. [default: 1h]",
         ),
     ] = None,
+    second_operator: Annotated[
+        bool | None,
+        typer.Option(
+            "--second-operator/--one-operator",
+            help="Whether releasing a stop takes a second operator's key; remembered. [default: one operator]",
+            show_default=False,
+        ),
+    ] = None,
+    stop_on_mismatch: Annotated[
+        bool | None,
+        typer.Option(
+            "--stop-on-mismatch/--no-stop-on-mismatch",
+            help="Whether an agent is stopped that executed something else than was allowed; remembered. "
+            "[default: stopped]",
+            show_default=False,
+        ),
+    ] = None,
     foreground: Annotated[
         bool,
         typer.Option(
@@ -94,6 +111,8 @@ def up(
         agent_rate=agent_rate,
         evidence_backlog=evidence_backlog,
         outcome_timeout_s=_timeout_s(outcome_timeout),
+        second_operator=second_operator,
+        stop_on_mismatch=stop_on_mismatch,
     )
     if foreground:
         run_in_foreground(request)

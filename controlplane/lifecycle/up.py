@@ -19,6 +19,7 @@ from controlplane.lifecycle.run_state import RunState, Stage
 from controlplane.lifecycle.supervisor_lock import hold
 from controlplane.limits import Limits
 from controlplane.settings import DEFAULT_HOST, DEFAULT_PORT, Settings
+from controlplane.stopping import Stopping
 
 UP_TIMEOUT_S = 300.0
 POLL_S = 0.1
@@ -32,6 +33,7 @@ class Request:
         port: 0 = any free one.
         hosts: only when the data directory is new.
         key_rate, agent_rate, evidence_backlog, outcome_timeout_s: see `Limits`; kept in the data directory.
+        second_operator, stop_on_mismatch: see `Stopping`; kept in the data directory.
     """
 
     data: Path
@@ -42,6 +44,8 @@ class Request:
     agent_rate: int | None = None
     evidence_backlog: int | None = None
     outcome_timeout_s: int | None = None
+    second_operator: bool | None = None
+    stop_on_mismatch: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +64,8 @@ def settle(request: Request) -> Settings:
 
     What runs keeps its address, also after its supervisor died; asking for another is refused.
 
-    Raises: DataDirectoryError; LimitsError; ConflictError: it runs at another address, or with other limits.
+    Raises: DataDirectoryError; LimitsError; StoppingError; ConflictError: it runs at another address, or with other
+        limits or ways of stopping.
     """
     settings = Settings.create_or_open(request.data, hosts=request.hosts)
     running = RunState.read(settings.run_state)
@@ -71,6 +76,7 @@ def settle(request: Request) -> Settings:
     ):
         running = None
     _set_limits(request, settings, running=running is not None)
+    _set_stopping(request, settings, running=running is not None)
     if running is not None:
         asked = (request.host or running.host, request.port or running.port)
         if asked != (running.host, running.port):
@@ -110,6 +116,24 @@ def _set_limits(request: Request, settings: Settings, *, running: bool) -> None:
             code="runs_with_other_limits",
         )
     asked.write(settings.limits)
+
+
+def _set_stopping(request: Request, settings: Settings, *, running: bool) -> None:
+    current = Stopping.read(settings.stopping)
+    second, mismatch = request.second_operator, request.stop_on_mismatch
+    asked = Stopping(
+        release_needs_second_operator=current.release_needs_second_operator if second is None else second,
+        stop_on_mismatch=current.stop_on_mismatch if mismatch is None else mismatch,
+    )
+    if asked == current:
+        return
+    if running:
+        raise ConflictError(
+            f"the control plane of `{settings.data}` runs with other ways of stopping; to change them run "
+            f"`controlplane down --data {settings.data}` first",
+            code="runs_with_other_stopping",
+        )
+    asked.write(settings.stopping)
 
 
 def bring_up(request: Request, *, progress: Callable[[RunState], None]) -> Running:

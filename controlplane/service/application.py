@@ -27,6 +27,7 @@ from controlplane.service.management.keys import KeyDoors
 from controlplane.service.management.outcomes import OutcomeDoors
 from controlplane.service.management.sessions import SessionDoors
 from controlplane.service.management.status import StatusDoor
+from controlplane.service.management.stops import StopDoors
 from controlplane.service.owner_calls import OwnerCalls
 from controlplane.service.owners import Owners
 from controlplane.service.rate_limits import RateLimiter
@@ -77,6 +78,7 @@ class Application:
                 self._fleet, self._bundles, calls, settling, self._limiter, digest_key=digest_key
             ).routes(),
             *BundleDoors(self._fleet, self._bundles).routes(),
+            *StopDoors().routes(),
             *StatusDoor(self._fleet).routes(),
         ]
         self.ingress = Ingress(

@@ -34,6 +34,7 @@ from controlplane.service.ingress import Ingress
 from controlplane.service.nodes import claim_places, places_of, present_nodes
 from controlplane.service.owners import Owners
 from controlplane.settings import Secrets, Settings, create_private
+from controlplane.stopping import Stopping
 from policies.compile import compile_sources
 from policies.error import PolicyErrors
 
@@ -80,6 +81,7 @@ def owners_of(settings: Settings) -> Owners:
         channels=str(settings.channels),
         evidence_backlog=limits.evidence_backlog,
         outcome_timeout_s=limits.outcome_timeout_s,
+        stopping=Stopping.read(settings.stopping),
     )
 
 

@@ -11,6 +11,7 @@ _EXPLANATIONS: Final = {
     "unknown_session": "no such session of this subject: open one with POST /v1/sessions",
     "session_required": "this agent has no standing session: open one with POST /v1/sessions",
     "session_ended": "this session has ended: open another",
+    "stopped": "who acts, what it acts on or its workflow is stopped: an operator sees it with GET /v1/stops",
     "session_expired": "this session was idle for too long or is too old: open another",
     "outside_delegation": "what this session was delegated, or one above it, does not cover this",
     "delegation_expired": "what this session was delegated has expired: ask for another delegation",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import ray
@@ -25,6 +25,7 @@ from actors.world import monotonic_s
 from controlplane.errors import UnavailableError
 from controlplane.service.actor_calls import NODE_LOST
 from controlplane.service.nodes import present_nodes
+from controlplane.stopping import Stopping
 
 _DETACHED: dict[str, Any] = {
     "namespace": NAMESPACE,
@@ -54,6 +55,7 @@ class Owners:
         places: every node that keeps journals, and the mark of its folder; the head's first.
         channels: folder, on each node, for the sockets by which owners answer replicas of the same node.
         evidence_backlog, outcome_timeout_s: see `Limits`.
+        stopping: how stops are released, and what stops an agent.
         secrets_file: where owners read the session key; the key itself never travels through Ray.
     """
 
@@ -65,12 +67,18 @@ class Owners:
     channels: str = ""
     evidence_backlog: int = EVIDENCE_BACKLOG
     outcome_timeout_s: int = OUTCOME_TIMEOUT_S
+    stopping: Stopping = field(default_factory=Stopping)
 
     def start_control_store(self) -> Any:
         return (
             ray.remote(ControlStore)
             .options(name=CONTROL_STORE, **_pinned(self.places[0]))
-            .remote(self.journals, self.hosts, tuple(self.places[0]))
+            .remote(
+                self.journals,
+                self.hosts,
+                tuple(self.places[0]),
+                second_operator=self.stopping.release_needs_second_operator,
+            )
         )
 
     def start_evidence_writer(self) -> Any:
@@ -126,6 +134,7 @@ class Owners:
                 tuple(place),
                 evidence_backlog=self.evidence_backlog,
                 outcome_timeout_s=self.outcome_timeout_s,
+                stop_on_mismatch=self.stopping.stop_on_mismatch,
             )
         )
 

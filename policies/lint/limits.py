@@ -87,7 +87,7 @@ class LimitLinter:
             same = there.identity == own.identity and there.above < own.above and not other.rule.monitored
             if rule.effect is Effect.MODIFY and other.rule.effect is not Effect.DENY:
                 same = same and other.rule.modify == rule.modify
-            if same and _STRENGTH[other.rule.effect] >= _STRENGTH[rule.effect]:
+            if same and placed.rule.stop is None and _STRENGTH[other.rule.effect] >= _STRENGTH[rule.effect]:
                 return other
         return None
 

@@ -115,7 +115,7 @@ class RuleLinter:
             yield placed.finding(Level.WARNING, None, "shadowed_rule", message, hint)
             return
         silent = not placed.document.because and not placed.document.controls
-        if silent and rule.effect is not Effect.ESCALATE and not rule.monitored:
+        if silent and rule.stop is None and rule.effect is not Effect.ESCALATE and not rule.monitored:
             equal = [
                 one
                 for one in self._bundle.rules
@@ -182,7 +182,7 @@ def _no_narrower(wide: Atom, narrow: Atom, reach: Reach) -> bool:
 
 def _same(one: PlacedRule, other: PlacedRule) -> bool:
     """Whether two rules are alike but for their names and words."""
-    kept = ("atom", "effect", "past", "limit", "origin", "asked", "monitored", "modify")
+    kept = ("atom", "effect", "past", "limit", "origin", "asked", "monitored", "modify", "stop")
     if one is other or one.document.approve != other.document.approve:
         return False
     return all(getattr(one.rule, key) == getattr(other.rule, key) for key in kept)

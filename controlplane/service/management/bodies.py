@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from controlplane.errors import InputError
 from controlplane.limits import MAX_RATE_PER_S
 from controlplane.wire.authzen import ID_PATTERN
 
 Id = Annotated[str, StringConstraints(pattern=f"^{ID_PATTERN}$")]
-Pattern = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9*][A-Za-z0-9._:/@*-]{0,255}$")]
+PATTERN = r"[A-Za-z0-9*][A-Za-z0-9._:/@*-]{0,255}"
+Pattern = Annotated[str, StringConstraints(pattern=f"^{PATTERN}$")]
 Principal = Annotated[str, StringConstraints(pattern=rf"^{ID_PATTERN}:{ID_PATTERN}$")]
 Token = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 Text = Annotated[str, StringConstraints(max_length=512)]
+Reason = Annotated[str, StringConstraints(min_length=1, max_length=512, pattern=r"\S")]
 Label = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 
 _ATTRIBUTES_BYTES = 16_384
@@ -118,6 +129,33 @@ class NewBundle(_Body):
     activate: bool = False
     past: PastName = "strict"
     shadow: bool = False
+
+
+class StopTarget(_Body):
+    type: Literal["agent", "tool", "system", "workflow", "owner", "fleet"]
+    id: Annotated[str, StringConstraints(max_length=512)] = ""
+
+    @model_validator(mode="after")
+    def _named(self) -> StopTarget:
+        """Only agents and tools may be named by a glob: what is meant literally never stops more than it says."""
+        if (self.type == "fleet") is not (self.id == ""):
+            raise ValueError("`id` says which; only the fleet has none")
+        if self.type in ("agent", "tool") and not re.fullmatch(PATTERN, self.id):
+            raise ValueError(f"`id` must match `{PATTERN}`")
+        if self.type in ("system", "workflow") and not re.fullmatch(ID_PATTERN, self.id):
+            raise ValueError(f"`id` must match `{ID_PATTERN}`")
+        return self
+
+
+class NewStop(_Body):
+    target: StopTarget
+    reason: Reason
+    expires_in_s: int | None = Field(default=None, ge=1, le=10 * 366 * 86_400)
+    dry_run: bool = False
+
+
+class NewRelease(_Body):
+    reason: Reason
 
 
 class NewActivation(_Body):

@@ -411,11 +411,10 @@ def test_an_outcome_is_reported_once_and_only_for_what_was_permitted(bench: Benc
 
 def test_other_arguments_executed_than_allowed_are_a_finding(bench: Bench) -> None:
     request = bench.request()
-    (allowed,) = bench.decided(request)
+    allowed, same = bench.decided(request, request)
     found = outcomes.report_outcome(bench.owner, outcome(allowed.id, executed=b"x" * 32))
     assert found["findings"] == ["executed_digest_mismatch"]
     assert [row["event_type"] for row in bench.rows()[-2:]] == ["outcome", "finding"]
-    (same,) = bench.decided(request)
     assert not outcomes.report_outcome(bench.owner, outcome(same.id, executed=request.arguments_digest))[
         "findings"
     ]

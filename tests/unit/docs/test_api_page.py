@@ -34,6 +34,8 @@ BODIES: list[tuple[str, type[BaseModel]]] = [
     ("/v1/keys", bodies.NewKey),
     ("/v1/bundles", bodies.NewBundle),
     ("/v1/bundles/{digest}/activate", bodies.NewActivation),
+    ("/v1/stops", bodies.NewStop),
+    ("/v1/stops/{id}/release", bodies.NewRelease),
 ]
 
 

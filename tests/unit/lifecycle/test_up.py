@@ -23,6 +23,7 @@ from controlplane.lifecycle.supervisor_lock import hold
 from controlplane.lifecycle.up import Request, bring_up, run_in_foreground, settle
 from controlplane.limits import Limits, LimitsError
 from controlplane.settings import Settings
+from controlplane.stopping import Stopping, StoppingError
 
 GONE = Identity(pid=1, create_time=0.0)
 
@@ -122,6 +123,30 @@ def test_a_backlog_without_a_bound_is_refused(settings: Settings, backlog: int) 
     with pytest.raises(LimitsError, match="from 1 to 1000000000"):
         settle(Request(data=settings.data, evidence_backlog=backlog))
     assert not settings.limits.exists()
+
+
+def test_ways_of_stopping_are_remembered_each_by_itself_and_not_changed_while_it_runs(
+    settings: Settings,
+) -> None:
+    settle(Request(data=settings.data))
+    assert not settings.stopping.exists() and Stopping.read(settings.stopping) == Stopping()
+    settle(Request(data=settings.data, second_operator=True))
+    settle(Request(data=settings.data, stop_on_mismatch=False))
+    chosen = Stopping(release_needs_second_operator=True, stop_on_mismatch=False)
+    assert Stopping.read(settings.stopping) == chosen
+    running(settings)
+    settle(Request(data=settings.data, second_operator=True))
+    with pytest.raises(ConflictError, match="controlplane down") as caught:
+        settle(Request(data=settings.data, second_operator=False))
+    assert caught.value.code == "runs_with_other_stopping"
+    assert Stopping.read(settings.stopping) == chosen
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"stop_on_mismatch": 1}', '{"stop_on": true}'])
+def test_ways_of_stopping_that_cannot_be_read_are_told_by_file(settings: Settings, text: str) -> None:
+    settings.stopping.write_text(text)
+    with pytest.raises(StoppingError, match=str(settings.stopping)):
+        settle(Request(data=settings.data))
 
 
 @pytest.mark.parametrize("timeout_s", [-1, 20 * 3_600 + 1])

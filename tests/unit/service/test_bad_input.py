@@ -21,6 +21,7 @@ from unit.service.in_process_plane import (
 )
 
 from actors.ids import decision_id
+from controlplane_sdk.decision import arguments_digest
 
 DOCS = (Path(__file__).parents[3] / "docs" / "api.md").read_text(encoding="utf-8")
 IDS = ["", " ", "-x", "a b", "ä", "a\n", "a\u2028b", "x" * 257, 1, 1.5, True, None, [], {}, ["a"]]
@@ -85,6 +86,10 @@ def of_session(tail: str) -> Callable[[InProcessPlane], str]:
 
 def of_decision(tail: str) -> Callable[[InProcessPlane], str]:
     return lambda plane: f"/v1/decisions/{a_decision(plane)}{tail}"
+
+
+def of_stop(tail: str) -> Callable[[InProcessPlane], str]:
+    return lambda plane: f"/v1/stops/{a_stop(plane)}{tail}"
 
 
 def of_bundle(tail: str) -> Callable[[InProcessPlane], str]:
@@ -172,7 +177,7 @@ SAMPLES: dict[tuple[str, str], Sample] = {
             "result": {"receipt": 7},
             "complete": True,
             "labels": ["a"],
-            "executed_digest": "a" * 64,
+            "executed_digest": arguments_digest(question()["context"]["arguments"]),
         },
         {
             "status": ["done", "", 1, True, None, [], {}],
@@ -278,6 +283,38 @@ SAMPLES: dict[tuple[str, str], Sample] = {
     ),
     ("POST", "/v1/bundles/{digest}/shadow"): Sample(of_bundle("/shadow"), 200),
     ("DELETE", "/v1/bundles/shadow"): Sample(at("/v1/bundles/shadow"), 200),
+    ("POST", "/v1/stops"): Sample(
+        at("/v1/stops"),
+        201,
+        lambda: {
+            "target": {"type": "tool", "id": "nobody.uses.*"},
+            "reason": "r",
+            "expires_in_s": 60,
+            "dry_run": False,
+        },
+        {
+            "target": [
+                *OBJECTS,
+                *({"type": kind, "id": "x"} for kind in ("planet", "", "fleet", 1, True, None, [], {})),
+                *({"type": "tool", "id": one} for one in IDS if one != "x"),
+                *({"type": "owner", "id": one} for one in ("", "x" * 513, 1, None, [])),
+                *({"type": "system", "id": one} for one in ("", "a*", "x" * 257)),
+            ],
+            "reason": ["", " ", "x" * 513, 1, True, None, [], {}],
+            "expires_in_s": [0, -1, 1.5, "60", True, 10**12, [], {}],
+            "dry_run": FLAGS,
+        },
+        ("target", "reason"),
+    ),
+    ("GET", "/v1/stops"): Sample(at("/v1/stops?over=true"), 200),
+    ("GET", "/v1/stops/{id}"): Sample(of_stop(""), 200),
+    ("POST", "/v1/stops/{id}/release"): Sample(
+        of_stop("/release"),
+        200,
+        lambda: {"reason": "r"},
+        {"reason": ["", " ", "x" * 513, 1, True, None, [], {}]},
+        ("reason",),
+    ),
     ("GET", "/v1/status"): Sample(at("/v1/status"), 200),
 }
 POSTS = sorted(route for route in SAMPLES if route[0] == "POST")
@@ -325,6 +362,11 @@ def a_session(plane: InProcessPlane, agent: str = "bot") -> str:
 
 def a_decision(plane: InProcessPlane, agent: str = "bot") -> str:
     return str(plane.ask(agent).json["context"]["id"])
+
+
+def a_stop(plane: InProcessPlane) -> str:
+    body = {"target": {"type": "tool", "id": "nobody.uses"}, "reason": "r", "expires_in_s": 60}
+    return str(plane.send("POST", "/v1/stops", body).json["id"])
 
 
 def a_key(plane: InProcessPlane, **more: Any) -> tuple[str, str]:

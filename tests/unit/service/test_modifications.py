@@ -194,6 +194,9 @@ def test_the_executed_digest_is_that_of_the_rewritten_arguments(shared: InProces
     second = mail(shared, session, f"pay {CARD}")
     asked = {"to": ["b@y.example"], "body": f"pay {CARD}"}
     assert report(shared, second, asked) == ["executed_digest_mismatch"]
+    (stop,) = shared.send("GET", "/v1/stops").json["stops"]
+    assert stop["target"] == {"type": "agent", "id": CLERK}
+    assert shared.send("POST", f"/v1/stops/{stop['id']}/release", {"reason": "it was us"}).status == 200
 
 
 def test_the_same_key_gets_the_same_decision_with_the_same_obligation(shared: InProcessPlane) -> None:

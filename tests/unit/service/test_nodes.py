@@ -16,6 +16,7 @@ from controlplane.service.fleet import Fleet
 from controlplane.service.nodes import claim_places, places_of, present_nodes, unclaimed
 from controlplane.service.owners import Owners
 from controlplane.settings import Settings
+from controlplane.stopping import Stopping
 
 
 def node(*names: str, alive: bool = True) -> dict[str, Any]:
@@ -112,7 +113,8 @@ class FakeRay:
     def options(self, **options: Any) -> Any:
         class Starter:
             def remote(_, *arguments: Any, **bounds: int) -> object:
-                assert bounds in ({}, {"evidence_backlog": 77, "outcome_timeout_s": 60})
+                own = {"evidence_backlog": 77, "outcome_timeout_s": 60, "stop_on_mismatch": False}
+                assert bounds in ({}, own, {"second_operator": True})
                 self.started[options["name"]] = options, arguments
                 return object()
 
@@ -138,6 +140,7 @@ def make(hosts: int = 5) -> Owners:
         places=PLACES,
         evidence_backlog=77,
         outcome_timeout_s=60,
+        stopping=Stopping(release_needs_second_operator=True, stop_on_mismatch=False),
     )
 
 
