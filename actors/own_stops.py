@@ -85,7 +85,7 @@ class OwnStops:
         Args: directory_revision: of the leased copy that is enforced beside these.
         """
         told = [one for one, revision in self._handed.items() if revision <= directory_revision]
-        if not told:
+        if not told or not self._journal.usable:
             return
         with self._journal.transaction() as step:
             step.executemany("DELETE FROM own_stops WHERE id = ?", [(one,) for one in told])

@@ -157,6 +157,10 @@ class StopRegistry:
         """Raises: NotFoundError: there was none, or it has been over for a week."""
         return self._shown(self._of(identity, tenant))
 
+    def live(self) -> int:
+        """How many there are, of all tenants; some may have run out a moment ago."""
+        return len(self._live)
+
     def listed(self, *, tenant: str, over: bool) -> dict[str, Any]:
         """Live ones, the newest first, at most `MAX_LISTED`, and whether there are more.
 

@@ -121,6 +121,21 @@ def test_a_stop_is_leased_until_it_is_released_and_leaves_the_copy_then(registry
     assert registry.events()[0][1] | {"by": registry.first} == registry.events()[0][1]
 
 
+def test_a_lease_that_was_overtaken_on_the_way_neither_undoes_a_stop_nor_brings_one_back(
+    registry: Registry,
+) -> None:
+    before = registry.control.changes(0)
+    identity = registry.stop()
+    with_it = registry.control.changes(0)
+    assert registry.stopped()
+    registry.directory.apply(*before, sent_s=9e9)
+    assert registry.stopped()
+    registry.release(identity)
+    assert not registry.stopped()
+    registry.directory.apply(*with_it, sent_s=9e9)
+    assert len(registry.directory.stops) == 0
+
+
 def test_stops_come_with_the_first_lease_after_a_restart_and_released_ones_do_not(registry: Registry) -> None:
     kept, gone = registry.stop(), registry.stop("tool", "mail.*")
     registry.release(gone)

@@ -401,6 +401,12 @@ class Store:
         return self.revision, taken
 
 
+def leased(bench: Bench, revision: int, *changes: tuple[str, str, dict[str, Any] | None]) -> None:
+    """What a host does with a lease."""
+    bench.directory.apply(revision, (None, 0), list(changes), sent_s=bench.world.monotonic_us / 1e6)
+    bench.owner.stops.settle(bench.directory.revision)
+
+
 def probed(bench: Bench) -> Stop:
     for _ in range(4):
         too_much(bench)
@@ -419,14 +425,13 @@ def test_it_is_handed_over_until_it_is_acknowledged_and_enforced_until_the_direc
     asyncio.run(hand_over(bench.owner, store.take))
     assert store.offered == [[stop.id]] and own(bench) == [stop]
     reopened(bench)
-    bench.directory.apply(6, (None, 0), [], sent_s=bench.world.monotonic_us / 1e6)
+    leased(bench, 6)
     asyncio.run(hand_over(bench.owner, store.take))
     assert own(bench) == [stop] and reason(bench) == "stopped"
     entry = stop.to_json()
-    bench.directory.apply(7, (None, 0), [("stop", stop.id, entry)], sent_s=bench.world.monotonic_us / 1e6)
-    asyncio.run(hand_over(bench.owner, store.take))
+    leased(bench, 7, ("stop", stop.id, entry))
     assert own(bench) == [] and store.offered == [[stop.id]] and reason(bench) == "stopped"
-    bench.directory.apply(8, (None, 0), [("stop", stop.id, None)], sent_s=bench.world.monotonic_us / 1e6)
+    leased(bench, 8, ("stop", stop.id, None))
     assert reason(bench, tool="ledger.read") == "rule_deny"  # four denials are in its window as before
     assert reason(bench, "mate") == "rule_allow"
     reopened(bench)
