@@ -252,6 +252,17 @@ def test_an_automatic_stop_is_taken_in_once_and_one_of_a_rule_and_target_is_live
     assert taken == ["stp_4"] and registry.stopped()
 
 
+def test_rows_are_found_by_the_agent_or_the_workflow_that_they_are_about(registry: Registry) -> None:
+    registry.release(registry.stop())
+    registry.stop("agent", "b*")
+    registry.stop("workflow", "wfl_1")
+    rows = [orjson.loads(row) for _, row, _ in registry.control.journal.pending(after_seq=-1, limit=100)]
+    found = [
+        (row.get("agent_id"), row.get("workflow_id")) for row in rows if row["event_type"].startswith("stop")
+    ]
+    assert found == [("bot", None), ("bot", None), (None, None), (None, "wfl_1")]
+
+
 def test_the_list_is_of_live_ones_the_newest_first(registry: Registry) -> None:
     made = []
     for number in range(3):

@@ -365,6 +365,22 @@ def test_past_the_bound_a_rule_denies_and_stops_nobody(bench: Bench, monkeypatch
     assert own(bench) == []
 
 
+def test_those_that_have_run_out_make_room(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(own_stops, "MOST_WAITING", 1)
+    first = probed(bench)
+    for _ in range(4):
+        too_much(bench, "mate")
+    assert own(bench) == [first]
+    bench.world.pass_s(3_600)
+    bench.renew_lease()
+    for _ in range(4):
+        too_much(bench, "mate")
+    (second,) = own(bench)
+    assert second.target_id == "mate" and reason(bench, "mate") == "stopped"
+    reopened(bench)
+    assert own(bench) == [second]
+
+
 def test_who_executed_something_else_is_stopped_until_an_operator_has_looked(bench: Bench) -> None:
     decided = do(bench)
     assert report(bench, decided, b"x" * 32)["findings"] == ["executed_digest_mismatch"]
