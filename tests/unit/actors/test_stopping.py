@@ -267,6 +267,29 @@ def test_the_owner_of_the_workflow_stops_it_by_itself_too(two: TwoOwners) -> Non
     assert two.at_home().expires_us
 
 
+def test_a_stop_that_comes_between_the_home_and_the_workflows_owner_is_missed_by_neither(
+    two: TwoOwners,
+) -> None:
+    two.home.register("bot", owner="treasury")
+    vouched = two.vouched(two.request())
+    stopped(two.work, "owner", "treasury")
+    (answer,) = two.work.decide(*vouched)
+    assert answer[3] == "stopped"
+
+
+def test_what_acts_for_a_stopped_owners_agent_from_elsewhere_is_stopped_over_restarts(two: TwoOwners) -> None:
+    two.home.register("bot", owner="treasury")
+    two.work.register("third")
+    session = two.new_session(depth=1)
+    below = child(two.work, session, "third")
+    stopped(two.work, "owner", "treasury")
+    assert reason(two.work, "third", "bank.pay", session=below) == "stopped"
+    two.restart(0)
+    two.work.renew_lease()
+    assert reason(two.work, "third", "bank.pay", session=below) == "stopped"
+    assert reason(two.work, "third", "bank.pay") == "rule_allow"
+
+
 def test_what_is_stopped_holds_nothing_at_its_home(tmp_path: Path) -> None:
     rule = "  - {id: few, limit: {count: actions, scope: agent, above: 5}, then: deny}\n"
     two = TwoOwners(tmp_path, rule)
