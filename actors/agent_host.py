@@ -245,6 +245,8 @@ class AgentHost:
                 sent_s = monotonic_s()
                 lease = await ask(CONTROL_STORE, "lease", self._directory.revision, timeout_s=LEASE_TIMEOUT_S)
                 self._directory.apply(*lease, sent_s=sent_s)
+                if self._owner is not None:
+                    self._owner.stops.settle(self._directory.revision)
                 self._renewed_s = sent_s
         if self._casting is None or self._casting.done():
             self._casting = asyncio.get_running_loop().create_task(self._follow_shadow())

@@ -141,6 +141,7 @@ class ControlStore:
             "log": control.journal.log_id,
             "epoch": control.journal.epoch,
             "pending_rows": control.journal.pending_count(),
+            "stops": control.stops.live(),
         }
 
     def _live(self) -> Control:

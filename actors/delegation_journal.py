@@ -20,6 +20,7 @@ CREATE INDEX IF NOT EXISTS delegations_by_expiry ON delegations (expires_us);
 CREATE TABLE IF NOT EXISTS lineage (
     session TEXT PRIMARY KEY, principal TEXT, delegation TEXT, parent_agent TEXT, parent TEXT, tools TEXT,
     depth INTEGER, expires_us INTEGER) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS owners_elsewhere (agent TEXT PRIMARY KEY, owner TEXT) WITHOUT ROWID;
 """
 
 
@@ -102,6 +103,17 @@ def lineage(journal: Journal, session: str) -> tuple[str | None, Delegated | Non
             id=delegation, parent_agent=parent_agent, parent=parent, grant=_grant(tools, depth, expires_us)
         )
     return None, None
+
+
+def save_owner(step: Transaction, agent: str, owner: str | None) -> None:
+    """Remember whose an agent is that lives elsewhere, as its home said when it last opened a session here."""
+    step.execute("INSERT OR REPLACE INTO owners_elsewhere VALUES (?, ?)", (agent, owner))
+
+
+def owner_elsewhere(journal: Journal, agent: str) -> str | None:
+    """Whose an agent is that lives elsewhere; None = nobody has said. Cost: an index lookup."""
+    rows = journal.read("SELECT owner FROM owners_elsewhere WHERE agent = ?", (agent,))
+    return rows[0][0] if rows else None
 
 
 def expired(journal: Journal, *, now_us: int, limit: int) -> list[tuple[Any, ...]]:

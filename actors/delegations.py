@@ -11,6 +11,7 @@ from typing import Any
 from actors import delegation_journal, sessions, stopping
 from actors.delegation_journal import Delegation
 from actors.ids import agent_key, delegation_token, read_delegation_token, read_session_id, subject_of_key
+from actors.journal import Transaction
 from actors.live_agent import Delegated, LiveAgent, Session
 from actors.messages import DecisionRequest, DelegationRequest, SessionRequest, Vouch
 from actors.owner import Owner
@@ -137,13 +138,19 @@ def open_child(owner: Owner, request: SessionRequest) -> dict[str, Any]:
     )
     if parent.basis is not None:
         session.basis = (session.basis or Basis()).below(parent.basis)
+
+    def write(step: Transaction) -> None:
+        delegation_journal.save_use(step, delegated.id, session.name)
+        if request.vouch is not None:
+            delegation_journal.save_owner(step, agent.key, Vouch._make(request.vouch).owner)
+
     return sessions.keep_opened(
         owner,
         agent,
         [session],
         request,
         expires_us=expires_us,
-        also=lambda step: delegation_journal.save_use(step, delegated.id, session.name),
+        also=write,
     )
 
 
@@ -168,6 +175,7 @@ def record_of(owner: Owner, request: DecisionRequest | SessionRequest) -> AgentR
         tenant=request.tenant,
         id=request.subject_id,
         type=request.subject_type,
+        owner=vouch.owner,
         version=vouch.agent_version,
         record_version=vouch.record_version,
     )

@@ -13,6 +13,7 @@ from actors.journal import Journal, Transaction
 from actors.owner import Surroundings
 from actors.owner_clock import OwnerClock
 from actors.placement import CONTROL_ORDINAL
+from evidence.record import EvidenceRow
 
 ENTRIES = """
 CREATE TABLE IF NOT EXISTS entries (
@@ -48,9 +49,18 @@ class Entries:
 
     @contextmanager
     def change(
-        self, event_type: str, tenant: str, details: dict[str, Any], now_us: int, bundle: str | None = None
+        self,
+        event_type: str,
+        tenant: str,
+        details: dict[str, Any],
+        now_us: int,
+        bundle: str | None = None,
+        about: EvidenceRow | None = None,
     ) -> Iterator[Transaction]:
-        """One transaction that raises the revision and leaves one evidence row. Durable when it is left."""
+        """One transaction that raises the revision and leaves one evidence row. Durable when it is left.
+
+        Args: about: further columns of the row: what the change is about.
+        """
         row = evidence_rows.event(
             event_id=self.event_id(now_us),
             event_type=event_type,
@@ -60,6 +70,8 @@ class Entries:
         )
         if bundle is not None:
             row["bundle_hash"] = bundle
+        if about is not None:
+            row.update(about)
         before = self.revision
         try:
             with self._journal.transaction() as step:

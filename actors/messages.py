@@ -85,6 +85,7 @@ class Vouch(NamedTuple):
     refusal: str | None  # a reason code that denies whatever the session's owner thinks
     reservation: tuple[Any, ...] | None  # `Reserved`: what is held until it is settled; None = nothing
     halted: tuple[str, str] | None = None  # `Halted`, where the refusal is that it meets a stop
+    owner: str | None = None  # whose the agent is, as it is registered: a stop may speak of it
 
 
 class Reserved(NamedTuple):

@@ -18,7 +18,7 @@ CREATE TABLE IF NOT EXISTS own_stops (id TEXT PRIMARY KEY, value TEXT NOT NULL, 
 """
 
 MOST_WAITING: Final = 5_000
-"""Of one owner. Past it a rule that stops somebody denies all the same, each time."""
+"""Of one owner. Past it a rule that stops somebody denies all the same, each time; evidence tells of each."""
 
 
 class OwnStops:
@@ -47,7 +47,12 @@ class OwnStops:
             if revision is not None:
                 self._handed[identity] = revision
 
-    def full(self) -> bool:
+    def full(self, step: Transaction, now_us: int) -> bool:
+        """Whether there is no room for another one; those that have run out make room, though nobody has taken them."""
+        if len(self.live) < MOST_WAITING:
+            return False
+        over = [stop.id for stop in self.live if not stop.live(now_us)]
+        self._drop(step, over)
         return len(self.live) >= MOST_WAITING
 
     def add(self, step: Transaction, stop: Stop) -> None:
@@ -85,10 +90,13 @@ class OwnStops:
         Args: directory_revision: of the leased copy that is enforced beside these.
         """
         told = [one for one, revision in self._handed.items() if revision <= directory_revision]
-        if not told:
+        if not told or not self._journal.usable:
             return
         with self._journal.transaction() as step:
-            step.executemany("DELETE FROM own_stops WHERE id = ?", [(one,) for one in told])
-        for identity in told:
+            self._drop(step, told)
+
+    def _drop(self, step: Transaction, identities: Sequence[str]) -> None:
+        step.executemany("DELETE FROM own_stops WHERE id = ?", [(one,) for one in identities])
+        for identity in identities:
             self.live.drop(identity)
-            del self._handed[identity]
+            self._handed.pop(identity, None)

@@ -142,12 +142,17 @@ class _Counting:
         while True:
             _, subject_type, subject_id = subject_of_key(key)
             if subject_type == "agent":
-                record = self._owner.record_by_key(key) if self._stop.target_type == "owner" else None
-                yield subject_id, record.owner if record else None
+                yield subject_id, self._owner_of(key) if self._stop.target_type == "owner" else None
             _, delegated = delegation_journal.lineage(self._owner.journal, name)
             if delegated is None:
                 return
             key, name = delegated.parent_agent, delegated.parent
+
+    def _owner_of(self, key: str) -> str | None:
+        record = self._owner.record_by_key(key)
+        return (
+            delegation_journal.owner_elsewhere(self._owner.journal, key) if record is None else record.owner
+        )
 
     def _uses(self, tenant: str, resource_type: str, resource_id: str) -> bool:
         if self._stop.target_type == "tool":

@@ -56,7 +56,6 @@ async def hand_over(owner: Owner, take: Take) -> None:
     own = owner.stops
     if not len(own.live):
         return
-    own.settle(owner.directory.revision)
     waiting = own.waiting(AT_ONCE)
     if not waiting:
         return

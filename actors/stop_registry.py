@@ -9,14 +9,16 @@ import heapq
 import json
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Final
 
 from actors import api_keys
 from actors.entries import Entries
 from actors.ids import agent_key
-from actors.journal import Journal
+from actors.journal import Journal, Transaction
 from actors.stops import GLOBBED, STOP, LiveStops, Stop, TargetType
 from controlplane.errors import ConflictError, ForbiddenError, NotFoundError, OverloadedError
+from evidence.record import EvidenceRow
 
 MAX_OPERATORS_STOPS: Final = 5_000
 """Live ones of a tenant that operators have set."""
@@ -133,7 +135,7 @@ class StopRegistry:
         if self._second_operator and asked is None:
             entry["release_request"] = {"by": by, "reason": reason, "at_us": now_us}
             details = {"stop": identity, "by": by, "reason": reason, "target": _target(entry)}
-            with self._entries.change("stop_release_requested", tenant, details, now_us) as step:
+            with self._change("stop_release_requested", entry, details, now_us) as step:
                 self._entries.put(step, STOP, identity, entry)
             return entry
         if self._second_operator and asked is not None:
@@ -148,7 +150,7 @@ class StopRegistry:
         details = {"stop": identity, "by": by, "reason": reason, "target": _target(entry)}
         if asked is not None:
             details |= {"requested_by": asked["by"], "requested_reason": asked["reason"]}
-        with self._entries.change("stop_released", tenant, details, now_us) as step:
+        with self._change("stop_released", entry, details, now_us) as step:
             self._entries.put(step, STOP, identity, entry)
         self._end(identity, tenant, now_us)
         return entry
@@ -156,6 +158,10 @@ class StopRegistry:
     def get(self, *, identity: str, tenant: str) -> dict[str, Any]:
         """Raises: NotFoundError: there was none, or it has been over for a week."""
         return self._shown(self._of(identity, tenant))
+
+    def live(self) -> int:
+        """How many there are, of all tenants; some may have run out a moment ago."""
+        return len(self._live)
 
     def listed(self, *, tenant: str, over: bool) -> dict[str, Any]:
         """Live ones, the newest first, at most `MAX_LISTED`, and whether there are more.
@@ -229,7 +235,7 @@ class StopRegistry:
         assert entry is not None, stop.id
         entry |= {"over_us": now_us, "over": "expired"}
         details = {"stop": stop.id, "target": _target(entry)}
-        with self._entries.change("stop_expired", stop.tenant, details, now_us) as step:
+        with self._change("stop_expired", entry, details, now_us) as step:
             self._entries.put(step, STOP, stop.id, entry)
         self._end(stop.id, stop.tenant, now_us)
 
@@ -244,10 +250,22 @@ class StopRegistry:
         }
         if stop.decision is not None:
             details["decision"] = stop.decision
-        with self._entries.change("stop_set", stop.tenant, details, self._entries.now_us()) as step:
+        with self._change("stop_set", entry, details, self._entries.now_us()) as step:
             self._entries.put(step, STOP, stop.id, entry)
         self._watch(stop)
         return entry
+
+    def _change(
+        self, event: str, entry: dict[str, Any], details: dict[str, Any], now_us: int
+    ) -> AbstractContextManager[Transaction]:
+        """One change of a stop, with a row that is found by what it is about."""
+        about: EvidenceRow = {}
+        target_type, target_id = entry["target_type"], entry["target_id"]
+        if target_type == "agent" and "*" not in target_id:
+            about["agent_id"] = target_id
+        elif target_type == "workflow":
+            about["workflow_id"] = target_id
+        return self._entries.change(event, entry["tenant"], details, now_us, about=about)
 
     def _lengthen(self, twin: Stop, stop: Stop) -> None:
         entry = self._entries.get(STOP, twin.id)
@@ -257,7 +275,7 @@ class StopRegistry:
         entry["expires_us"] = stop.expires_us
         details = {"stop": twin.id, "target": _target(entry), "expires_us": stop.expires_us, "by": stop.by}
         details["decision"] = stop.decision
-        with self._entries.change("stop_set", twin.tenant, details, self._entries.now_us()) as step:
+        with self._change("stop_set", entry, details, self._entries.now_us()) as step:
             self._entries.put(step, STOP, twin.id, entry)
         self._watch(Stop.from_json(entry))
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from actors.delegation_journal import owner_elsewhere
 from actors.ids import subject_of_key
 from actors.journal import Transaction
-from actors.live_agent import Session
+from actors.live_agent import LiveAgent, Session
 from actors.messages import Decided, DecidedAction, DecisionRequest, Vouch
 from actors.own_stops import OwnStops
 from actors.owner import Owner
@@ -155,7 +156,7 @@ def _add(own: OwnStops, step: Transaction, stop: Stop) -> bool:
             other.expires_us is None or (stop.expires_us is not None and stop.expires_us <= other.expires_us)
         ):
             return False
-    if own.full():
+    if own.full(step, stop.created_us):
         return False
     own.add(step, stop)
     return True
@@ -169,10 +170,7 @@ def _find(owner: Owner, acting: Acting, now_us: int) -> Halted | None:
 def _agents(
     owner: Owner, subject_type: str, subject_id: str, record: AgentRecord | None, session: Session | None
 ) -> tuple[tuple[str, str | None], ...]:
-    """Who acts, and on whose delegation, level by level: a stop of an agent stops what acts for it.
-
-    What an agent elsewhere is registered with is known to its home alone, which is asked for its own actions.
-    """
+    """Who acts, and on whose delegation, level by level: a stop of an agent stops what acts for it."""
     agents: list[tuple[str, str | None]] = []
     if subject_type == _AGENT:
         agents.append((subject_id, record.owner if record else None))
@@ -180,9 +178,16 @@ def _agents(
         above = owner.agent(delegated.parent_agent)
         _, above_type, above_id = subject_of_key(above.key)
         if above_type == _AGENT:
-            agents.append((above_id, above.record.owner if above.record else None))
+            agents.append((above_id, _owner_of(owner, above)))
         session = owner.find_session(above, delegated.parent)
     return tuple(agents)
+
+
+def _owner_of(owner: Owner, agent: LiveAgent) -> str | None:
+    """Whose an agent is; of one that lives elsewhere, as its home last said."""
+    if agent.record is not None:
+        return agent.record.owner
+    return owner_elsewhere(owner.journal, agent.key)
 
 
 def _told(stop: Stop) -> dict[str, Any]:

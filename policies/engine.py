@@ -361,6 +361,8 @@ class Engine:
 
     def _halted(self, session: EngineSession, now_us: int) -> str | None:
         """Whether a rule has stopped who acts, its workflow, or who it acts for."""
+        if not self.bundle.stops:
+            return None
         acting: list[str] = []
         above: EngineSession | None = session
         while above is not None:

@@ -99,4 +99,5 @@ def test_stop_kill_release_and_a_rule_that_stops(running: Running) -> None:
     ]
     denied = {(agent, details["stop"]) for kind, agent, details in told if kind == "decision"}
     assert denied == {(HERE, stop["id"]), (PROBER, automatic["id"])}
+    assert {agent for kind, agent, _ in told if kind == "stop_set"} == {HERE, PROBER}
     assert running.client(timeout_s=60).request("POST", f"/v1/bundles/{before}/activate")["lagging"] == []

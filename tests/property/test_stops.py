@@ -1,14 +1,20 @@
-"""The index of live stops finds one exactly when a naive look at all of them does, whatever came and went."""
+"""The index of live stops finds what a naive look finds; owner and engine stop the same at the same time."""
 
 from __future__ import annotations
 
 import re
+import tempfile
+from pathlib import Path
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from unit.actors.owners import Bench
 
+from actors.active_bundle import ActiveBundle
 from actors.stops import GLOBBED, TARGET_TYPES, Acting, LiveStops, Stop
+from policies.action import Resource, Subject
+from policies.engine import Engine
 
 _NAMES = st.sampled_from(["a", "b", "ab", "a.b", "ba"])
 _GLOBS = st.sampled_from(["*", "a*", "*b", "a*b", "a.*", "**"])
@@ -65,7 +71,7 @@ def meets(stop: Stop, acting: Acting, now_us: int) -> bool:
 
 
 @given(_CHANGES, _ACTING, _TIMES)
-@settings(max_examples=3_000)
+@settings(max_examples=1_000)
 def test_the_index_finds_what_a_look_at_all_of_them_finds(
     changes: list[Stop | str], acting: Acting, now_us: int
 ) -> None:
@@ -87,3 +93,60 @@ def test_the_index_finds_what_a_look_at_all_of_them_finds(
     for stop in naive.values():
         index.drop(stop.id)
     assert len(index) == 0 and not (index._named or index._globs or index._of_type)
+
+
+POLICY = """
+kind: Catalog
+tools:
+  ledger.read: {effects: [read], data: [], boundary: internal}
+  ledger.pay: {effects: [pay], data: [], boundary: external, args: {amount: {type: decimal}}}
+---
+kind: Policy
+name: p
+rules:
+  - {id: all, then: allow}
+  - {id: dear, on: {tool: ledger.pay}, when: args.amount > 10.0, then: deny}
+  - {id: dearer, on: {tool: ledger.pay}, when: args.amount > 100.0, then: deny, stop: {workflow, for: 20s}}
+  - id: probing
+    limit: {count: denials, per: 30s, scope: agent, above: 2}
+    then: deny
+    stop: {agent, for: 40s}
+  - id: watched
+    on: {tool: ledger.read}
+    then: deny
+    mode: monitor
+    stop: {agent}
+"""
+_STEPS = st.lists(
+    st.tuples(st.sampled_from(["bot", "mate"]), st.sampled_from([None, 1, 20, 200]), st.integers(0, 15)),
+    max_size=25,
+)
+
+
+@given(_STEPS)
+@settings(max_examples=60, deadline=None)
+def test_an_owner_stops_whom_the_engine_stops_and_when(steps: list[tuple[str, int | None, int]]) -> None:
+    bundle = ActiveBundle.compile([("p.yaml", POLICY)])
+    engine = Engine(bundle.bundle)
+    sessions = {
+        agent: engine.open_session(agent, Subject(type="agent", id=agent)) for agent in ("bot", "mate")
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(Path(folder) / "host-000.db", bundle=bundle)
+        for agent in sessions:
+            bench.register(agent)
+        for agent, amount, pause_s in steps:
+            bench.world.pass_s(pause_s)
+            bench.renew_lease()
+            tool = "ledger.read" if amount is None else "ledger.pay"
+            arguments: dict[str, Any] = {} if amount is None else {"amount": float(amount)}
+            (decided,) = bench.decided(bench.request(agent, tool, arguments))
+            found = engine.decide(
+                sessions[agent],
+                resource=Resource(type="tool", id=tool),
+                arguments=arguments,
+                context={},
+                now_us=bench.world.wall_us,
+            )
+            assert decided.reason_code == found.verdict.reason_code
+        bench.owner.journal.close()

@@ -13,7 +13,7 @@ from actors import outcomes, reservations, settlements
 from actors.agent_journal import forget_what_is_over
 from actors.deciding import decide
 from actors.journal import FencedError, JournalError
-from actors.messages import DENIED, PERMITTED, STALE_BUNDLE, VOID, Decided, Outcome, Settlement
+from actors.messages import DENIED, PERMITTED, STALE_BUNDLE, VOID, Decided, Outcome, Settlement, Vouch
 from actors.registration import describe_agent
 from actors.reservation_journal import find_settlement
 from actors.vouching import vouch
@@ -278,7 +278,9 @@ def test_without_an_answer_from_home_the_clauses_count_as_true(tmp_path: Path) -
     two = TwoOwners(tmp_path, TWICE)
     (request,) = two.vouched(two.request())
     assert request.vouch is not None
-    (decided,) = two.work.decided(request._replace(vouch=(*request.vouch[:3], None, None)))
+    (decided,) = two.work.decided(
+        request._replace(vouch=Vouch._make(request.vouch)._replace(reservation=None))
+    )
     assert (decided.effect, decided.reasons[0][0]) == ("deny", "p/twice")
 
 

@@ -121,6 +121,21 @@ def test_a_stop_is_leased_until_it_is_released_and_leaves_the_copy_then(registry
     assert registry.events()[0][1] | {"by": registry.first} == registry.events()[0][1]
 
 
+def test_a_lease_that_was_overtaken_on_the_way_neither_undoes_a_stop_nor_brings_one_back(
+    registry: Registry,
+) -> None:
+    before = registry.control.changes(0)
+    identity = registry.stop()
+    with_it = registry.control.changes(0)
+    assert registry.stopped()
+    registry.directory.apply(*before, sent_s=9e9)
+    assert registry.stopped()
+    registry.release(identity)
+    assert not registry.stopped()
+    registry.directory.apply(*with_it, sent_s=9e9)
+    assert len(registry.directory.stops) == 0
+
+
 def test_stops_come_with_the_first_lease_after_a_restart_and_released_ones_do_not(registry: Registry) -> None:
     kept, gone = registry.stop(), registry.stop("tool", "mail.*")
     registry.release(gone)
@@ -235,6 +250,17 @@ def test_an_automatic_stop_is_taken_in_once_and_one_of_a_rule_and_target_is_live
     assert not registry.stopped() and registry.state("stp_1") == "expired"
     _, taken = registry.control.stops.take(stops=[automatic("stp_4", by="rule:p/other")])
     assert taken == ["stp_4"] and registry.stopped()
+
+
+def test_rows_are_found_by_the_agent_or_the_workflow_that_they_are_about(registry: Registry) -> None:
+    registry.release(registry.stop())
+    registry.stop("agent", "b*")
+    registry.stop("workflow", "wfl_1")
+    rows = [orjson.loads(row) for _, row, _ in registry.control.journal.pending(after_seq=-1, limit=100)]
+    found = [
+        (row.get("agent_id"), row.get("workflow_id")) for row in rows if row["event_type"].startswith("stop")
+    ]
+    assert found == [("bot", None), ("bot", None), (None, None), (None, "wfl_1")]
 
 
 def test_the_list_is_of_live_ones_the_newest_first(registry: Registry) -> None:

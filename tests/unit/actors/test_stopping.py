@@ -267,6 +267,29 @@ def test_the_owner_of_the_workflow_stops_it_by_itself_too(two: TwoOwners) -> Non
     assert two.at_home().expires_us
 
 
+def test_a_stop_that_comes_between_the_home_and_the_workflows_owner_is_missed_by_neither(
+    two: TwoOwners,
+) -> None:
+    two.home.register("bot", owner="treasury")
+    vouched = two.vouched(two.request())
+    stopped(two.work, "owner", "treasury")
+    (answer,) = two.work.decide(*vouched)
+    assert answer[3] == "stopped"
+
+
+def test_what_acts_for_a_stopped_owners_agent_from_elsewhere_is_stopped_over_restarts(two: TwoOwners) -> None:
+    two.home.register("bot", owner="treasury")
+    two.work.register("third")
+    session = two.new_session(depth=1)
+    below = child(two.work, session, "third")
+    stopped(two.work, "owner", "treasury")
+    assert reason(two.work, "third", "bank.pay", session=below) == "stopped"
+    two.restart(0)
+    two.work.renew_lease()
+    assert reason(two.work, "third", "bank.pay", session=below) == "stopped"
+    assert reason(two.work, "third", "bank.pay") == "rule_allow"
+
+
 def test_what_is_stopped_holds_nothing_at_its_home(tmp_path: Path) -> None:
     rule = "  - {id: few, limit: {count: actions, scope: agent, above: 5}, then: deny}\n"
     two = TwoOwners(tmp_path, rule)
@@ -365,6 +388,22 @@ def test_past_the_bound_a_rule_denies_and_stops_nobody(bench: Bench, monkeypatch
     assert own(bench) == []
 
 
+def test_those_that_have_run_out_make_room(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(own_stops, "MOST_WAITING", 1)
+    first = probed(bench)
+    for _ in range(4):
+        too_much(bench, "mate")
+    assert own(bench) == [first]
+    bench.world.pass_s(3_600)
+    bench.renew_lease()
+    for _ in range(4):
+        too_much(bench, "mate")
+    (second,) = own(bench)
+    assert second.target_id == "mate" and reason(bench, "mate") == "stopped"
+    reopened(bench)
+    assert own(bench) == [second]
+
+
 def test_who_executed_something_else_is_stopped_until_an_operator_has_looked(bench: Bench) -> None:
     decided = do(bench)
     assert report(bench, decided, b"x" * 32)["findings"] == ["executed_digest_mismatch"]
@@ -401,6 +440,12 @@ class Store:
         return self.revision, taken
 
 
+def leased(bench: Bench, revision: int, *changes: tuple[str, str, dict[str, Any] | None]) -> None:
+    """What a host does with a lease."""
+    bench.directory.apply(revision, (None, 0), list(changes), sent_s=bench.world.monotonic_us / 1e6)
+    bench.owner.stops.settle(bench.directory.revision)
+
+
 def probed(bench: Bench) -> Stop:
     for _ in range(4):
         too_much(bench)
@@ -419,14 +464,13 @@ def test_it_is_handed_over_until_it_is_acknowledged_and_enforced_until_the_direc
     asyncio.run(hand_over(bench.owner, store.take))
     assert store.offered == [[stop.id]] and own(bench) == [stop]
     reopened(bench)
-    bench.directory.apply(6, (None, 0), [], sent_s=bench.world.monotonic_us / 1e6)
+    leased(bench, 6)
     asyncio.run(hand_over(bench.owner, store.take))
     assert own(bench) == [stop] and reason(bench) == "stopped"
     entry = stop.to_json()
-    bench.directory.apply(7, (None, 0), [("stop", stop.id, entry)], sent_s=bench.world.monotonic_us / 1e6)
-    asyncio.run(hand_over(bench.owner, store.take))
+    leased(bench, 7, ("stop", stop.id, entry))
     assert own(bench) == [] and store.offered == [[stop.id]] and reason(bench) == "stopped"
-    bench.directory.apply(8, (None, 0), [("stop", stop.id, None)], sent_s=bench.world.monotonic_us / 1e6)
+    leased(bench, 8, ("stop", stop.id, None))
     assert reason(bench, tool="ledger.read") == "rule_deny"  # four denials are in its window as before
     assert reason(bench, "mate") == "rule_allow"
     reopened(bench)

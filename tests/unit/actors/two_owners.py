@@ -85,7 +85,7 @@ class TwoOwners:
     def bench(self, ordinal: int) -> Bench:
         return self.home if ordinal == HOME else self.work
 
-    def new_session(self, tools: tuple[str, ...] | None = None) -> str:
+    def new_session(self, tools: tuple[str, ...] | None = None, depth: int = 0) -> str:
         """A session of `bot` in a new workflow of `boss`, which may use these tools; None = all."""
         owner = self.work.owner
         opened = sessions.open_session(owner, self._asked("boss", new_workflow=True))
@@ -96,7 +96,7 @@ class TwoOwners:
                 session=str(opened["session"]),
                 to="bot",
                 tools=tools,
-                depth=0,
+                depth=depth,
                 expires_in_us=20 * 3_600_000_000,
                 principal=None,
                 key_id="k",

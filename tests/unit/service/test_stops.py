@@ -76,15 +76,15 @@ def listed(plane: InProcessPlane, *, over: bool = False) -> list[dict[str, Any]]
     return list(answer.json["stops"])
 
 
-def never_renew(plane: InProcessPlane, monkeypatch: pytest.MonkeyPatch) -> None:
+def never_renew(plane: InProcessPlane) -> None:
     """Nothing but a push reaches an owner: who polls waits for good."""
     plane.do(lambda: [owner._tasks[0].cancel() for owner in plane.owners()])
 
 
 def test_every_owner_denies_when_the_command_returns_whether_or_not_it_polls(
-    plane: InProcessPlane, monkeypatch: pytest.MonkeyPatch
+    plane: InProcessPlane,
 ) -> None:
-    never_renew(plane, monkeypatch)
+    never_renew(plane)
     answer = stop(plane, "fleet")
     assert (answer.status, answer.json["acknowledged"], answer.json["lagging"]) == (
         201,
@@ -99,18 +99,20 @@ def test_every_owner_denies_when_the_command_returns_whether_or_not_it_polls(
     assert plane.ask(HERE).permits and plane.ask(THERE).permits
 
 
-def test_an_owner_that_cannot_be_told_is_named_and_denies_when_its_lease_has_ended(
+def test_an_owner_that_cannot_be_told_is_named_and_decides_no_longer_than_its_lease(
     plane: InProcessPlane,
 ) -> None:
-    plane.hold("control-store", "lease")
+    never_renew(plane)
+    plane.renew_leases()
     plane.actors.dead.add("host-001")
-    plane.let_go("control-store", "lease")
     answer = stop(plane, "agent", THERE)
     assert answer.json["lagging"] == ["host-001"] and answer.json["acknowledged"] == ["host-000"]
     plane.actors.dead.clear()
-    # It cannot reach the control store either, and is not older than a lease allows.
-    plane.clocks.pass_s(directory.LEASE_S + 1)
-    assert plane.ask(THERE).reason in ("lease_expired", "stopped")
+    # It has heard of nothing: until its lease ends it decides as before, and not a moment longer.
+    assert plane.ask(THERE).permits
+    plane.clocks.pass_s(directory.LEASE_S + 0.1)
+    plane.run(plane.application._fleet.refresh())
+    assert plane.ask(THERE).reason == "lease_expired"
     plane.renew_leases()
     assert plane.ask(THERE).reason == "stopped"
 
@@ -192,6 +194,30 @@ def test_an_executed_mismatch_stops_the_agent(plane: InProcessPlane) -> None:
     assert plane.ask(HERE).reason == "stopped"
     plane.wait_until(lambda: len(plane.host(1)._directory.stops) == 1, "everybody to hear of it")
     assert listed(plane)[0]["by"] == "finding:executed_digest_mismatch"
+
+
+def test_a_release_of_an_automatic_stop_holds_at_once_where_it_was_made(plane: InProcessPlane) -> None:
+    for _ in range(20):
+        decision = plane.ask(HERE).json["context"]["id"]
+        body = {"status": "succeeded", "executed_digest": "ab" * 32}
+        assert plane.send("POST", f"/v1/decisions/{decision}/outcome", body).status == 200
+        plane.wait_until(lambda: not plane.host(0)._owner.stops.waiting(1), "it to be handed over")  # type: ignore[union-attr]
+        (found,) = listed(plane)
+        assert plane.ask(HERE).reason == "stopped"
+        assert release(plane, found["id"]).json["lagging"] == []
+        assert plane.ask(HERE).permits
+
+
+def test_the_query_of_the_page_says_who_was_stopped_by_whom(plane: InProcessPlane) -> None:
+    release(plane, stopped(plane, "agent", HERE))
+    page = (Path(__file__).parents[3] / "docs" / "stops.md").read_text(encoding="utf-8")
+    sql = page.split("```sql\n")[1].split("```")[0]
+    plane.decision_rows()
+    from evidence.query import query
+
+    rows = query(str(plane.evidence), sql).to_pylist()
+    assert [row["why"] for row in rows] == ["pays twice", "mended"]
+    assert all(HERE in row["what"] and row["who"] for row in rows)
 
 
 def test_a_dry_run_counts_over_all_owners_and_stops_nobody(plane: InProcessPlane) -> None:
