@@ -11,6 +11,7 @@ import pytest
 from unit.service.in_process_plane import Answer, InProcessPlane, bundle_body, in_process_plane, question
 
 from actors.placement import host_of
+from controlplane.service.decisions import DecisionDoor
 from controlplane.wire.digest import arguments_digest, keyed_digest
 
 
@@ -347,6 +348,40 @@ def test_a_past_at_home_decides_on_a_rewriting_elsewhere_and_counts_what_was_rew
     own = opened(fresh, HELPER)
     assert said(call(fresh, own, "pay.send", {"amount": 51, "note": "again"}, HELPER))[1] == "rule_deny"
     assert said(call(fresh, own, "pay.send", {"amount": 50, "note": "again"}, HELPER))[1] == "rule_allow"
+
+
+NEWER = POLICY.replace(
+    "  - {id: all,",
+    "  - {id: aaa, on: {tool: pay.send}, then: modify, modify: [{at: /note, set: x}]}\n  - {id: all,",
+).replace("redact: card-number", "mask: {}")
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "made"),
+    [
+        ("/v1/bundles", bundle_body(NEWER, activate=True), "*" * len(CARD)),
+        ("/v1/agents", {"id": CLERK, "labels": ["new"]}, "[card number]"),
+    ],
+    ids=["other policies", "another record"],
+)
+def test_what_changes_while_an_action_is_rewritten_has_it_prepared_anew(
+    fresh: InProcessPlane, monkeypatch: pytest.MonkeyPatch, path: str, body: Any, made: str
+) -> None:
+    session = opened(fresh)
+    call(fresh, session, "crm.read", {"id": 7})
+    decide, changed = DecisionDoor._decide, []
+
+    async def after_a_change(self: DecisionDoor, *arguments: Any, **more: Any) -> Any:
+        if not changed:
+            changed.append(more["rules"])
+            assert (await fresh.exchange("POST", path, body)).status == 201
+        return await decide(self, *arguments, **more)
+
+    monkeypatch.setattr(DecisionDoor, "_decide", after_a_change)
+    answer = mail(fresh, session, CARD, ("a@x.example", "b@y.example"))
+    assert changed and changed[0], "the owner did not ask for a rewriting"
+    assert said(answer) == ("modify", "rule_modify", ["p/known-only", "p/no-cards", "p/all"])
+    assert obliged(answer) == {"to": ["a@x.example"], "body": made}
 
 
 def test_a_shadow_says_what_it_would_modify_of_what_was_asked(fresh: InProcessPlane) -> None:
