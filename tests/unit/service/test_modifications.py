@@ -323,6 +323,31 @@ def test_a_short_circuit_stops_after_a_modification_as_after_an_allow(shared: In
     assert [effect for effect, _ in batch(shared, "deny_on_first_deny", one, one)] == ["modify", "modify"]
 
 
+@pytest.mark.parametrize("mails", [1, 2, 3, 4, 9, 40])
+def test_a_long_batch_stops_where_it_should(shared: InProcessPlane, mails: int) -> None:
+    session = opened(shared)
+    call(shared, session, "crm.read", {"id": 7})
+    one = question(CLERK, "mail.send", session=session, arguments={"to": ["b@y.example"], "body": CARD})
+    no = question(CLERK, "pay.send", session=session, arguments={"amount": "lots"})
+    read = question(CLERK, "crm.read", session=session, arguments={"id": 7})
+    answers = batch(shared, "deny_on_first_deny", *[one] * mails, no, read, one)
+    assert [effect for effect, _ in answers] == ["modify"] * mails + ["deny"]
+    answers = batch(shared, "permit_on_first_permit", *[no] * mails, one, read, one)
+    assert [effect for effect, _ in answers] == ["deny"] * mails + ["modify"]
+    answers = batch(shared, "execute_all", *[one, no, read] * mails)
+    assert [effect for effect, _ in answers] == ["modify", "deny", "allow"] * mails
+
+
+def test_a_delegated_batch_is_decided_in_order(fresh: InProcessPlane) -> None:
+    session = opened(fresh)
+    delegated = child(fresh, session)
+    call(fresh, session, "crm.read", {"id": 7})
+    one = question(HELPER, "mail.send", session=delegated, arguments={"to": ["b@y.example"], "body": CARD})
+    pay = question(HELPER, "pay.send", session=delegated, arguments={"amount": 5_000, "note": "again"})
+    answers = batch(fresh, "execute_all", one, pay, one, pay, pay, one)
+    assert [effect for effect, _ in answers] == ["modify", "modify", "modify", "modify", "deny", "modify"]
+
+
 def test_a_delegated_action_is_rewritten_wherever_its_agent_lives(fresh: InProcessPlane) -> None:
     session = opened(fresh)
     delegated = child(fresh, session)
