@@ -58,6 +58,8 @@ def prepare(preparer: Preparer, action: Action, rules: Sequence[int] | None = No
         rules = [number for number in wanted if not bundle.rules[number].monitored]
         if not all(bundle.rules[number].on_atom_alone for number in rules):
             return Rewriting(action, prepared, wanted)
+    # What is known of who acts may have changed since they were found.
+    rules = [number for number in rules if prepared.possibly >> bundle.rules[number].atom & 1]
     if not rules:
         return Rewriting(action, prepared, wanted)
     arguments = action.arguments

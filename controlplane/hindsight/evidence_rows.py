@@ -104,6 +104,7 @@ class Record:
             bundle=row["bundle_hash"] or "",
             unknown=unknown,
             rules=tuple(row["rule_ids"] or ()),
+            modified=_names((details.get("modified") or {}).get("rules")),
             atoms=frozenset(row["atoms"] or ()),
             truths={rule: truth is True for rule, truth in (details.get("past") or {}).items()},
             levels={rule: one.get("level") for rule, one in (limits or {}).items()},

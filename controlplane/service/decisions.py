@@ -245,9 +245,10 @@ class DecisionDoor:
         answers: list[Answer | GovernanceError | None] = [None] * len(requests)
         rewriting = {} if rules is None else {0: rules}
         skipped = False
+        together = len(requests)
         attempts = itertools.count(asked)
         while (attempt := next(attempts)) < _ATTEMPTS:
-            waiting = [position for position, answer in enumerate(answers) if answer is None]
+            waiting = [position for position, answer in enumerate(answers) if answer is None][:together]
             preparer, prepared_with = None, digest
             if digest is not None:
                 preparer = await self._preparing.preparer(digest, timeout_s=left_s(deadline_us))
@@ -281,7 +282,10 @@ class DecisionDoor:
                 vouched, waiting, answers, stop_on, deadline_us
             )
             if not sent:
-                return _before_short_circuit(answers)
+                if None not in answers:
+                    return _before_short_circuit(answers)
+                attempts = itertools.count(attempt)
+                continue
             tag, content = await lane.send(digest, sent, timeout_s=left_s(deadline_us))
             if tag == messages.STALE_BUNDLE:
                 await self._vouching.give_up(sent, deadline_us)
@@ -295,14 +299,14 @@ class DecisionDoor:
                 continue
             assert tag == messages.BATCH, tag
             await self._vouching.settle(sent, content, deadline_us)
+            # Where one is rewritten first, those after it wait: few go with it, and more and more after that.
+            together = 2 if any(answer[0] == messages.REWRITE for answer in content) else 2 * together
             for position, request, answer in zip(waiting, sent, content, strict=True):
                 match answer[0]:
                     case messages.DECIDED:
                         answers[position] = _answer(Decided._make(answer[1:]), request, requests[position])
                     case messages.REWRITE:
                         rewriting[position] = answer[1:]
-                        # Each action is once, so that this comes to an end.
-                        attempts = itertools.count(attempt)
                     case messages.CONFLICT:
                         answers[position] = ConflictError(answer[1], code="idempotency_conflict")
                     case messages.SKIPPED:
@@ -312,11 +316,22 @@ class DecisionDoor:
                         self._preparing.learn(request, answer)
                     case other:
                         raise UnavailableError(f"an owner answered `{other}`", code="protocol_error")
-            if skipped or None not in answers:
+            if skipped or None not in answers or _stopped(stop_on, [answers[one] for one in waiting]):
                 return _before_short_circuit(answers)
+            if any(answers[one] is not None or one in rewriting for one in waiting):
+                # Each action is decided once and rewritten once, so that this comes to an end.
+                attempts = itertools.count(attempt)
         raise UnavailableError(
             "the active bundle or the subject's record keeps changing; try again", code="bundle_changing"
         )
+
+
+def _stopped(stop_on: str | None, answers: Sequence[Answer | GovernanceError | None]) -> bool:
+    """Whether one of these answers is one after which nothing more is asked."""
+    if stop_on is None:
+        return False
+    permits = [isinstance(answer, Answer) and answer.permitted for answer in answers if answer is not None]
+    return (stop_on == "permit") in permits
 
 
 def _before_short_circuit(

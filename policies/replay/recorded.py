@@ -38,6 +38,7 @@ class RecordedAction:
         unknown: names of what conditions may read that the record does not tell, such as `subject.attributes`.
         arguments: by name, hidden or shown; complete: whether every argument is among them.
         permitted: whether it happened; atoms, rules, truths and levels are what was found with the bundle `bundle`.
+        modified: rules that rewrote it before it was decided; all else is of the rewritten action.
         truths: rule → what its `past` was; levels: rule → what its `limit` stood at (None = unknown).
     """
 
@@ -58,6 +59,7 @@ class RecordedAction:
     bundle: str
     unknown: frozenset[str] = ALWAYS_UNKNOWN
     rules: tuple[str, ...] = ()
+    modified: tuple[str, ...] = ()
     atoms: frozenset[str] = frozenset()
     truths: Mapping[str, bool] = field(default_factory=dict)
     levels: Mapping[str, str | None] = field(default_factory=dict)

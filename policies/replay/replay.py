@@ -107,7 +107,7 @@ class Replay:
         }
         strict = Look(self._program, self._pasts(self._strict, names), bounds.strict)
         lenient = Look(self._program, self._pasts(self._lenient, names), bounds.lenient)
-        judged = self._judged(bounds, strict, lenient, told)
+        judged = self._judged(action, bounds, strict, lenient, told)
         if action.permitted:
             self._forget(action.time_us)
             self._happened[action.id] = _Happened(
@@ -137,28 +137,34 @@ class Replay:
                 if outcome.status == "not_executed" and outcome.witnessed:
                     past.give_back(event)
 
-    def _judged(self, bounds: Bounds, strict: Look, lenient: Look, told: Told) -> Judged:
+    def _judged(
+        self, action: RecordedAction, bounds: Bounds, strict: Look, lenient: Look, told: Told
+    ) -> Judged:
         if bounds.refusal is not None:
             return Judged(effects=frozenset((Effect.DENY,)), refusal=bounds.refusal)
         sure: dict[Effect, list[str]] = {effect: [] for effect in Effect}
         maybe: dict[Effect, list[str]] = {effect: [] for effect in Effect}
         reachable = bounds.strict.possibly | bounds.lenient.possibly | bounds.lenient.certainly
+        rewriting: list[int] = []
         numbers = sorted(number for bit in set_bits(reachable) for number in self._rules_of.get(bit, ()))
         for number in numbers:
             rule = self._bundle.rules[number]
             if rule.monitored:
                 continue
             must, may = self._matches(rule, bounds, strict, lenient, told)
-            if must:
+            if rule.effect is Effect.MODIFY:
+                rewriting += [number] if may else []
+            elif must:
                 sure[rule.effect].append(rule.name)
             elif may:
                 maybe[rule.effect].append(rule.name)
         effects: set[Effect] = {Effect.DENY} if bounds.may_refuse else set()
         doubtful: list[str] = []
-        rewriting = (*sure[Effect.MODIFY], *maybe[Effect.MODIFY])
-        if rewriting and not self._denied_whatever_is_sent(sure[Effect.DENY]):
+        told_all = told.satisfied.issuperset(rewriting) and (told.rewrote is not None or not action.modified)
+        if not told_all and not self._denied_whatever_is_sent(sure[Effect.DENY]):
             # Whether it would be rewritten depends on its arguments, and all else on what would be left of them.
-            return Judged(effects=frozenset(Effect), maybe=rewriting)
+            names = tuple(self._bundle.rules[number].name for number in rewriting)
+            return Judged(effects=frozenset(Effect), maybe=names)
         for effect in (Effect.DENY, Effect.ESCALATE, Effect.ALLOW):
             if sure[effect]:
                 effects.add(effect)
@@ -168,11 +174,11 @@ class Replay:
                 doubtful += maybe[effect]
         else:
             effects.add(self._bundle.default)
-        return Judged(
-            effects=frozenset(effects),
-            rules=tuple(name for effect in Effect if effect in effects for name in sure[effect]),
-            maybe=tuple(doubtful),
-        )
+        rules = tuple(name for effect in Effect if effect in effects for name in sure[effect])
+        if told.rewrote and Effect.ALLOW in effects:
+            effects = (effects - {Effect.ALLOW}) | {Effect.MODIFY}
+            rules = (*(self._bundle.rules[number].name for number in told.rewrote), *rules)
+        return Judged(effects=frozenset(effects), rules=rules, maybe=tuple(doubtful))
 
     def _denied_whatever_is_sent(self, denying: list[str]) -> bool:
         """Whether one of these rules looks at no argument."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from policies.bundle import Bundle
+from policies.bundle import Bundle, Rule
 from policies.effect import Effect
 from policies.quantities import amount_of
 from policies.replay.knowledge import AtomTruth, Knowledge
@@ -26,12 +26,16 @@ class Told:
     """What is known of one action by what was recorded of it, in numbers of the new bundle.
 
     Args:
+        satisfied: indexes of modify rules of which the record tells whether they rewrote it; rewrote: those that did,
+            None = it was rewritten by others, and nobody knows what it was.
         truths: by monitor; levels: by limit, None = it stood at something unknown.
     """
 
     atoms: Mapping[int, AtomTruth] = field(default_factory=dict)
     truths: Mapping[int, bool] = field(default_factory=dict)
     levels: Mapping[int, int | None] = field(default_factory=dict)
+    satisfied: frozenset[int] = frozenset()
+    rewrote: tuple[int, ...] | None = None
 
 
 NOTHING = Told()
@@ -49,6 +53,7 @@ class Telling:
         limits: dict[bytes, list[int]] = {}
         for number, limit in enumerate(new.program.limits):
             limits.setdefault(limit.identity, []).append(number)
+        self._modifying = _same_modifications(old, new)
         self._monitor_of: dict[str, int] = {}
         self._limits_of: dict[str, tuple[bool, list[int]]] = {}
         for rule in old.rules:
@@ -67,8 +72,9 @@ class Telling:
         if self._old.catalog.facts(*kind) != self._new.catalog.facts(*kind):
             return NOTHING
         atoms = self._atoms(action)
+        satisfied, rewrote = self._rewriting(action)
         if not self._alike:
-            return Told(atoms=atoms)
+            return Told(atoms=atoms, satisfied=satisfied, rewrote=rewrote)
         truths = {
             self._monitor_of[rule]: truth for rule, truth in action.truths.items() if rule in self._monitor_of
         }
@@ -77,7 +83,14 @@ class Telling:
             sums, numbers = self._limits_of.get(rule, (False, []))
             value = None if level is None else amount_of(level) if sums else int(level)
             levels.update(dict.fromkeys(numbers, value))
-        return Told(atoms=atoms, truths=truths, levels=levels)
+        return Told(atoms=atoms, truths=truths, levels=levels, satisfied=satisfied, rewrote=rewrote)
+
+    def _rewriting(self, action: RecordedAction) -> tuple[frozenset[int], tuple[int, ...] | None]:
+        if action.reason_code not in _BY_RULES:
+            return frozenset(), None
+        rewrote = [self._modifying.get(rule) for rule in action.modified]
+        known = None if None in rewrote else tuple([one for one in rewrote if one is not None])
+        return frozenset(self._modifying.values()), known
 
     def _atoms(self, action: RecordedAction) -> dict[int, AtomTruth]:
         found: dict[int, AtomTruth] = {}
@@ -115,3 +128,21 @@ class Telling:
             elif plain and action.reason_code in _UNRESTRICTED:
                 tell(rule.atom, None, False)
         return found
+
+
+def _same_modifications(old: Bundle, new: Bundle) -> dict[str, int]:
+    """Modify rules of one bundle that another has, too, and that nothing but their atom decides: name → index there."""
+    there = {
+        (new.atoms[rule.atom], repr(rule.modify)): number
+        for number, rule in enumerate(new.rules)
+        if _is_modification(rule)
+    }
+    return {
+        rule.name: there[key]
+        for rule in old.rules
+        if _is_modification(rule) and (key := (old.atoms[rule.atom], repr(rule.modify))) in there
+    }
+
+
+def _is_modification(rule: Rule) -> bool:
+    return rule.effect is Effect.MODIFY and rule.on_atom_alone and not rule.monitored

@@ -11,6 +11,7 @@ import pytest
 from unit.service.in_process_plane import Answer, InProcessPlane, bundle_body, in_process_plane, question
 
 from actors.placement import host_of
+from controlplane.service.decisions import DecisionDoor
 from controlplane.wire.digest import arguments_digest, keyed_digest
 
 
@@ -325,6 +326,31 @@ def test_a_short_circuit_stops_after_a_modification_as_after_an_allow(shared: In
     assert [effect for effect, _ in batch(shared, "deny_on_first_deny", one, one)] == ["modify", "modify"]
 
 
+@pytest.mark.parametrize("mails", [1, 2, 3, 4, 9, 40])
+def test_a_long_batch_stops_where_it_should(shared: InProcessPlane, mails: int) -> None:
+    session = opened(shared)
+    call(shared, session, "crm.read", {"id": 7})
+    one = question(CLERK, "mail.send", session=session, arguments={"to": ["b@y.example"], "body": CARD})
+    no = question(CLERK, "pay.send", session=session, arguments={"amount": "lots"})
+    read = question(CLERK, "crm.read", session=session, arguments={"id": 7})
+    answers = batch(shared, "deny_on_first_deny", *[one] * mails, no, read, one)
+    assert [effect for effect, _ in answers] == ["modify"] * mails + ["deny"]
+    answers = batch(shared, "permit_on_first_permit", *[no] * mails, one, read, one)
+    assert [effect for effect, _ in answers] == ["deny"] * mails + ["modify"]
+    answers = batch(shared, "execute_all", *[one, no, read] * mails)
+    assert [effect for effect, _ in answers] == ["modify", "deny", "allow"] * mails
+
+
+def test_a_delegated_batch_is_decided_in_order(fresh: InProcessPlane) -> None:
+    session = opened(fresh)
+    delegated = child(fresh, session)
+    call(fresh, session, "crm.read", {"id": 7})
+    one = question(HELPER, "mail.send", session=delegated, arguments={"to": ["b@y.example"], "body": CARD})
+    pay = question(HELPER, "pay.send", session=delegated, arguments={"amount": 5_000, "note": "again"})
+    answers = batch(fresh, "execute_all", one, pay, one, pay, pay, one)
+    assert [effect for effect, _ in answers] == ["modify", "modify", "modify", "modify", "deny", "modify"]
+
+
 def test_a_delegated_action_is_rewritten_wherever_its_agent_lives(fresh: InProcessPlane) -> None:
     session = opened(fresh)
     delegated = child(fresh, session)
@@ -350,6 +376,40 @@ def test_a_past_at_home_decides_on_a_rewriting_elsewhere_and_counts_what_was_rew
     own = opened(fresh, HELPER)
     assert said(call(fresh, own, "pay.send", {"amount": 51, "note": "again"}, HELPER))[1] == "rule_deny"
     assert said(call(fresh, own, "pay.send", {"amount": 50, "note": "again"}, HELPER))[1] == "rule_allow"
+
+
+NEWER = POLICY.replace(
+    "  - {id: all,",
+    "  - {id: aaa, on: {tool: pay.send}, then: modify, modify: [{at: /note, set: x}]}\n  - {id: all,",
+).replace("redact: card-number", "mask: {}")
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "made"),
+    [
+        ("/v1/bundles", bundle_body(NEWER, activate=True), "*" * len(CARD)),
+        ("/v1/agents", {"id": CLERK, "labels": ["new"]}, "[card number]"),
+    ],
+    ids=["other policies", "another record"],
+)
+def test_what_changes_while_an_action_is_rewritten_has_it_prepared_anew(
+    fresh: InProcessPlane, monkeypatch: pytest.MonkeyPatch, path: str, body: Any, made: str
+) -> None:
+    session = opened(fresh)
+    call(fresh, session, "crm.read", {"id": 7})
+    decide, changed = DecisionDoor._decide, []
+
+    async def after_a_change(self: DecisionDoor, *arguments: Any, **more: Any) -> Any:
+        if not changed:
+            changed.append(more["rules"])
+            assert (await fresh.exchange("POST", path, body)).status == 201
+        return await decide(self, *arguments, **more)
+
+    monkeypatch.setattr(DecisionDoor, "_decide", after_a_change)
+    answer = mail(fresh, session, CARD, ("a@x.example", "b@y.example"))
+    assert changed and changed[0], "the owner did not ask for a rewriting"
+    assert said(answer) == ("modify", "rule_modify", ["p/known-only", "p/no-cards", "p/all"])
+    assert obliged(answer) == {"to": ["a@x.example"], "body": made}
 
 
 def test_a_shadow_says_what_it_would_modify_of_what_was_asked(fresh: InProcessPlane) -> None:

@@ -10,6 +10,8 @@ from unit.policies.policy_texts import CATALOG, bundle_of, errors_of, policy
 
 from policies.action import Resource, Subject
 from policies.bundle import Bundle
+from policies.compile import compile_bundle
+from policies.diff import diff
 from policies.documents import json_schema
 from policies.effect import Effect
 from policies.engine import Engine, EngineDecision
@@ -197,6 +199,17 @@ def test_the_digest_is_of_what_is_done() -> None:
     assert digest("{at: /note, redact: email}") != digest("{at: /note, redact: phone}")
     assert digest("{at: /lines/n, set: null}") != digest("{at: /lines/n, set: x}")
     assert digest("{at: /to, set: x}, {at: /to, set: y}") != digest("{at: /to, set: y}, {at: /to, set: x}")
+
+
+def test_a_diff_says_what_is_done_otherwise() -> None:
+    texts = [rule("{at: /note, redact: email}"), rule("{at: /note, redact: [phone, email]}")]
+    old, new = (
+        load_documents([Source(name="c", text=CATALOG), Source(name="p", text=text)]) for text in texts
+    )
+    (change,) = diff(old, new, compile_bundle(old), compile_bundle(new)).changes
+    (clause,) = change.clauses
+    assert (change.kind, change.name, clause.key) == ("rule", "p/a", "modify")
+    assert clause.new == [{"at": "/note", "redact": ["email", "phone"]}]
 
 
 def test_a_parameter_may_stand_for_a_value_of_an_operation_and_for_the_effect() -> None:
@@ -387,8 +400,6 @@ cases:
 
 def stories(*texts: str) -> StoryReport:
     documents = load_documents([Source(name=f"{n}.yaml", text=text) for n, text in enumerate(texts)])
-    from policies.compile import compile_bundle
-
     return run_stories(compile_bundle(documents), documents.tests)
 
 
