@@ -13,6 +13,7 @@ from typing import Any
 
 from actors import api_keys, evidence_rows
 from actors.bounds import EVIDENCE_BACKLOG
+from actors.channel_entries import ChannelEntries
 from actors.directory import Activation
 from actors.entries import ENTRIES, Entries
 from actors.ids import agent_key
@@ -50,6 +51,7 @@ class Control:
         self.journal = journal
         self.world = world
         self._entries = Entries(journal, world)
+        self.channels = ChannelEntries(self._entries)
         self.activation = Activation(
             journal.meta("active_digest", "") or None,
             journal.meta("activation", 0),

@@ -21,6 +21,7 @@ from actors.placement import (
     DEDICATED_PREFIX,
     EVIDENCE_WRITER,
     NAMESPACE,
+    NOTIFIER,
     host_name,
     journals_resource,
     node_of,
@@ -104,6 +105,7 @@ def start(settings: Settings, *, address: str | None = None) -> None:
     _end_what_hangs(settings)
     store = owners.start_control_store()
     owners.start_evidence_writer()
+    owners.start_notifier()
     owners.start_hosts()
     _wait("the control store", lambda: ray.get(store.ready.remote(), timeout=10))
     key = settings.operator_key.read_text().strip()
@@ -157,7 +159,7 @@ def stop(settings: Settings, *, address: str | None = None) -> None:
     """Take the service and its actors off a running Ray cluster that goes on. What was answered is durable."""
     _connect(address)
     serve.shutdown()
-    names = [CONTROL_STORE, EVIDENCE_WRITER, *(host_name(index) for index in range(settings.hosts))]
+    names = [CONTROL_STORE, EVIDENCE_WRITER, NOTIFIER, *(host_name(index) for index in range(settings.hosts))]
     found = [entry["name"] for entry in ray.util.list_named_actors(all_namespaces=True)]
     names += [name for name in found if name.startswith(DEDICATED_PREFIX)]
     for name in names:
@@ -181,7 +183,7 @@ def _end_what_hangs(settings: Settings) -> None:
     present = present_nodes()
     hosts = [host_name(i) for i in range(settings.hosts) if node_of(i, settings.nodes) in present]
     asked: dict[Any, tuple[str, Any]] = {}
-    for name in (CONTROL_STORE, EVIDENCE_WRITER, *hosts):
+    for name in (CONTROL_STORE, EVIDENCE_WRITER, NOTIFIER, *hosts):
         try:
             handle = ray.get_actor(name, namespace=NAMESPACE)
         except ValueError:
