@@ -1,7 +1,7 @@
 """Ray shell of `Notifier`: one named, detached actor that tells people what waits for them.
 
-Once a second it asks every owner for its outbox; an owner that is slow or stopped is told of later and delays nobody.
-No decision waits for it: while it is away, notices wait in their owners' journals.
+Every two seconds it asks every owner for its outbox; of an owner that is slow or stopped is told later, and it delays
+nobody. No decision waits for the notifier: while it is away, notices wait in their owners' journals.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from controlplane.errors import GovernanceError, UnavailableError
 
 log = logging.getLogger(__name__)
 
-TAKE_S: Final = 1.0
+TAKE_S: Final = 2.0
+COUNT_S: Final = 5.0
 DUE_S: Final = 0.5
 TIDY_S: Final = 60.0
 CALL_TIMEOUT_S: Final = 10.0
@@ -48,24 +49,22 @@ class NotifierActor:
         self._sending = Sending()
         self._taking: dict[str, asyncio.Task[None]] = {}
         self._trouble = "starting"
+        self._totals: dict[str, int] = {}
         loop = asyncio.get_running_loop()
         # An exception in `__init__` would end a Ray actor for good: what can fail is done, and done again, in tasks.
         self._tasks = [
             loop.create_task(self._repeat(TAKE_S, self._take)),
+            loop.create_task(self._repeat(COUNT_S, self._count)),
             loop.create_task(self._repeat(TIDY_S, self._tidy)),
             loop.create_task(self._deliver()),
         ]
 
     async def status(self) -> dict[str, Any]:
-        """What an operator wants to know; answers also while nothing is delivered."""
+        """What an operator wants to know, counted a few seconds ago; answers also while nothing is delivered."""
         notifier = self._notifier
         if notifier is None or not notifier.deliveries.journal.usable:
             return {"ready": False, "reason": self._trouble}
-        totals = dict.fromkeys(("waiting", "dead"), 0)
-        for states in notifier.deliveries.counts().values():
-            for state in totals:
-                totals[state] += states.get(state, 0)
-        return {"ready": True, "epoch": notifier.deliveries.journal.epoch, **totals}
+        return {"ready": True, "epoch": notifier.deliveries.journal.epoch, **self._totals}
 
     async def deliveries(
         self, tenant: str, channel: str, state: str | None, limit: int
@@ -153,6 +152,12 @@ class NotifierActor:
                 continue
             except GovernanceError as error:
                 log.error("what is due is not delivered now: %s", error.message)
+
+    async def _count(self) -> None:
+        """`status` is asked for twice a second, and must not look at the whole log each time."""
+        if self._notifier is not None and self._notifier.deliveries.journal.usable:
+            counted = self._notifier.deliveries.counts().values()
+            self._totals = {name: sum(one.get(name, 0) for one in counted) for name in ("waiting", "dead")}
 
     async def _tidy(self) -> None:
         if self._notifier is not None and self._notifier.deliveries.journal.usable:

@@ -19,7 +19,8 @@ State = Literal["waiting", "delivered", "dead"]
 MOST_WAITING: Final = 10_000
 """Deliveries of one channel; what comes beyond them is dead at once."""
 MOST_DEAD: Final = 10_000
-"""Of one channel; beyond them the oldest are forgotten."""
+MOST_DELIVERED: Final = 100_000
+"""Of one channel, as MOST_DEAD; beyond them the oldest are forgotten."""
 LOG_MEMORY_US: Final = 30 * 86_400_000_000
 
 _SCHEMA: Final = """
@@ -78,6 +79,7 @@ class Deliveries:
         Returns: how many deliveries are new.
         """
         made = 0
+        waiting: dict[str, int] = {}
         with self.journal.transaction() as step:
             for notice in notices:
                 wanted = [channel for channel in channels if channel.wants(notice)]
@@ -89,7 +91,10 @@ class Deliveries:
                     "INSERT INTO notices VALUES (?, ?, ?)", (notice.id, json.dumps(notice.to_json()), now_us)
                 )
                 for channel in wanted:
-                    full = self._count(channel.key, "waiting") >= MOST_WAITING
+                    if channel.key not in waiting:
+                        waiting[channel.key] = self._waiting(channel.key)
+                    full = waiting[channel.key] >= MOST_WAITING
+                    waiting[channel.key] += not full
                     state, error = ("dead", "too many deliveries wait") if full else ("waiting", "")
                     step.execute(
                         "INSERT INTO deliveries VALUES (?, ?, ?, ?, 0, ?, ?, ?, NULL, ?)",
@@ -169,27 +174,28 @@ class Deliveries:
         return found
 
     def forget(self, *, now_us: int) -> None:
-        """What is over for longer than the log remembers, and the oldest dead letters beyond their bound."""
+        """What is over for longer than the log remembers, and the oldest of a channel beyond their bounds."""
         over_us = now_us - LOG_MEMORY_US
         with self.journal.transaction() as step:
             step.execute(
                 "DELETE FROM deliveries WHERE state IN ('delivered', 'dead') AND changed_us < ?", (over_us,)
             )
             for channel, states in self.counts().items():
-                if (surplus := states.get("dead", 0) - MOST_DEAD) > 0:
-                    step.execute(
-                        "DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries WHERE channel = ?"
-                        " AND state = 'dead' ORDER BY changed_us LIMIT ?)",
-                        (channel, surplus),
-                    )
+                for state, most in (("dead", MOST_DEAD), ("delivered", MOST_DELIVERED)):
+                    if (surplus := states.get(state, 0) - most) > 0:
+                        step.execute(
+                            "DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries WHERE channel = ?"
+                            " AND state = ? ORDER BY changed_us LIMIT ?)",
+                            (channel, state, surplus),
+                        )
             step.execute(
                 "DELETE FROM notices WHERE taken_us < ? AND id NOT IN (SELECT notice FROM deliveries)",
                 (over_us,),
             )
 
-    def _count(self, channel: str, state: State) -> int:
+    def _waiting(self, channel: str) -> int:
         rows = self.journal.read(
-            "SELECT count(*) FROM deliveries WHERE channel = ? AND state = ?", (channel, state)
+            "SELECT count(*) FROM deliveries WHERE channel = ? AND state = 'waiting'", (channel,)
         )
         return int(rows[0][0])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,6 +23,8 @@ _HEADLINES: Final = {
 }
 _OPEN: Final = frozenset({"pending", "partial"})
 _SUBJECT_CHARACTERS: Final = 150
+_SCHEME: Final = re.compile(r":(?=//)|(?<=mailto):", re.IGNORECASE)
+_DOMAIN: Final = re.compile(r"(?<=\w)\.(?=[^\W\d_])")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,24 +50,26 @@ def message(notice: Notice) -> Message:
     """What to say of a notice. Each fact has one line, and comes from a bounded text."""
     task = notice.task
     # Unheard-of events of later owners are told under their name.
+    # Ids may look like URLs, and resources' are an agent's to name.
+    agent, action, resource = (_SCHEME.sub("[:]", text) for text in (task.agent, task.action, task.resource))
     subject = _HEADLINES.get(notice.event, "{event}: {agent}, {action} {resource}").format(
         event=notice.event,
-        agent=task.agent,
-        action=task.action,
-        resource=task.resource,
+        agent=agent,
+        action=action,
+        resource=resource,
         actor=notice.actor or "somebody",
     )
     facts = {
         "Approval": task.id,
         "State": task.state,
-        "Agent": task.agent,
-        "Action": f"{task.action} {task.resource}",
+        "Agent": agent,
+        "Action": f"{action} {resource}",
         "Arguments (masked)": task.arguments,
-        "In the agent's words": task.justification,
+        "In the agent's words": unlinked(task.justification),
         **{f"Rule {rule.rule}": _asked(rule) for rule in task.rules},
         "May decide now": ", ".join(notice.to),
         "By": notice.actor,
-        "Comment": notice.comment,
+        "Comment": unlinked(notice.comment),
         "Requested": task.requested_at,
         "Expires, and is denied then": task.expires_at if task.state in _OPEN else "",
     }
@@ -73,6 +78,14 @@ def message(notice: Notice) -> Message:
         facts=tuple((name, value) for name, value in facts.items() if value.strip()),
         decide=f"controlplane approvals show {task.id}" if task.state in _OPEN else "",
     )
+
+
+def unlinked(text: str) -> str:
+    """What somebody wrote, so that no program that shows it makes a link of it: `https[:]//evil[.]example`.
+
+    An approver is told to look at something and decide; where that is must not be an agent's to say.
+    """
+    return _DOMAIN.sub("[.]", _SCHEME.sub("[:]", text))
 
 
 def _asked(rule: RuleAsked) -> str:

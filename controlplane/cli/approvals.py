@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Look at what agents may only do once somebody approves, and approve or deny it.\n\n"
+    help="Look at what waits for a person, and approve or deny it.\n\n"
     "An approver's key does it: `controlplane keys create --role approver --subject user:anna`, then put it into "
     "CONTROLPLANE_KEY.",
 )
@@ -73,7 +73,7 @@ def list_approvals(
     key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List approvals: who waits, for what, for whom, and how long is left.
+    """List approvals: who waits for what, and how long is left.
 
     Example: controlplane approvals list --mine
     """
@@ -105,7 +105,10 @@ def show_approval(
     key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show one approval: the arguments, who must still approve, and how long is left."""
+    """Show one approval with its arguments.
+
+    Who must still approve, what has been said, and how long is left.
+    """
     with connect(data, url, key) as client:
         answer = client.request("GET", _path(id))
     show(as_json, answer, lambda console: screens.whole(console, answer, datetime.now(UTC)))
@@ -233,9 +236,10 @@ def watch(
     key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Print a line for each change, until Ctrl-C; with --json each line is the approval.
+    """Print a line for each change, until Ctrl-C.
 
-    One approval is waited for (a long poll); all of them are looked at every two seconds.
+    With --json each line is the approval. One approval is waited for (a long poll); all of them are looked at every
+    two seconds.
     """
     asked = None if id is None else _path(id)
     try:
@@ -262,10 +266,10 @@ def load(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what oversight costs people, and whether they look: from the evidence table alone.
+    """Say what oversight costs people, and whether they look.
 
-    Who waits for whom, and for how long; by approver and by rule how much is approved; how many decisions came within
-    two seconds of being asked for, or of the same person's last one.
+    From the evidence table alone: who waits for whom, and for how long; by approver and by rule how much is approved;
+    how many decisions came within two seconds of being asked for, or of the same person's last one.
 
     Example: controlplane approvals load --since 30d
     """
@@ -283,7 +287,10 @@ def list_values(
     key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the values that rules no longer object to, until when, and who approved them."""
+    """List the values that rules no longer object to.
+
+    Until when, and who approved them.
+    """
     with connect(data, url, key) as client:
         found = pages(lambda path: client.request("GET", path), f"{LIST}/values", {}, "values", most=limit)
     assert found is not None
@@ -307,7 +314,10 @@ def revoke_value(
     key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Revoke a value: the rule objects to it again from the next action on."""
+    """Revoke a value.
+
+    From the next action on the rule objects to it again.
+    """
     with connect(data, url, key) as client:
         answer = client.request("DELETE", f"{LIST}/values/{quote(id, safe='')}")
     show(as_json, answer, lambda console: console.print(cell(f"revoked {id}")))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Add and look at the channels by which approvers are told: webhooks, chat, e-mail.",
+    help="Set up how approvers are told: webhooks, chat, e-mail.",
 )
 
 
@@ -119,7 +119,10 @@ def add(
 def list_channels(
     data: DataOption = None, url: UrlOption = None, key: KeyOption = None, as_json: JsonOption = False
 ) -> None:
-    """List all channels: where they go, and whether deliveries wait or were given up."""
+    """List all channels, and how many deliveries wait.
+
+    URLs are shown without their path, which is a password.
+    """
     with connect(data, url, key) as client:
         answer = client.request("GET", "/v1/channels")
 
@@ -185,7 +188,10 @@ def dead_letters(
     key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what was given up: about a day of attempts, or a refusal."""
+    """Show what was given up.
+
+    After about a day of attempts, or at once where trying again is of no use.
+    """
     only = f"&channel={quote(channel, safe='')}" if channel else ""
     with connect(data, url, key) as client:
         answer = client.request("GET", f"/v1/channels/dead-letters?limit={limit}{only}")

@@ -65,7 +65,8 @@ def test_the_bounds_of_the_page_are_the_codes() -> None:
         f"There are {MOST_CHANNELS} channels at most",
         f"within {ANSWER_S:g} seconds",
         f"queue of {delivery_journal.MOST_WAITING:,}".replace(",", " "),
-        f"({delivery_journal.MOST_DEAD:,} a channel)".replace(",", " "),
+        f"({delivery_journal.MOST_DEAD:,} a channel; and".replace(",", " ").replace(";", ","),
+        f"and {delivery_journal.MOST_DELIVERED:,} delivered)".replace(",", " "),
         f"kept for {delivery_journal.LOG_MEMORY_US // 86_400_000_000} days",
     ):
         assert text in PAGE

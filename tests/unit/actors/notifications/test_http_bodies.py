@@ -9,7 +9,7 @@ import pytest
 from unit.actors.notifications.samples import notice
 
 from actors.notifications.http_bodies import body
-from actors.notifications.message import message
+from actors.notifications.message import message, unlinked
 
 HOSTILE = "<!channel> <https://evil.example|log in> *bold* [x](https://evil.example) <at>all</at> & @here"
 
@@ -38,7 +38,7 @@ def test_slack_gets_nothing_that_it_takes_for_markup() -> None:
     sent = json.loads(body("slack", notice(agent=HOSTILE, justification=HOSTILE)))
     assert "<" not in sent["text"] and "&lt;!channel&gt;" in sent["text"]
     in_blocks = texts(sent["blocks"])
-    assert any(HOSTILE in text for _, text in in_blocks)
+    assert any(unlinked(HOSTILE) in text for _, text in in_blocks)
     assert {kind for kind, _ in in_blocks} == {"plain_text"}
     assert sent["unfurl_links"] is False
 
@@ -48,7 +48,7 @@ def test_teams_gets_nothing_that_it_takes_for_markup() -> None:
     (attachment,) = sent["attachments"]
     assert attachment["contentType"] == "application/vnd.microsoft.card.adaptive"
     runs = texts(attachment["content"])
-    assert any(HOSTILE in text for _, text in runs)
+    assert any(unlinked(HOSTILE) in text for _, text in runs)
     assert {kind for kind, _ in runs} == {"TextRun"}
     assert {block["type"] for block in attachment["content"]["body"]} == {"RichTextBlock"}
 
@@ -64,6 +64,26 @@ def test_a_chat_says_what_must_be_decided_and_how(kind: Any) -> None:
         "12:28",
     ):
         assert word in said
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("see https://evil.example/login", "see https[:]//evil[.]example/login"),
+        ("or www.evil.example, ask a@evil.example", "or www[.]evil[.]example, ask a@evil[.]example"),
+        ("mailto:a@b", "mailto[:]a@b"),
+        ("12.500 for 3.1.2026. Thanks.", "12.500 for 3.1.2026. Thanks."),
+    ],
+)
+def test_no_program_makes_a_link_of_an_agent_s_words(text: str, seen: str) -> None:
+    assert unlinked(text) == seen
+    for kind in ("slack", "teams"):
+        assert seen in body(kind, notice(justification=text)).decode()  # type: ignore[arg-type]
+
+
+def test_no_program_makes_a_link_of_a_resource_s_id() -> None:
+    words = message(notice(resource={"type": "page", "id": "https://evil.example/login"}))
+    assert "://" not in words.as_text()
 
 
 def test_the_longest_notice_fits_every_service() -> None:
