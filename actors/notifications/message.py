@@ -64,7 +64,7 @@ def message(notice: Notice) -> Message:
         "State": task.state,
         "Agent": agent,
         "Action": f"{action} {resource}",
-        "Arguments (masked)": task.arguments,
+        "Arguments (masked)": task.masked_arguments,
         "In the agent's words": unlinked(task.justification),
         **{f"Rule {rule.rule}": _asked(rule) for rule in task.rules},
         "May decide now": ", ".join(notice.to),

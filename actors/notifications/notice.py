@@ -65,7 +65,7 @@ class TaskTold:
     """What is told of an approval.
 
     Attributes:
-        arguments: in their masked form, as JSON text.
+        masked_arguments: JSON text.
         justification: the agent's own words.
         requested_at, expires_at: RFC 3339.
     """
@@ -77,7 +77,7 @@ class TaskTold:
     workflow: str = ""
     action: str = ""
     resource: str = ""
-    arguments: str = ""
+    masked_arguments: str = ""
     justification: str = ""
     rules: tuple[RuleAsked, ...] = ()
     requested_at: str = ""
@@ -157,7 +157,7 @@ def read(entry: Entry) -> Notice:
             resource=clean(_resource(task.get("resource"))),
             # INVARIANT (no raw arguments): only what the owner masked leaves the fleet; `arguments` and
             # `approved_arguments` are not looked at.
-            arguments=clean(_text(task.get("masked_arguments")), _ARGUMENTS_CHARACTERS),
+            masked_arguments=clean(_text(task.get("masked_arguments")), _ARGUMENTS_CHARACTERS),
             justification=clean(_text(task.get("justification")), _TEXT_CHARACTERS),
             rules=tuple(_rule(rule) for rule in (task.get("rules") or ())[:_RULES]),
         )  # fmt: skip

@@ -55,6 +55,10 @@ def whole(console: Console, task: dict[str, Any], now: datetime) -> None:
             "ended by": task.get("ended_by"),
             "because": one_line(task.get("ended_comment")),
             "used by": task.get("used"),
+            "delegated": [
+                f"{one.get('from')} to {one.get('to')} until {one.get('until')}"
+                for one in task.get("delegated") or ()
+            ],
         },
     )
     _arguments(console, task)
@@ -75,7 +79,7 @@ def whole(console: Console, task: dict[str, Any], now: datetime) -> None:
             console.print(cell(f"  approved by {_said(given, 'approver', 'comment')}"))
     for comment in task.get("comments") or ():
         console.print(cell(f"\n{_said(comment, 'by', 'text')}"))
-    if task.get("state") in _OPEN:
+    if task.get("may_decide"):
         identity = task.get("id")
         console.print(cell(f"\nDecide: controlplane approvals approve {identity}"))
         console.print(cell(f"    or: controlplane approvals deny {identity} --comment '…'"))
@@ -134,7 +138,7 @@ def _arguments(console: Console, task: dict[str, Any]) -> None:
     for name, title in (
         ("approved_arguments", "arguments, as narrowed"),
         ("arguments", "arguments"),
-        ("masked_arguments", "arguments, masked: they were not given for approval"),
+        ("masked_arguments", "arguments, masked"),
     ):
         if (shown := task.get(name)) is not None:
             console.print(f"\n{title}", style="bold")

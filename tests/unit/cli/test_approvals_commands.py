@@ -52,6 +52,8 @@ def task(identity: str = "apr_1", **changes: Any) -> dict[str, Any]:
         "expires_at": expires.isoformat(),
         "created_by": "k1",
         "decision_id": "01a2",
+        "may_decide": True,
+        "delegated": [{"from": "user:anna", "to": "user:eve", "until": "2026-11-24T14:00:00Z"}],
         "comments": [{"by": "user:bob", "at": "2026-11-24T11:59:30Z", "text": "why twice?"}],
     } | changes
 
@@ -152,6 +154,7 @@ def test_show_says_who_must_still_approve_how_long_is_left_and_what_for(
         "user:bob at 2026-11-24T11:59:30Z: why twice?",
         "/to DE…89",
         "user:cfo",
+        "user:anna to user:eve until 2026-11-24T14:00:00Z",
         "controlplane approvals approve apr_1",
     ):
         assert words in shown
@@ -159,7 +162,11 @@ def test_show_says_who_must_still_approve_how_long_is_left_and_what_for(
 
 def test_what_is_over_is_not_offered_for_decision(ask: Run, remote: FakeControlPlane) -> None:
     over = task(
-        state="denied", ended_by="user:anna", ended_comment="no", masked_arguments={"amount": "number"}
+        state="denied",
+        may_decide=False,
+        ended_by="user:anna",
+        ended_comment="no",
+        masked_arguments={"amount": "number"},
     )
     del over["arguments"]
     remote.answer("GET", "/v1/approvals/apr_1", over)
