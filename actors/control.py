@@ -51,13 +51,13 @@ class Control:
         self.journal = journal
         self.world = world
         self._entries = Entries(journal, world)
-        self.channels = ChannelEntries(self._entries)
         self.activation = Activation(
             journal.meta("active_digest", "") or None,
             journal.meta("activation", 0),
             bool(journal.meta("activation_lenient", 0)),
         )
         self._summaries_seen: deque[str] = deque(maxlen=_SUMMARIES_REMEMBERED)
+        self.channels = ChannelEntries(self._entries)
 
     @property
     def revision(self) -> int:

@@ -72,13 +72,13 @@ class Application:
             Route(method="POST", path="/access/v1/evaluation", roles=DECIDING, door=self.evaluation),
             Route(method="POST", path="/access/v1/evaluations", roles=DECIDING, door=self.evaluations),
             *KeyDoors(self._fleet).routes(),
+            *ChannelDoors().routes(),
             *AgentDoors(self._fleet, calls, owners).routes(),
             *SessionDoors(self._fleet, self._bundles, calls, self._limiter, digest_key=digest_key).routes(),
             *OutcomeDoors(
                 self._fleet, self._bundles, calls, settling, self._limiter, digest_key=digest_key
             ).routes(),
             *BundleDoors(self._fleet, self._bundles).routes(),
-            *ChannelDoors().routes(),
             *StatusDoor(self._fleet).routes(),
         ]
         self.ingress = Ingress(

@@ -13,7 +13,6 @@ from pydantic import BaseModel
 from controlplane.errors import GovernanceError
 from controlplane.service.application import Application
 from controlplane.service.management import bodies
-from controlplane.service.management.channel_bodies import NewChannel
 from controlplane.service.owners import Owners
 from controlplane.service.problems import status_of
 from controlplane.service.routing import DECIDING
@@ -33,7 +32,6 @@ BODIES: list[tuple[str, type[BaseModel]]] = [
     ("/v1/agents", bodies.NewAgent),
     ("/v1/principals", bodies.NewPrincipal),
     ("/v1/keys", bodies.NewKey),
-    ("/v1/channels", NewChannel),
     ("/v1/bundles", bodies.NewBundle),
     ("/v1/bundles/{digest}/activate", bodies.NewActivation),
 ]

@@ -14,6 +14,7 @@ from actors.notifications.channels import MOST_CHANNELS
 from actors.notifications.http_delivery import ANSWER_S
 from actors.notifications.notice import TEST, Event
 from actors.notifications.sending import AT_ONCE
+from controlplane.service.management.channel_bodies import NewChannel
 
 PAGE = (Path(__file__).parents[3] / "docs" / "channels.md").read_text(encoding="utf-8")
 SECRET = signature.new_secret(bytes(32))
@@ -58,6 +59,14 @@ def test_the_schedule_of_the_page_is_the_codes() -> None:
     assert set(delays[7:]) == {6 * 3600}
     assert f"{retries.ATTEMPTS} attempts in about {round(sum(filter(None, delays)) / 3600)} hours" in PAGE
     assert (retries.JITTER, retries.LONGEST_ASKED_S) == (0.2, 86_400)
+
+
+def test_the_page_of_the_api_names_every_field_of_a_channel_and_which_may_be_left_out() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "api.md").read_text(encoding="utf-8")
+    (body,) = re.findall(r"^\| `POST /v1/channels` \| operator \| (.*?) \|", page, re.MULTILINE)
+    required = {name for name, field in NewChannel.model_fields.items() if field.is_required()}
+    assert set(re.findall(r"`(\w+)`\?", body)) == set(NewChannel.model_fields) - required
+    assert required <= set(re.findall(r"`(\w+)`(?!\?)", body))
 
 
 def test_the_bounds_of_the_page_are_the_codes() -> None:
