@@ -48,6 +48,7 @@ class NotifierActor:
         self._notifier: Notifier | None = None
         self._sending = Sending()
         self._taking: dict[str, asyncio.Task[None]] = {}
+        self._opening = asyncio.Lock()
         self._trouble = "starting"
         self._totals: dict[str, int] = {}
         loop = asyncio.get_running_loop()
@@ -109,7 +110,7 @@ class NotifierActor:
 
     async def _take_from(self, owner: str) -> None:
         try:
-            await self._live().take_from(owner, _call)
+            await self._live().take_from(owner, _call, self._follow_channels)
             self._live().start_due()
         except GovernanceError as error:
             log.warning("`%s` does not hand out its notices now: %s", owner, error.message)
@@ -124,10 +125,11 @@ class NotifierActor:
             # INVARIANT (single owner): whoever was superseded never opens the journal again.
             log.critical("the notifier's journal has another owner; this process ends")
             os._exit(70)
-        if self._notifier is None or not self._notifier.deliveries.journal.usable:
-            await self._open(channels)
-        else:
-            self._notifier.adopt(channels)
+        async with self._opening:
+            if self._notifier is None or not self._notifier.deliveries.journal.usable:
+                await self._open(channels)
+            else:
+                self._notifier.adopt(channels)
 
     async def _open(self, channels: list[NoticeChannel]) -> None:
         if self._notifier is not None:
@@ -150,8 +152,9 @@ class NotifierActor:
                     await notifier.freed.wait()
             except TimeoutError:
                 continue
-            except GovernanceError as error:
-                log.error("what is due is not delivered now: %s", error.message)
+            except Exception as error:
+                log.error("what is due is not delivered now; it is tried again", exc_info=error)
+                await asyncio.sleep(DUE_S)
 
     async def _count(self) -> None:
         """`status` is asked for twice a second, and must not look at the whole log each time."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
@@ -113,15 +113,11 @@ class Notice:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Notice:
-        """What `to_json` gave, after a way through JSON."""
-        task = dict(value["task"])
-        task["rules"] = tuple(
-            RuleAsked(
-                **rule | {name: tuple(rule[name]) for name in ("by", "then_to", "values", "approved_by")}
-            )
-            for rule in task["rules"]
-        )
-        return cls(**dict(value) | {"task": TaskTold(**task), "to": tuple(value["to"])})
+        """What `to_json` of this or another version gave, after a way through JSON: what this one does not know is left
+        out, what that one did not know is empty."""
+        task = _known(TaskTold, value["task"])
+        task["rules"] = tuple(RuleAsked(**_known(RuleAsked, rule)) for rule in task.get("rules", ()))
+        return cls(**_known(cls, value) | {"task": TaskTold(**task)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +167,7 @@ def read(entry: Entry) -> Notice:
             actor=clean(_text(value.get("actor"))),
             comment=clean(_text(value.get("comment")), _TEXT_CHARACTERS),
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         raise NoticeError(
             f"entry {entry.seq} of the outbox of `{entry.owner}` is no notice ({type(error).__name__})"
         ) from None
@@ -200,6 +196,12 @@ def sample(tenant: str, *, now_us: int) -> Notice:
         task=TaskTold(id="apr_test", state="none", agent="nobody", action="call", resource="tool:none"),
         comment="a test by an operator: nobody has to do anything",
     )
+
+
+def _known(kind: type, value: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a dataclass that are there; lists as tuples."""
+    found = {one.name: value[one.name] for one in fields(kind) if one.name in value}
+    return {name: tuple(one) if isinstance(one, list) else one for name, one in found.items()}
 
 
 def _rule(value: Mapping[str, Any]) -> RuleAsked:

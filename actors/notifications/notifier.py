@@ -66,9 +66,12 @@ class Notifier:
             self.deliveries.bury(found, now_us=self._world.wall_us())
         self._channels = found
 
-    async def take_from(self, owner: str, call: Call) -> int:
+    async def take_from(self, owner: str, call: Call, learn: Callable[[], Awaitable[None]]) -> int:
         """Empty an owner's outbox: what is in our journal, it may forget.
 
+        Args:
+            learn: has `adopt` called with the channels that there are now. It is asked once there are entries: whoever
+                added a channel before something happened is told of it.
         Returns: how many entries there were. Raises: GovernanceError: the owner does not answer now.
         """
         taken = after = 0
@@ -76,6 +79,7 @@ class Notifier:
             entries = await call(owner, "approval_notices", after, TAKEN_AT_ONCE)
             if not entries:
                 break
+            await learn()
             after = entries[-1][0]
             taken += len(entries)
             self.deliveries.take(

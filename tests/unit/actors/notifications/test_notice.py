@@ -21,6 +21,15 @@ def test_a_notice_survives_the_way_through_json() -> None:
     assert Notice.from_json(json.loads(json.dumps(one.to_json()))) == one
 
 
+def test_a_notice_of_another_version_is_read_as_far_as_it_goes() -> None:
+    kept = notice().to_json()
+    kept["colour"] = kept["task"]["colour"] = kept["task"]["rules"][0]["colour"] = "green"
+    del kept["comment"], kept["task"]["workflow"], kept["task"]["rules"][0]["then_to"]
+    read_again = Notice.from_json(json.loads(json.dumps(kept)))
+    assert (read_again.comment, read_again.task.workflow, read_again.task.rules[0].then_to) == ("", "", ())
+    assert read_again.task.rules[0].by == ("role:treasury",)
+
+
 def test_the_same_entry_has_the_same_id_and_another_journal_s_has_another() -> None:
     assert notice().id == notice().id
     assert notice(seq=2).id != notice().id
@@ -58,7 +67,18 @@ def test_every_text_and_every_list_is_bounded() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"[]", b"{}", b'{"event": "x"}', b'{"event": "x", "task": []}', b"\xff"]
+    "body",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"event": "x"}',
+        b'{"event": "x", "task": []}',
+        b'{"event": "x", "task": {"rules": [{"rule": "r", "quorum": 1e999}]}}',
+        b'{"event": "x", "task": {"rules": [{"by": 7}]}}',
+        b'{"event": "x", "task": ' + b"[" * 100_000,
+        b"\xff",
+    ],
 )
 def test_what_is_no_notice_is_refused_without_repeating_it(body: bytes) -> None:
     with pytest.raises(NoticeError, match="entry 7 of the outbox of `host-000`"):

@@ -43,6 +43,10 @@ class Outbox:
         return None
 
 
+async def nothing_new() -> None:
+    """The channels are as they were."""
+
+
 class Receivers:
     """Answers by channel id; remembers what came."""
 
@@ -86,7 +90,7 @@ async def deliver(notifier: Notifier) -> None:
 def test_a_notice_is_delivered_once_to_each_channel_that_wants_it(tmp_path: Path) -> None:
     async def work(notifier: Notifier, world: World) -> None:
         outbox = Outbox(outbox_entry(1), outbox_entry(2, "approval_granted"))
-        assert await notifier.take_from("host-000", outbox.call) == 2
+        assert await notifier.take_from("host-000", outbox.call, nothing_new) == 2
         assert outbox.entries == {}
         for _ in range(3):
             await deliver(notifier)
@@ -105,7 +109,7 @@ def test_a_notice_is_delivered_once_to_each_channel_that_wants_it(tmp_path: Path
 
 def test_another_tenant_s_channel_hears_nothing(tmp_path: Path) -> None:
     async def work(notifier: Notifier, world: World) -> None:
-        await notifier.take_from("host-000", Outbox(outbox_entry()).call)
+        await notifier.take_from("host-000", Outbox(outbox_entry()).call, nothing_new)
         await deliver(notifier)
 
     other = NoticeChannel(tenant="other", id="hook", target=hook().target)
@@ -118,19 +122,43 @@ def test_an_owner_that_was_not_told_to_forget_makes_no_second_delivery(tmp_path:
         outbox.deaf = True
         for _ in range(2):
             with pytest.raises(UnavailableError):
-                await notifier.take_from("host-000", outbox.call)
+                await notifier.take_from("host-000", outbox.call, nothing_new)
         outbox.deaf = False
-        await notifier.take_from("host-000", outbox.call)
+        await notifier.take_from("host-000", outbox.call, nothing_new)
         assert outbox.entries == {}
         await deliver(notifier)
 
     assert len(run(work, tmp_path, hook()).received) == 2
 
 
+def test_a_channel_that_was_added_before_something_happened_is_told_of_it(tmp_path: Path) -> None:
+    async def work(notifier: Notifier, world: World) -> None:
+        async def learn() -> None:
+            notifier.adopt([hook()])
+
+        await notifier.take_from("host-000", Outbox(outbox_entry()).call, learn)
+        await deliver(notifier)
+
+    assert len(run(work, tmp_path).received) == 1
+
+
+def test_an_owner_forgets_nothing_while_nobody_knows_the_channels(tmp_path: Path) -> None:
+    async def work(notifier: Notifier, world: World) -> None:
+        async def away() -> None:
+            raise UnavailableError("the control store is away")
+
+        outbox = Outbox(outbox_entry())
+        with pytest.raises(UnavailableError):
+            await notifier.take_from("host-000", outbox.call, away)
+        assert len(outbox.entries) == 1
+
+    run(work, tmp_path, hook())
+
+
 def test_an_outbox_of_any_length_is_emptied(tmp_path: Path) -> None:
     async def work(notifier: Notifier, world: World) -> None:
         outbox = Outbox(*(outbox_entry(seq) for seq in range(1, 451)))
-        assert await notifier.take_from("host-000", outbox.call) == 450
+        assert await notifier.take_from("host-000", outbox.call, nothing_new) == 450
         assert outbox.entries == {}
         assert notifier.deliveries.counts() == {"default/hook": {"waiting": 450}}
 
@@ -140,7 +168,7 @@ def test_an_outbox_of_any_length_is_emptied(tmp_path: Path) -> None:
 def test_what_is_no_notice_stands_in_nobodys_way(tmp_path: Path) -> None:
     async def work(notifier: Notifier, world: World) -> None:
         outbox = Outbox(b"{}", outbox_entry(2))
-        await notifier.take_from("host-000", outbox.call)
+        await notifier.take_from("host-000", outbox.call, nothing_new)
         assert outbox.entries == {}
         await deliver(notifier)
 
@@ -149,7 +177,7 @@ def test_what_is_no_notice_stands_in_nobodys_way(tmp_path: Path) -> None:
 
 def test_a_failed_delivery_comes_back_under_its_id_until_it_is_a_dead_letter(tmp_path: Path) -> None:
     async def work(notifier: Notifier, world: World) -> None:
-        await notifier.take_from("host-000", Outbox(outbox_entry()).call)
+        await notifier.take_from("host-000", Outbox(outbox_entry()).call, nothing_new)
         for _ in range(ATTEMPTS):
             await deliver(notifier)
             await deliver(notifier)  # not before its time
@@ -164,7 +192,7 @@ def test_a_failed_delivery_comes_back_under_its_id_until_it_is_a_dead_letter(tmp
 
 def test_what_cannot_succeed_is_a_dead_letter_at_once(tmp_path: Path) -> None:
     async def work(notifier: Notifier, world: World) -> None:
-        await notifier.take_from("host-000", Outbox(outbox_entry()).call)
+        await notifier.take_from("host-000", Outbox(outbox_entry()).call, nothing_new)
         await deliver(notifier)
         assert notifier.deliveries.counts() == {"default/hook": {"dead": 1}}
 
@@ -173,7 +201,7 @@ def test_what_cannot_succeed_is_a_dead_letter_at_once(tmp_path: Path) -> None:
 
 def test_a_receiver_says_when_to_come_back(tmp_path: Path) -> None:
     async def work(notifier: Notifier, world: World) -> None:
-        await notifier.take_from("host-000", Outbox(outbox_entry()).call)
+        await notifier.take_from("host-000", Outbox(outbox_entry()).call, nothing_new)
         for wait_s in (0, 299, 1):
             world.pass_s(wait_s)
             await deliver(notifier)
@@ -191,7 +219,7 @@ def test_a_process_that_ends_between_delivery_and_note_sends_the_same_delivery_a
         raise AssertionError
 
     async def dies(notifier: Notifier, world: World) -> None:
-        await notifier.take_from("host-000", Outbox(outbox_entry()).call)
+        await notifier.take_from("host-000", Outbox(outbox_entry()).call, nothing_new)
         notifier.start_due()
         await hangs.wait()
 
@@ -213,7 +241,7 @@ def test_a_slow_channel_delays_no_other_and_has_two_under_way_at_most(tmp_path: 
         return OK
 
     async def work(notifier: Notifier, world: World) -> None:
-        await notifier.take_from("host-000", Outbox(*map(outbox_entry, range(1, 6))).call)
+        await notifier.take_from("host-000", Outbox(*map(outbox_entry, range(1, 6))).call, nothing_new)
         for _ in range(5):
             notifier.start_due()
             await asyncio.sleep(0)
@@ -236,7 +264,7 @@ def test_the_queue_of_a_channel_is_bounded_and_what_is_beyond_it_is_not_lost_in_
     monkeypatch.setattr(delivery_journal, "MOST_WAITING", 3)
 
     async def work(notifier: Notifier, world: World) -> None:
-        await notifier.take_from("host-000", Outbox(*map(outbox_entry, range(1, 6))).call)
+        await notifier.take_from("host-000", Outbox(*map(outbox_entry, range(1, 6))).call, nothing_new)
         assert notifier.deliveries.counts() == {"default/hook": {"waiting": 3, "dead": 2}}
         dead = notifier.deliveries.latest("default/hook", limit=9, state="dead")
         assert {one.error for one in dead} == {"too many deliveries wait"}
@@ -251,7 +279,7 @@ def test_a_dead_letter_is_delivered_after_all_under_its_id(tmp_path: Path) -> No
         return answers.pop(0)
 
     async def work(notifier: Notifier, world: World) -> None:
-        await notifier.take_from("host-000", Outbox(outbox_entry()).call)
+        await notifier.take_from("host-000", Outbox(outbox_entry()).call, nothing_new)
         await deliver(notifier)
         identity = delivery_id(notice().id, "default/hook")
         for tenant, name in (("other", identity), ("default", "msg_none")):
@@ -269,7 +297,7 @@ def test_a_dead_letter_is_delivered_after_all_under_its_id(tmp_path: Path) -> No
 
 def test_what_waits_for_a_channel_that_is_removed_becomes_a_dead_letter(tmp_path: Path) -> None:
     async def work(notifier: Notifier, world: World) -> None:
-        await notifier.take_from("host-000", Outbox(outbox_entry()).call)
+        await notifier.take_from("host-000", Outbox(outbox_entry()).call, nothing_new)
         notifier.adopt([])
         await deliver(notifier)
         (dead,) = notifier.deliveries.latest("default/hook", limit=9)
@@ -284,7 +312,7 @@ def test_what_waits_for_a_channel_that_is_removed_becomes_a_dead_letter(tmp_path
 
 def test_a_channel_that_was_removed_while_nobody_was_there_is_noticed(tmp_path: Path) -> None:
     async def takes(notifier: Notifier, world: World) -> None:
-        await notifier.take_from("host-000", Outbox(outbox_entry()).call)
+        await notifier.take_from("host-000", Outbox(outbox_entry()).call, nothing_new)
 
     async def looks(notifier: Notifier, world: World) -> None:
         assert notifier.deliveries.counts() == {"default/hook": {"dead": 1}}
@@ -310,7 +338,7 @@ def test_an_attempt_that_breaks_in_an_unforeseen_way_is_one_that_failed(tmp_path
         raise RuntimeError("https://hooks.example/s3cret")
 
     async def work(notifier: Notifier, world: World) -> None:
-        await notifier.take_from("host-000", Outbox(outbox_entry()).call)
+        await notifier.take_from("host-000", Outbox(outbox_entry()).call, nothing_new)
         await deliver(notifier)
         (found,) = notifier.deliveries.latest("default/hook", limit=9)
         assert (found.state, found.attempts, found.error) == ("waiting", 1, "RuntimeError")
@@ -320,7 +348,7 @@ def test_an_attempt_that_breaks_in_an_unforeseen_way_is_one_that_failed(tmp_path
 
 def test_the_log_forgets_after_thirty_days_what_is_over_and_nothing_that_waits(tmp_path: Path) -> None:
     async def work(notifier: Notifier, world: World) -> None:
-        await notifier.take_from("host-000", Outbox(outbox_entry()).call)
+        await notifier.take_from("host-000", Outbox(outbox_entry()).call, nothing_new)
         await deliver(notifier)
         notifier.deliveries.forget(now_us=world.now_us)
         assert notifier.deliveries.counts() == {
@@ -340,7 +368,7 @@ def test_dead_letters_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(delivery_journal, "MOST_DEAD", 2)
 
     async def work(notifier: Notifier, world: World) -> None:
-        await notifier.take_from("host-000", Outbox(*map(outbox_entry, range(1, 6))).call)
+        await notifier.take_from("host-000", Outbox(*map(outbox_entry, range(1, 6))).call, nothing_new)
         for _ in range(3):
             await deliver(notifier)
         notifier.deliveries.forget(now_us=world.now_us)
