@@ -120,6 +120,7 @@ def start(settings: Settings, *, address: str | None = None) -> None:
     if not _decides(settings.url):
         _deploy(settings)
     _wait_for_hosts(settings)
+    _wait_for_notifier()
 
 
 def _decides(url: str) -> bool:
@@ -253,6 +254,14 @@ def _wait_for_hosts(settings: Settings) -> None:
         if time.monotonic() > deadline_s:
             raise UnavailableError(f"not ready in {_READY_TIMEOUT_S:g} s: {told}")
         time.sleep(0.05)
+
+
+def _wait_for_notifier() -> None:
+    """Until it answers, so that whoever looks after `up` finds it; nothing is decided by it, so it fails nothing."""
+    try:
+        ray.get(ray.get_actor(NOTIFIER, namespace=NAMESPACE).status.remote(), timeout=_JOURNAL_PATIENCE_S)
+    except (ray.exceptions.RayError, ValueError) as error:
+        log.error("the notifier does not answer (%s); approvers are told once it does", type(error).__name__)
 
 
 def _state_of(name: str, node_is_there: bool) -> dict[str, Any]:

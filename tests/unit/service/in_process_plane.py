@@ -318,6 +318,10 @@ class InProcessPlane:
     def writer(self) -> EvidenceWriter:
         return cast(EvidenceWriter, self.actors.named[EVIDENCE_WRITER])
 
+    @property
+    def notifier(self) -> NotifierActor:
+        return cast(NotifierActor, self.actors.named[NOTIFIER])
+
     def host(self, index: int) -> AgentHost:
         return cast(AgentHost, self.actors.named[host_name(index)])
 

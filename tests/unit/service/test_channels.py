@@ -107,6 +107,17 @@ def test_the_notifier_goes_on_where_it_stopped(
     assert first == second
 
 
+def test_a_journal_that_failed_is_opened_anew_and_what_waits_is_delivered(
+    plane: InProcessPlane, outboxes: Outboxes, there: Receiver
+) -> None:
+    plane.send("POST", "/v1/channels", hook_body(there))
+    plane.wait_until(lambda: plane.notifier._notifier is not None, "the notifier")
+    plane.do(lambda: plane.notifier._notifier.deliveries.journal.close())  # type: ignore[union-attr]
+    outboxes.put("host-000", outbox_entry(1))
+    plane.wait_until(lambda: len(there.received) == 1, "the delivery")
+    assert plane.run(plane.notifier.status())["epoch"] == 2
+
+
 def test_a_channel_that_was_added_a_moment_ago_can_be_tried(plane: InProcessPlane, there: Receiver) -> None:
     plane.send("POST", "/v1/channels", hook_body(there))
     there.answers.append((500, {}))
