@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from actors.placement import NOTIFIER
-from controlplane.errors import GovernanceError, InputError
+from controlplane.errors import GovernanceError, InputError, NotFoundError
 from controlplane.service.actor_calls import call_actor, call_control
 from controlplane.service.management.bodies import read_body
 from controlplane.service.management.channel_bodies import NewChannel, kept
@@ -63,12 +63,17 @@ class ChannelDoors:
         return json_reply(_channel_shown(removed))
 
     async def deliveries(self, call: Call) -> Reply:
-        """The delivery log of one channel, the newest first; also of one that was removed."""
-        return await self._log(call, call.path[0], None)
+        """The delivery log of one channel, the newest first; also of one that was removed and has one."""
+        found = await self._log(call, call.path[0], None)
+        if not found:
+            channels = await call_control("channels", tenant=call.caller.tenant)
+            if call.path[0] not in {channel["id"] for channel in channels}:
+                raise NotFoundError(f"no channel `{call.path[0][:64]}`", code="unknown_channel")
+        return json_reply({"deliveries": found})
 
     async def dead_letters(self, call: Call) -> Reply:
         """What was given up, the newest first; `?channel=ID` for one channel's."""
-        return await self._log(call, call.query.get("channel", ""), "dead")
+        return json_reply({"deliveries": await self._log(call, call.query.get("channel", ""), "dead")})
 
     async def retry(self, call: Call) -> Reply:
         revived = await call_actor(NOTIFIER, "retry", call.caller.tenant, call.path[0])
@@ -81,11 +86,11 @@ class ChannelDoors:
         )
         return json_reply(answer)
 
-    async def _log(self, call: Call, channel: str, state: str | None) -> Reply:
+    async def _log(self, call: Call, channel: str, state: str | None) -> list[dict[str, Any]]:
         found = await call_actor(
             NOTIFIER, "deliveries", call.caller.tenant, channel, state, _limit(call.query.get("limit"))
         )
-        return json_reply({"deliveries": [_delivery_shown(delivery) for delivery in found]})
+        return [_delivery_shown(delivery) for delivery in found]
 
 
 def _limit(text: str | None) -> int:
