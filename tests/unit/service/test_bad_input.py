@@ -6,12 +6,11 @@ import copy
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from unit.actors.notifications.samples import SECRET, notice
+from unit.service import channel_samples
 from unit.service.bad_json import BODIES, INSIDE, MEMBERS, with_member
 from unit.service.in_process_plane import (
     CATALOG_AND_POLICY,
@@ -23,8 +22,6 @@ from unit.service.in_process_plane import (
 )
 
 from actors.ids import decision_id
-from actors.notifications.attempt import Attempt
-from actors.notifications.delivery_journal import delivery_id
 
 DOCS = (Path(__file__).parents[3] / "docs" / "api.md").read_text(encoding="utf-8")
 IDS = ["", " ", "-x", "a b", "ä", "a\n", "a\u2028b", "x" * 257, 1, 1.5, True, None, [], {}, ["a"]]
@@ -56,8 +53,6 @@ SCOPES: list[Any] = [
 TOOLS = [*("x", 1, True, {}), *([1], [None], [""], ["a b"], ["ä"], ["x" * 257], ["x"] * 65, ["x" * 200] * 21)]
 PRINTABLE = ["", "x" * 129, "ä", "a\nb", 1, True, [], {}]
 
-
-NUMBERS = count(1)
 
 # A session that lasts as long as the plane, for bodies that name one.
 OPENED: dict[str, str] = {}
@@ -263,55 +258,22 @@ SAMPLES: dict[tuple[str, str], Sample] = {
     ("GET", "/v1/keys"): Sample(at("/v1/keys"), 200),
     ("DELETE", "/v1/keys/{id}"): Sample(lambda plane: f"/v1/keys/{a_key(plane)[0]}", 200),
     ("POST", "/v1/channels"): Sample(
-        at("/v1/channels"),
-        201,
-        lambda: {
-            "id": "hook",
-            "kind": "webhook",
-            "url": "http://127.0.0.1:9/",
-            "secret": SECRET,
-            "events": ["approval_requested"],
-            "approvers": ["role:treasury"],
-            "allow_in_clear": False,
-        },
-        {
-            "id": ["", "-a", "A", "a b", "a/b", "x" * 64, "dead-letters", 1, True, None, [], {}],
-            "kind": ["", "pager", "Webhook", 1, True, None, [], {}],
-            "url": [
-                "",
-                "x",
-                "ftp://a",
-                "https://",
-                "https://a:b@c",
-                "https://a/" + "x" * 2048,
-                1,
-                None,
-                [],
-                {},
-            ],
-            "secret": ["", "x", "whsec_", "whsec_AAAA", "ä", "a\n", "x" * 513, 1, True, None, [], {}],
-            "host": ["a b", "-a", "a_b", "ä", "x" * 254, 1, True, None, [], {}],
-            "port": [-1, 65_536, 1.5, "25", True, None, [], {}],
-            "tls": ["", "ssl", 1, True, None, [], {}],
-            "username": ["ä", "a\n", "x" * 257, 1, True, None, [], {}],
-            "sender": ["a", "a@", "@b", "a@b\n", "a b@c", "A <a@b>", "x" * 255 + "@b", 1, True, None, [], {}],
-            "recipients": ["a@b", 1, None, {}, [1], [""], ["a"], ["a@b\nBcc: c@d"], ["a@b"] * 21],
-            "events": ["approval_requested", 1, None, {}, [""], ["all"], [1], ["approval_requested"] * 21],
-            "approvers": ["role:a", 1, None, {}, [""], ["treasury"], [":a"], ["a:"], [1], ["role:a"] * 101],
-            "allow_in_clear": FLAGS,
-        },
-        ("id", "kind"),
+        at("/v1/channels"), 201, channel_samples.a_body, channel_samples.WRONG, ("id", "kind")
     ),
     ("GET", "/v1/channels"): Sample(at("/v1/channels"), 200),
     ("GET", "/v1/channels/dead-letters"): Sample(at("/v1/channels/dead-letters?limit=5"), 200),
     ("GET", "/v1/channels/{id}/deliveries"): Sample(
-        lambda plane: f"/v1/channels/{a_channel(plane)}/deliveries", 200
+        lambda plane: f"/v1/channels/{channel_samples.a_channel(plane)}/deliveries", 200
     ),
-    ("POST", "/v1/channels/{id}/test"): Sample(lambda plane: f"/v1/channels/{a_channel(plane)}/test", 200),
+    ("POST", "/v1/channels/{id}/test"): Sample(
+        lambda plane: f"/v1/channels/{channel_samples.a_channel(plane)}/test", 200
+    ),
     ("POST", "/v1/channels/dead-letters/{id}/retry"): Sample(
-        lambda plane: f"/v1/channels/dead-letters/{a_dead_letter(plane)}/retry", 200
+        lambda plane: f"/v1/channels/dead-letters/{channel_samples.a_dead_letter(plane)}/retry", 200
     ),
-    ("DELETE", "/v1/channels/{id}"): Sample(lambda plane: f"/v1/channels/{a_channel(plane)}", 200),
+    ("DELETE", "/v1/channels/{id}"): Sample(
+        lambda plane: f"/v1/channels/{channel_samples.a_channel(plane)}", 200
+    ),
     ("POST", "/v1/bundles"): Sample(
         at("/v1/bundles"),
         201,
@@ -386,30 +348,6 @@ def a_decision(plane: InProcessPlane, agent: str = "bot") -> str:
 
 def a_key(plane: InProcessPlane, **more: Any) -> tuple[str, str]:
     return plane.make_key(**{"role": "gateway", "agents": ["*"], **more})
-
-
-def a_channel(plane: InProcessPlane) -> str:
-    body = SAMPLES["POST", "/v1/channels"].body
-    assert body is not None
-    return str(plane.send("POST", "/v1/channels", body()).json["id"])
-
-
-def a_dead_letter(plane: InProcessPlane) -> str:
-    """A delivery to that channel which was given up, as the notifier's journal has it."""
-    a_channel(plane)
-    plane.run(plane.notifier._follow_channels())
-
-    def give_up() -> str:
-        notifier = plane.notifier._notifier
-        assert notifier is not None
-        told = notice(seq=next(NUMBERS))
-        notifier.deliveries.take([told], list(notifier._channels.values()), now_us=1)
-        found = notifier.deliveries.one(delivery_id(told.id, "default/hook"))
-        assert found is not None
-        notifier.deliveries.note(found, Attempt(delivered=False), now_us=1, next_us=None)
-        return found.id
-
-    return plane.do(give_up)
 
 
 def sent(plane: InProcessPlane, route: tuple[str, str], body: Any = None, **more: Any) -> Answer:
