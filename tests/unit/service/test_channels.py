@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from unit.actors.notifications.mail_server import Mailbox, served
 from unit.actors.notifications.receiver import Receiver, receiver
 from unit.actors.notifications.samples import SECRET, outbox_entry
 from unit.service.in_process_plane import InProcessPlane, in_process_plane
@@ -129,6 +130,27 @@ def test_a_channel_that_was_added_a_moment_ago_can_be_tried(plane: InProcessPlan
         assert (answer.status, answer.json) == (200, expected)
     assert json.loads(there.received[0][2])["type"] == "channel_test"
     assert plane.send("POST", "/v1/channels/none/test").code == "unknown_channel"
+
+
+@pytest.mark.parametrize(("kind", "holds"), [("slack", "blocks"), ("teams", "attachments")])
+def test_chats_get_the_bodies_that_their_hooks_take_and_no_signature(
+    plane: InProcessPlane, there: Receiver, kind: str, holds: str
+) -> None:
+    plane.send("POST", "/v1/channels", {"id": "chat", "kind": kind, "url": there.url})
+    assert plane.send("POST", "/v1/channels/chat/test").json["delivered"]
+    ((_, headers, body),) = there.received
+    assert holds in json.loads(body) and "webhook-signature" not in headers
+
+
+def test_mail_goes_to_a_mail_server(plane: InProcessPlane) -> None:
+    mailbox = Mailbox()
+    with served(mailbox) as port:
+        body = {"id": "desk", "kind": "smtp", "host": "localhost", "port": port, "tls": "none"}
+        body |= {"sender": "cp@bank.example", "recipients": ["desk@bank.example"]}
+        assert plane.send("POST", "/v1/channels", body).status == 201
+        answer = plane.send("POST", "/v1/channels/desk/test").json
+    assert answer == {"delivered": True, "status": 250, "error": ""}
+    assert mailbox.mail()["Subject"] == "[controlplane] A test of this channel"
 
 
 def test_a_dead_letter_is_listed_and_delivered_after_all(

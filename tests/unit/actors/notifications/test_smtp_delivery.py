@@ -5,66 +5,23 @@ from __future__ import annotations
 import asyncio
 import ssl
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
-from email import message_from_bytes, policy
-from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import AuthResult, Envelope
+from aiosmtpd.smtp import AuthResult
+from unit.actors.notifications.mail_server import Mailbox, served
 from unit.actors.notifications.samples import notice
 
 from actors.notifications.attempt import Attempt
 from actors.notifications.channels import SmtpTarget
 from actors.notifications.notice import Notice
 from actors.notifications.smtp_delivery import SmtpDelivery
-from controlplane.lifecycle.ports import any_free
 
 NOW_S = 1_800_000_000
-
-
-class Mailbox:
-    """What a server does with mail. Args: refused: what it answers to these recipients."""
-
-    def __init__(self, refused: dict[str, str] | None = None) -> None:
-        self.refused = refused or {}
-        self.envelopes: list[Envelope] = []
-
-    async def handle_RCPT(
-        self, server: Any, session: Any, envelope: Envelope, address: str, options: Any
-    ) -> str:
-        if answer := self.refused.get(address):
-            return answer
-        envelope.rcpt_tos.append(address)
-        return "250 OK"
-
-    async def handle_DATA(self, server: Any, session: Any, envelope: Envelope) -> str:
-        self.envelopes.append(envelope)
-        return "250 taken"
-
-    def mail(self) -> EmailMessage:
-        (envelope,) = self.envelopes
-        assert isinstance(envelope.content, bytes)
-        read = message_from_bytes(envelope.content, policy=policy.default)
-        assert isinstance(read, EmailMessage)
-        return read
-
-
-@contextmanager
-def served(mailbox: Mailbox, **options: Any) -> Iterator[int]:
-    """The port of a server."""
-    port = any_free("127.0.0.1")
-    controller = Controller(mailbox, hostname="127.0.0.1", port=port, **options)
-    controller.start()
-    try:
-        yield port
-    finally:
-        controller.stop()
 
 
 @pytest.fixture(scope="module")
