@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+import shlex
 import time
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from typer.testing import CliRunner
 
 from actors.notifications import delivery_journal, retries, signature
 from actors.notifications.channels import MOST_CHANNELS
 from actors.notifications.http_delivery import ANSWER_S
 from actors.notifications.notice import TEST, Event
 from actors.notifications.sending import AT_ONCE
+from controlplane.cli.app import app
 from controlplane.service.management.channel_bodies import NewChannel
 
 PAGE = (Path(__file__).parents[3] / "docs" / "channels.md").read_text(encoding="utf-8")
@@ -41,6 +44,22 @@ def test_the_program_of_the_page_takes_what_we_sign_and_nothing_else(verified: A
     two = signed(b"{}")
     two["webhook-signature"] = "v1,other " + two["webhook-signature"]
     assert verified(SECRET, two, b"{}")
+
+
+COMMANDS = re.findall(r"^controlplane (?:\\\n|.)+$", PAGE, re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_of_the_page_has_the_options_that_it_is_given(command: str) -> None:
+    words = shlex.split(command.replace("\\\n", " "), comments=True)[1:]
+    group = words[: 3 if words[1] == "values" else 2]
+    told = CliRunner().invoke(app, [*group, "--help"])
+    assert told.exit_code == 0
+    assert all(re.search(rf"{word}\b", told.stdout) for word in words if word.startswith("--"))
+
+
+def test_the_page_shows_commands_of_both_kinds() -> None:
+    assert {command.split()[1] for command in COMMANDS} == {"channels", "approvals"} and len(COMMANDS) > 12
 
 
 def test_the_page_lists_every_event() -> None:
