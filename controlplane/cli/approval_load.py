@@ -51,7 +51,7 @@ def _print(console: Console, load: Load, since_us: int) -> None:
     table(
         console,
         ("agent", "approval", "rule", "who may act", "age"),
-        [(one.agent, one.approval, one.rules, one.to, _time(one.age_s)) for one in load.waiting],
+        [(one.agent, one.approval, one.rules, one.may_act, _time(one.age_s)) for one in load.waiting],
         empty="nobody",
     )
     console.print(f"\nby approver, since {shown(since_us)}", style="bold")

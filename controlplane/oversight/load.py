@@ -26,13 +26,13 @@ class Waiting:
     Attributes:
         agent: who waits.
         rules: which rules ask for approval.
-        to: who may act, as far as evidence says.
+        may_act: principals and roles, as far as evidence says.
     """
 
     approval: str
     agent: str
     rules: tuple[str, ...]
-    to: tuple[str, ...]
+    may_act: tuple[str, ...]
     since_us: int
     age_s: float
 
@@ -89,7 +89,7 @@ class _Task:
     requested_us: int
     agent: str = ""
     rules: tuple[str, ...] = ()
-    to: tuple[str, ...] = ()
+    may_act: tuple[str, ...] = ()
     outcome: str = ""
     ended_us: int | None = None
 
@@ -119,7 +119,7 @@ def load_of(rows: Iterable[Mapping[str, Any]], *, since_us: int, now_us: int) ->
             approval=task.approval,
             agent=task.agent,
             rules=task.rules,
-            to=task.to,
+            may_act=task.may_act,
             since_us=task.requested_us,
             age_s=(now_us - task.requested_us) / 1e6,
         )
@@ -146,8 +146,8 @@ def _follow(tasks: dict[str, _Task], row: Mapping[str, Any]) -> _Task:
         task = tasks[row["approval_id"]] = _Task(row["approval_id"], time_us)
     task.agent = row["agent_id"] or task.agent
     task.rules = tuple(row["rule_ids"] or task.rules)
-    if to := json.loads(row["details"] or "{}").get("to"):
-        task.to = tuple(to)
+    if may_act := json.loads(row["details"] or "{}").get("may_act"):
+        task.may_act = tuple(may_act)
     # The first end counts: one that was approved and not used in time expires, and was approved all the same.
     if task.ended_us is None and state in _OUTCOMES:
         task.outcome, task.ended_us = state, time_us

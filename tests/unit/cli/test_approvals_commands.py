@@ -329,7 +329,7 @@ def approval_table(folder: Path, *events: tuple[str, str, str, str | None, float
             approval_id=approval,
             approval_state=state,
             rule_ids=["treasury/large"],
-            details='{"actor":"x","to":["role:treasury"]}',
+            details='{"actor":"x","may_act":["role:treasury"]}',
         )
         if approver:
             row["approver_id"] = approver
@@ -349,7 +349,7 @@ def test_the_load_is_read_from_the_table_alone(run: Run, tmp_path: Path) -> None
     )
     answer = run("approvals", "load", "--table", tmp_path / "t", "--json")
     found = json.loads(answer.stdout)
-    assert [(one["approval"], one["to"]) for one in found["waiting"]] == [
+    assert [(one["approval"], one["may_act"]) for one in found["waiting"]] == [
         ("apr_0", ["role:treasury"]),
         ("apr_2", ["role:treasury"]),
     ]

@@ -33,6 +33,7 @@ EVENTS: list[tuple[float, str, str, str, str | None, list[str]]] = [
     (7_000, "granted", "c", "partial", "user:anna", BOTH),
     (6_999, "granted", "d", "approved", "user:anna", BOTH[1:]),
     (6_998, "commented", "c", "partial", "user:bob", BOTH),
+    (3_999, "delegated", "e", "pending", "user:anna", BOTH),
     (6_000, "granted", "c", "approved", "user:bob", BOTH),
     (5_000, "expired", "d", "expired", None, BOTH[1:]),
     (4_000, "requested", "e", "pending", None, BOTH),
@@ -58,7 +59,10 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> str:
             approval_id=approval,
             approval_state=state,
             rule_ids=rules,
-            details='{"actor":"somebody","to":["role:treasury","user:cfo"]}',
+            # Whom somebody delegates to is a name, and who may act is a list.
+            details='{"actor":"somebody","to":"user:eve"}'
+            if kind == "delegated"
+            else '{"actor":"somebody","may_act":["role:treasury","user:cfo"]}',
         )
         if approver is not None:
             row["approver_id"] = approver
@@ -97,7 +101,7 @@ def test_who_waits(table: str, load: Load) -> None:
     rows = asked(table, "waiting")
     assert [
         (row["approval_id"], row["agent"], tuple(row["rules"]), tuple(row["may_act"])) for row in rows
-    ] == [(one.approval, one.agent, one.rules, one.to) for one in load.waiting]
+    ] == [(one.approval, one.agent, one.rules, one.may_act) for one in load.waiting]
     assert [one.approval for one in load.waiting] == ["old", "e"]
     for row, one in zip(rows, load.waiting, strict=True):
         assert row["age_s"] == pytest.approx(one.age_s, abs=60)

@@ -20,7 +20,7 @@ def event(
         "approver_id": approver,
         "agent_id": "bot",
         "rule_ids": ["bank/large"],
-        "details": '{"to":["role:treasury"]}',
+        "details": '{"may_act":["role:treasury"]}',
     } | changes
 
 
@@ -28,11 +28,12 @@ def test_who_waits_for_whom_and_since_when() -> None:
     rows = [
         event(0, "requested", "a", "pending"),
         event(5, "requested", "b", "pending", agent_id="other"),
+        event(6, "delegated", "b", "pending", "user:bob", agent_id="other", details='{"to":"user:eve"}'),
         event(7, "granted", "b", "partial", "user:anna", agent_id="other"),
         event(8, "denied", "a", "denied", "user:anna"),
     ]
     (waiting,) = load_of(rows, since_us=0, now_us=65 * S).waiting
-    assert (waiting.approval, waiting.agent, waiting.rules, waiting.to) == (
+    assert (waiting.approval, waiting.agent, waiting.rules, waiting.may_act) == (
         "b",
         "other",
         ("bank/large",),
