@@ -13,6 +13,7 @@ from typing import Any
 
 from actors import api_keys, evidence_rows
 from actors.bounds import EVIDENCE_BACKLOG
+from actors.channel_entries import ChannelEntries
 from actors.directory import Activation
 from actors.entries import ENTRIES, Entries
 from actors.ids import agent_key
@@ -61,6 +62,7 @@ class Control:
             bool(journal.meta("activation_lenient", 0)),
         )
         self._summaries_seen: deque[str] = deque(maxlen=_SUMMARIES_REMEMBERED)
+        self.channels = ChannelEntries(self._entries)
 
     @property
     def revision(self) -> int:

@@ -60,9 +60,10 @@ class ControlStore:
 
     async def call(self, method: str, arguments: dict[str, Any]) -> Any:
         """Call one of `Control`'s methods by name: what the management door needs, without a wrapper for each."""
-        if method not in _CALLABLE:
+        if method not in _CALLABLE | _OF_CHANNELS:
             raise UnavailableError(f"the control store has no method `{method}`")
-        result = getattr(self._live(), method)(**arguments)
+        control = self._live()
+        result = getattr(control.channels if method in _OF_CHANNELS else control, method)(**arguments)
         if method in _OWNERS_MUST_KNOW:
             await self._tell()
         return result
@@ -184,6 +185,8 @@ class ControlStore:
 
 # After these, whoever asked may rely on every owner that can be reached: a role that was taken away is gone.
 _OWNERS_MUST_KNOW = frozenset({"set_principal"})
+
+_OF_CHANNELS = frozenset({"set_channel", "remove_channel", "channels", "channels_with_secrets"})
 
 _CALLABLE = frozenset(
     {

@@ -105,6 +105,8 @@ class Journal:
         """
         connection: sqlite3.Connection | None = None
         try:
+            # SQLite gives the files beside it the mode that it finds: they hold what the journal does.
+            path.touch(mode=0o600)
             connection = sqlite3.connect(path, isolation_level=None, timeout=5.0, check_same_thread=False)
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")

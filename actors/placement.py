@@ -12,6 +12,7 @@ Node = TypeVar("Node")
 NAMESPACE = "controlplane"
 CONTROL_STORE = "control-store"
 EVIDENCE_WRITER = "evidence-writer"
+NOTIFIER = "notifier"
 CONTROL_LOG = "control"
 DEDICATED_PREFIX = "agent-"
 

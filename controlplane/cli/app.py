@@ -10,8 +10,10 @@ import typer
 
 from controlplane.cli import (
     agent,
+    approvals,
     bundle,
     catalog,
+    channels,
     evidence,
     keys,
     nodes,
@@ -72,6 +74,8 @@ app.add_typer(agent.app, name="agent")
 app.add_typer(session.app, name="session")
 app.add_typer(keys.app, name="keys")
 app.add_typer(principal.app, name="principal")
+app.add_typer(approvals.app, name="approvals")
+app.add_typer(channels.app, name="channels")
 app.add_typer(evidence.app, name="evidence")
 
 

@@ -247,6 +247,7 @@ def _print(console: Console, settings: Settings, found: Status) -> None:
     for title, parts in (
         ("hosts", found.service.get("hosts")),
         ("evidence", [found.service.get("evidence")]),
+        ("notifier", [found.service.get("notifier")]),
     ):
         known = [part for part in parts or () if isinstance(part, dict)]
         names = dict.fromkeys(name for part in known for name in part)

@@ -34,10 +34,11 @@ class Answer:
 
     @property
     def silent(self) -> tuple[str, ...]:
-        """What does not answer behind a service that does, though its node is there: hosts, the evidence writer."""
+        """What does not answer behind a service that does, though its node is there: hosts, writer, notifier."""
         hosts = self.body.get("hosts")
         parts = dict(hosts) if isinstance(hosts, dict) else {}
         parts["evidence writer"] = self.body.get("evidence")
+        parts["notifier"] = self.body.get("notifier")
         return tuple(name for name, state in parts.items() if state in SILENT)
 
 

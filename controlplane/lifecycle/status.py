@@ -75,6 +75,8 @@ def look(settings: Settings, *, key: str | None) -> Status:
         reasons.append("degraded: " + ", ".join(f"{name} denies ({why})" for name, why in held_up.items()))
     if (landing := answer.body.get("evidence")) in SILENT:
         reasons.append(f"evidence waits in the journals: its writer does not answer ({landing})")
+    if (notifying := answer.body.get("notifier")) in SILENT:
+        reasons.append(f"approvers are told nothing: the notifier does not answer ({notifying})")
     if not state.supervised:
         reasons.append("the supervisor is gone; `controlplane up` brings it back")
     service: dict[str, Any] = {}

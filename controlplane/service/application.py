@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from actors.placement import EVIDENCE_WRITER, host_name
+from actors.placement import EVIDENCE_WRITER, NOTIFIER, host_name
 from controlplane.errors import GovernanceError
 from controlplane.limits import Limits
 from controlplane.service.actor_calls import call_actor, call_control
@@ -23,6 +23,7 @@ from controlplane.service.fleet import Fleet
 from controlplane.service.ingress import Ingress
 from controlplane.service.management.agents import AgentDoors
 from controlplane.service.management.bundles import BundleDoors
+from controlplane.service.management.channels import ChannelDoors
 from controlplane.service.management.keys import KeyDoors
 from controlplane.service.management.outcomes import OutcomeDoors
 from controlplane.service.management.sessions import SessionDoors
@@ -72,6 +73,7 @@ class Application:
             Route(method="POST", path="/access/v1/evaluation", roles=DECIDING, door=self.evaluation),
             Route(method="POST", path="/access/v1/evaluations", roles=DECIDING, door=self.evaluations),
             *KeyDoors(self._fleet).routes(),
+            *ChannelDoors().routes(),
             *AgentDoors(self._fleet, calls, owners).routes(),
             *SessionDoors(self._fleet, self._bundles, calls, self._limiter, digest_key=digest_key).routes(),
             *OutcomeDoors(
@@ -115,8 +117,8 @@ class Application:
 
         A host that does not answer, or answers that it cannot decide (its journal is damaged, say), denies its own
         agents and is listed with why; taking the service away would not help it and would harm the others. So is it
-        with the evidence writer: journals keep what has not landed. Actors are asked twice a second at most, whoever
-        asks us.
+        with the evidence writer and the notifier: journals keep what has not landed, and what is not told yet.
+        Actors are asked twice a second at most, whoever asks us.
         """
         now_s = time.monotonic()
         if self._readiness is None or now_s - self._readiness[0] > _READINESS_KEPT_S:
@@ -125,8 +127,8 @@ class Application:
 
     async def _ask_readiness(self) -> Reply:
         names = [host_name(index) for index in range(self._fleet.hosts)]
-        hosts = dict(await asyncio.gather(*(_state_of(name) for name in (*names, EVIDENCE_WRITER))))
-        landing = hosts.pop(EVIDENCE_WRITER)
+        hosts = dict(await asyncio.gather(*(_state_of(name) for name in (*names, EVIDENCE_WRITER, NOTIFIER))))
+        landing, notifying = hosts.pop(EVIDENCE_WRITER), hosts.pop(NOTIFIER)
         states = set(hosts.values())
         reason = None if self._fleet.fresh() else "lease_expired"
         ready = reason is None and bool(states & _ABLE)
@@ -134,6 +136,7 @@ class Application:
             "status": ("ready" if states == {"ready"} else "degraded") if ready else "starting",
             "hosts": hosts,
             "evidence": landing,
+            "notifier": notifying,
             "bundle": self._fleet.directory.activation.digest,
             "reason": reason,
         }

@@ -21,6 +21,7 @@ from actors.placement import (
     DEDICATED_PREFIX,
     EVIDENCE_WRITER,
     NAMESPACE,
+    NOTIFIER,
     host_name,
     journals_resource,
     node_of,
@@ -108,6 +109,7 @@ def start(settings: Settings, *, address: str | None = None) -> None:
     _end_what_hangs(settings)
     store = owners.start_control_store()
     owners.start_evidence_writer()
+    owners.start_notifier()
     owners.start_hosts()
     _wait("the control store", lambda: ray.get(store.ready.remote(), timeout=10))
     key = settings.operator_key.read_text().strip()
@@ -122,6 +124,7 @@ def start(settings: Settings, *, address: str | None = None) -> None:
     if not _decides(settings.url):
         _deploy(settings)
     _wait_for_hosts(settings)
+    _wait_for_notifier()
 
 
 def _decides(url: str) -> bool:
@@ -161,7 +164,7 @@ def stop(settings: Settings, *, address: str | None = None) -> None:
     """Take the service and its actors off a running Ray cluster that goes on. What was answered is durable."""
     _connect(address)
     serve.shutdown()
-    names = [CONTROL_STORE, EVIDENCE_WRITER, *(host_name(index) for index in range(settings.hosts))]
+    names = [CONTROL_STORE, EVIDENCE_WRITER, NOTIFIER, *(host_name(index) for index in range(settings.hosts))]
     found = [entry["name"] for entry in ray.util.list_named_actors(all_namespaces=True)]
     names += [name for name in found if name.startswith(DEDICATED_PREFIX)]
     for name in names:
@@ -185,7 +188,7 @@ def _end_what_hangs(settings: Settings) -> None:
     present = present_nodes()
     hosts = [host_name(i) for i in range(settings.hosts) if node_of(i, settings.nodes) in present]
     asked: dict[Any, tuple[str, Any]] = {}
-    for name in (CONTROL_STORE, EVIDENCE_WRITER, *hosts):
+    for name in (CONTROL_STORE, EVIDENCE_WRITER, NOTIFIER, *hosts):
         try:
             handle = ray.get_actor(name, namespace=NAMESPACE)
         except ValueError:
@@ -255,6 +258,14 @@ def _wait_for_hosts(settings: Settings) -> None:
         if time.monotonic() > deadline_s:
             raise UnavailableError(f"not ready in {_READY_TIMEOUT_S:g} s: {told}")
         time.sleep(0.05)
+
+
+def _wait_for_notifier() -> None:
+    """Until it answers, so that whoever looks after `up` finds it; nothing is decided by it, so it fails nothing."""
+    try:
+        ray.get(ray.get_actor(NOTIFIER, namespace=NAMESPACE).status.remote(), timeout=_JOURNAL_PATIENCE_S)
+    except (ray.exceptions.RayError, ValueError) as error:
+        log.error("the notifier does not answer (%s); approvers are told once it does", type(error).__name__)
 
 
 def _state_of(name: str, node_is_there: bool) -> dict[str, Any]:

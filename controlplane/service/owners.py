@@ -13,10 +13,12 @@ from actors.bounds import EVIDENCE_BACKLOG, OUTCOME_TIMEOUT_S
 from actors.control_store import ControlStore
 from actors.evidence_writer import EvidenceWriter
 from actors.journal_folder import Place
+from actors.notifier_actor import NotifierActor
 from actors.placement import (
     CONTROL_STORE,
     EVIDENCE_WRITER,
     NAMESPACE,
+    NOTIFIER,
     host_name,
     journals_resource,
     node_of,
@@ -86,6 +88,13 @@ class Owners:
             ray.remote(EvidenceWriter)
             .options(name=EVIDENCE_WRITER, **_pinned(self.places[0]))
             .remote(self.evidence, self.hosts)
+        )
+
+    def start_notifier(self) -> Any:
+        return (
+            ray.remote(NotifierActor)
+            .options(name=NOTIFIER, **_pinned(self.places[0]))
+            .remote(self.journals, self.hosts, tuple(self.places[0]))
         )
 
     def start_hosts(self) -> list[Any]:

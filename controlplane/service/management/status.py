@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from actors.placement import CONTROL_STORE, EVIDENCE_WRITER
+from actors.placement import CONTROL_STORE, EVIDENCE_WRITER, NOTIFIER
 from controlplane.errors import GovernanceError
 from controlplane.service.actor_calls import call_actor
 from controlplane.service.fleet import Fleet
@@ -24,10 +24,11 @@ class StatusDoor:
 
     async def status(self, _: Call) -> Reply:
         names = self._fleet.owner_names()
-        hosts, store, writer = await asyncio.gather(
+        hosts, store, writer, notifier = await asyncio.gather(
             asyncio.gather(*(_status_of(name) for name in names)),
             _status_of(CONTROL_STORE),
             _status_of(EVIDENCE_WRITER),
+            _status_of(NOTIFIER),
         )
         pending = sum(host.get("pending_rows", 0) for host in [*hosts, store])
         active = self._fleet.directory.activation.digest
@@ -39,6 +40,7 @@ class StatusDoor:
                 "hosts": list(hosts),
                 "control_store": store,
                 "evidence": writer | {"pending_rows": pending},
+                "notifier": notifier,
             }
         )
 

@@ -128,3 +128,12 @@ def test_the_journal_is_in_wal_mode_with_full_synchronisation(path: Path) -> Non
     assert journal.read("PRAGMA journal_mode") == [("wal",)]
     assert journal.read("PRAGMA synchronous") == [(2,)]
     assert sqlite3.connect(path).execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_nobody_else_may_read_a_journal_or_what_sqlite_puts_beside_it(path: Path) -> None:
+    journal = Journal.open(path, new_log_id="log-a")
+    with journal.transaction() as step:
+        step.append(row())
+    files = list(path.parent.iterdir())
+    assert len(files) == 3
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o600}

@@ -67,6 +67,16 @@ def test_only_our_own_200_is_ready(
     assert reason in answer.reason
 
 
+def test_parts_that_do_not_answer_behind_a_service_that_does_are_named(serve: Serve) -> None:
+    body = b"""{"status": "ready", "hosts": {"host-000": "ready", "host-001": "owner_timeout"},
+                "evidence": "owner_failed", "notifier": "owner_unreachable"}"""
+    assert ask(serve(200, body)).silent == ("host-001", "evidence writer", "notifier")
+    assert (
+        ask(serve(200, b'{"status": "ready", "hosts": {}, "evidence": "ready", "notifier": "ready"}')).silent
+        == ()
+    )
+
+
 def test_nobody_at_the_door_is_silence() -> None:
     answer = ask("http://127.0.0.1:1")
     assert answer.readiness is Readiness.SILENT

@@ -31,7 +31,8 @@ from actors import api_keys, handles
 from actors.agent_host import AgentHost
 from actors.control_store import ControlStore
 from actors.evidence_writer import EvidenceWriter
-from actors.placement import CONTROL_STORE, EVIDENCE_WRITER, host_name, host_of
+from actors.notifier_actor import NotifierActor
+from actors.placement import CONTROL_STORE, EVIDENCE_WRITER, NOTIFIER, host_name, host_of
 from controlplane.limits import Limits
 from controlplane.service.application import Application
 from controlplane.service.owners import Owners
@@ -317,6 +318,10 @@ class InProcessPlane:
     def writer(self) -> EvidenceWriter:
         return cast(EvidenceWriter, self.actors.named[EVIDENCE_WRITER])
 
+    @property
+    def notifier(self) -> NotifierActor:
+        return cast(NotifierActor, self.actors.named[NOTIFIER])
+
     def host(self, index: int) -> AgentHost:
         return cast(AgentHost, self.actors.named[host_name(index)])
 
@@ -430,6 +435,9 @@ class InProcessPlane:
         self.do(restart)
         self.wait_until(self._store_ready, "the control store")
 
+    def start_notifier(self) -> None:
+        self.actors.named[NOTIFIER] = NotifierActor(str(self.folder / "journals"), self.hosts)
+
     def end_actor(self, name: str) -> None:
         """End an actor's tasks and close its journal: nothing of it goes on."""
         actor = self.actors.named.pop(name, None)
@@ -445,6 +453,15 @@ class InProcessPlane:
                 actor._reopening.cancel()
                 if actor._control is not None:
                     actor._control.journal.close()
+            case NotifierActor():
+                for task in (*actor._tasks, *actor._taking.values()):
+                    task.cancel()
+                if actor._notifier is not None:
+                    for under_way in actor._notifier._under_way.values():
+                        for task in under_way.values():
+                            task.cancel()
+                    actor._notifier.deliveries.journal.close()
+                actor._sending._threads.shutdown(wait=False)
             case EvidenceWriter():
                 actor._task.cancel()
                 actor._thread.shutdown(wait=True)

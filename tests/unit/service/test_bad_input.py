@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from unit.service import channel_samples
 from unit.service.bad_json import BODIES, INSIDE, MEMBERS, with_member
 from unit.service.in_process_plane import (
     CATALOG_AND_POLICY,
@@ -261,6 +262,23 @@ SAMPLES: dict[tuple[str, str], Sample] = {
     ),
     ("GET", "/v1/keys"): Sample(at("/v1/keys"), 200),
     ("DELETE", "/v1/keys/{id}"): Sample(lambda plane: f"/v1/keys/{a_key(plane)[0]}", 200),
+    ("POST", "/v1/channels"): Sample(
+        at("/v1/channels"), 201, channel_samples.a_body, channel_samples.WRONG, ("id", "kind")
+    ),
+    ("GET", "/v1/channels"): Sample(at("/v1/channels"), 200),
+    ("GET", "/v1/channels/dead-letters"): Sample(at("/v1/channels/dead-letters?limit=5"), 200),
+    ("GET", "/v1/channels/{id}/deliveries"): Sample(
+        lambda plane: f"/v1/channels/{channel_samples.a_channel(plane)}/deliveries", 200
+    ),
+    ("POST", "/v1/channels/{id}/test"): Sample(
+        lambda plane: f"/v1/channels/{channel_samples.a_channel(plane)}/test", 200
+    ),
+    ("POST", "/v1/channels/dead-letters/{id}/retry"): Sample(
+        lambda plane: f"/v1/channels/dead-letters/{channel_samples.a_dead_letter(plane)}/retry", 200
+    ),
+    ("DELETE", "/v1/channels/{id}"): Sample(
+        lambda plane: f"/v1/channels/{channel_samples.a_channel(plane)}", 200
+    ),
     ("POST", "/v1/bundles"): Sample(
         at("/v1/bundles"),
         201,
@@ -343,6 +361,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessPlane]:
         plane.register("other")
         opened = plane.send("POST", "/v1/sessions", {"agent": "bot", "principal": "user:ada"})
         OPENED["session"] = opened.json["session"]
+        plane.do(plane.start_notifier)
         yield plane
 
 

@@ -148,12 +148,14 @@ def test_every_owner_is_pinned_to_the_node_of_its_journal_and_told_whose_it_is(f
     fleet = make()
     fleet.start_control_store()
     fleet.start_evidence_writer()
+    fleet.start_notifier()
     fleet.start_hosts()
     fleet.start_dedicated_again("agent-x", 4097)
     on = {name: list(options["resources"]) for name, (options, _) in fake.started.items()}
     assert on == {
         "control-store": ["journals-a"],
         "evidence-writer": ["journals-a"],
+        "notifier": ["journals-a"],
         "host-000": ["journals-a"],
         "host-001": ["journals-b"],
         "host-002": ["journals-a"],

@@ -1,0 +1,1 @@
+"""What oversight by people costs, and whether they look."""
