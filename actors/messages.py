@@ -49,6 +49,7 @@ class DecisionRequest(NamedTuple):
     )
     # JSON of the arguments that are destinations and targets, for scopes; b"" = no rule asks, or there are too many
     objects: bytes = b""
+    approval: str | None = None  # id of the approval that is to lift an escalation
 
 
 class Shadowed(NamedTuple):
@@ -70,6 +71,7 @@ class Vouch(NamedTuple):
     agent_version: str
     refusal: str | None  # a reason code that denies whatever the session's owner thinks
     reservation: tuple[Any, ...] | None  # `Reserved`: what is held until it is settled; None = nothing
+    agent_owner: str | None = None  # as registered, for `exclude: owner`
 
 
 class Reserved(NamedTuple):
@@ -125,6 +127,7 @@ class DecidedAction(NamedTuple):
     looked_up: str | None = (
         None  # the worst origin of what its result is looked up by; None = nobody traced it
     )
+    escalated: str | None = None  # what a request for approval asks for, see `actors.approval_use`
 
 
 class Decided(NamedTuple):
@@ -139,6 +142,10 @@ class Decided(NamedTuple):
     expires_us: int  # 0 unless permitted
     bundle: str | None
     replayed: bool
+    access: tuple[str, int] | None = (
+        None  # binding token and until when it is good: approval can be asked for
+    )
+    approval: tuple[str, str, int] | None = None  # id, state, until when: what permitted it
 
 
 class Outcome(NamedTuple):

@@ -91,4 +91,5 @@ def _said(record: AgentRecord | None, *, fresh: bool) -> Vouch:
         agent_version=record.version if record else "",
         refusal=(None if record else "unknown_agent") if fresh else "lease_expired",
         reservation=None,
+        agent_owner=record.owner if record else None,
     )

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from policies.approval_terms import ApprovalTerms
 from policies.catalog import Catalog
 from policies.effect import Effect
 from policies.error import PolicyError, Source
@@ -77,6 +78,8 @@ class Rule:
         origin: where the action's values come from; None = it has no such clause.
         asked: whether the user's task asks for it, any of "yes", "no", "unknown"; None = it has no such clause.
         monitored: recorded, not enforced.
+        approval: who may lift its escalation; None = nobody.
+        hash: of a rule that escalates, see `approval_terms.rule_hash`; else empty.
     """
 
     policy: str
@@ -90,6 +93,8 @@ class Rule:
     origin: OriginClause | None = None
     asked: frozenset[str] | None = None
     monitored: bool = False
+    approval: ApprovalTerms | None = None
+    hash: str = ""
 
     @property
     def on_atom_alone(self) -> bool:
@@ -132,6 +137,7 @@ class Bundle:
         looks_at_task: whether any rule asks what the task asks for.
         idle: bit set of the atoms with a condition that nothing asks: a define that no rule names. They keep their
             numbers, are not evaluated and hold of no action.
+        number_of: index of each of `rules` by its name.
         reasons: what each of `rules` says when it leads to a verdict.
         sources: the texts it was compiled from; `load_documents(bundle.sources)` compiles to the same digest.
         warnings: what is odd without being wrong.
@@ -149,6 +155,7 @@ class Bundle:
         "looks_at_task",
         "measures",
         "name",
+        "number_of",
         "origin_pointers",
         "origin_roles",
         "plain",
@@ -191,6 +198,7 @@ class Bundle:
             Reason(rule=rule.name, effect=rule.effect, because=rule.because, controls=rule.controls)
             for rule in self.rules
         )
+        self.number_of: Mapping[str, int] = {rule.name: number for number, rule in enumerate(self.rules)}
         self.program = program
         self.measures = tuple(measures)
         carried: dict[Effect, list[tuple[int, ...]]] = {effect: [()] * len(self.atoms) for effect in Effect}

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from policies import cel
+from policies import approve_clause, cel
+from policies.approval_terms import ApprovalTerms
 from policies.bundle import Atom, Bundle, OriginClause, Rule
 from policies.catalog_build import build_catalog
 from policies.cel_types import Arguments, check_condition
@@ -15,7 +16,8 @@ from policies.effect import Effect
 from policies.error import PolicyError, PolicyErrors, Source, did_you_mean
 from policies.loader import DocumentSet, load_documents
 from policies.located import Located
-from policies.normal_form import atom_of, digest_of
+from policies.normal_form import atom_of, authors_of, digest_of
+from policies.past.formula import names
 from policies.program_build import ProgramBuilder
 from policies.vocabulary import Vocabulary
 
@@ -68,8 +70,9 @@ def compile_bundle(documents: DocumentSet) -> Bundle:
     for (_, name), placed in defines.items():
         if wrong := reserved_name(name):
             errors.append(placed.policy.error(placed.path, "reserved_name", wrong, at_key=True))
+    authors = authors_of(documents)
     clauses = {
-        name: _check_past(name[0], placed, defines, vocabulary, errors, warnings)
+        name: _check_past(name[0], placed, defines, vocabulary, authors[name[0]], errors, warnings)
         for name, placed in rules.items()
     }
     if errors:
@@ -86,7 +89,16 @@ def compile_bundle(documents: DocumentSet) -> Bundle:
     if monitored and default is Effect.DENY:
         warnings.append(_denies_all(documents))
     compiled = [
-        _rule(name, placed, atoms[placed.atom], clauses[name], named, builder, monitored=monitored)
+        _rule(
+            name,
+            placed,
+            atoms[placed.atom],
+            clauses[name],
+            named,
+            builder,
+            _approval(name[0], placed, clauses[name], defines, authors[name[0]]),
+            monitored=monitored,
+        )
         for name, placed in sorted(rules.items())
     ]
     first = documents.policies[0].document.name if documents.policies else _DEFAULT_NAME
@@ -164,6 +176,7 @@ def _rule(
     clauses: CheckedClauses,
     named: Mapping[tuple[str, str], int],
     builder: ProgramBuilder,
+    approval: tuple[ApprovalTerms | None, str],
     *,
     monitored: bool,
 ) -> Rule:
@@ -187,7 +200,29 @@ def _rule(
         origin=_origin(document),
         asked=None if document.asked is None else frozenset(document.asked),
         monitored=monitored or document.mode == "monitor",
+        approval=approval[0],
+        hash=approval[1],
     )
+
+
+def _approval(
+    policy: str,
+    placed: _Placed,
+    clauses: CheckedClauses,
+    defines: Mapping[tuple[str, str], _Placed],
+    authors: Sequence[str],
+) -> tuple[ApprovalTerms | None, str]:
+    """The terms on which an escalating rule can be lifted, and its hash."""
+    document = placed.document
+    assert isinstance(document, RuleDocument)
+    if document.then != "escalate":
+        return None, ""
+    named = (
+        {} if clauses.formula is None else {name: defines[policy, name] for name in names(clauses.formula)}
+    )
+    used = {name: one.document for name, one in named.items() if isinstance(one.document, DefineDocument)}
+    terms = None if document.approve is None else approve_clause.terms_of(document.approve, authors)
+    return terms, approve_clause.rule_hash(policy, document, used, authors)
 
 
 def _origin(document: RuleDocument) -> OriginClause | None:
@@ -206,6 +241,7 @@ def _check_past(
     placed: _Placed,
     defines: Mapping[tuple[str, str], _Placed],
     vocabulary: Vocabulary,
+    authors: Sequence[str],
     errors: list[PolicyError],
     warnings: list[PolicyError],
 ) -> CheckedClauses:
@@ -217,6 +253,7 @@ def _check_past(
         lambda: vocabulary.arguments(placed.atom),
         lambda name: vocabulary.arguments(defines[policy, name].atom),
     )
+    found.errors += approve_clause.check_approve(document, authors)
     errors += [_clause_error(placed, one) for one in found.errors]
     warnings += [_clause_error(placed, one) for one in found.warnings]
     return found

@@ -124,6 +124,9 @@ def _check_step(
     elif step.tool is not None and step.resource_type is not None:
         message = "`tool` already says the resource type"
         errors.append(story.error((*path, "resource_type"), "invalid_step", message))
+    if step.approve and step.expect != "escalate":
+        message = f"`approve` lifts an escalation, and the step expects {step.expect}"
+        errors.append(story.error((*path, "approve"), "nothing_to_approve", message, at_key=True))
     at_us = last_us if step.at is None else duration_us(step.at)
     if at_us < last_us:
         message = f"`at: {step.at}` lies before the step that precedes it"

@@ -174,9 +174,7 @@ LATER_KEYS: Mapping[type[Strict], frozenset[str]] = MappingProxyType(
             )
         ),
         PolicyDocument: frozenset(("mode", "hazards")),
-        ApproveDocument: frozenset(("remember",)),
         BundleDocument: frozenset(("shadow",)),
-        StoryStepDocument: frozenset(("approve",)),
     }
 )
 LATER_VALUES: Mapping[tuple[type[Strict], str], frozenset[str]] = MappingProxyType(

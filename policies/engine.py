@@ -33,7 +33,7 @@ from policies.past.slices import Event
 from policies.past.state import Past
 from policies.prepare import Prepared, Preparer
 from policies.rule_clauses import RuleClauses
-from policies.verdict import Verdict, decide, matched_rules
+from policies.verdict import Verdict, decide, escalating, matched_rules
 
 SESSION_ENDED: Final = "session_ended"
 
@@ -70,6 +70,7 @@ class EngineDecision:
         clauses: what the past and the origins said; None for a refusal.
         number: of the action, counted over all.
         looked_up: the worst of where the values come from that its result is looked up by.
+        approved: of an escalated action that was approved: what is decided then.
     """
 
     verdict: Verdict
@@ -81,10 +82,11 @@ class EngineDecision:
     clauses: RuleClauses | None = None
     number: int = 0
     looked_up: Fact = Fact.UNKNOWN
+    approved: Verdict | None = None
 
     @property
     def permitted(self) -> bool:
-        return self.verdict.effect in (Effect.ALLOW, Effect.MODIFY)
+        return (self.approved or self.verdict).effect in (Effect.ALLOW, Effect.MODIFY)
 
 
 class Engine:
@@ -180,11 +182,13 @@ class Engine:
         arguments: Mapping[str, Json],
         context: Mapping[str, Json],
         now_us: int,
+        approve: bool = False,
     ) -> EngineDecision:
         """Decide one action; what is permitted is past to the next.
 
         Args:
             now_us: not before the last decision's.
+            approve: if it is escalated, approve it at once: every rule that names who may.
         """
         asked = Action(
             tenant=session.tenant,
@@ -214,6 +218,19 @@ class Engine:
             refusal=refusal,
             clauses=clauses.holds,
         )
+        approved: Verdict | None = None
+        if approve and verdict.effect is Effect.ESCALATE:
+            approved = decide(
+                self.bundle,
+                possibly=prepared.possibly,
+                certainly=prepared.certainly,
+                clauses=clauses.holds,
+                lifted=frozenset(
+                    number
+                    for number in escalating(self.bundle, verdict)
+                    if self.bundle.rules[number].approval is not None
+                ),
+            )
         matched: tuple[str, ...] = ()
         if refusal is None:
             rules = matched_rules(
@@ -223,7 +240,8 @@ class Engine:
         positions: Mapping[Scope, int] = {}
         looked_up = Fact.UNKNOWN
         self._decided += 1
-        if verdict.effect in (Effect.ALLOW, Effect.MODIFY):
+        effect = (approved or verdict).effect
+        if effect in (Effect.ALLOW, Effect.MODIFY):
             positions = look.permitted()
             if prepared.units is not None:
                 looked_up = looked_up_by(origins, prepared.units)
@@ -236,7 +254,7 @@ class Engine:
                     effects=facts.effects if facts is not None else None,
                     tool=resource.id,
                 )
-        elif verdict.effect is Effect.DENY:
+        elif effect is Effect.DENY:
             look.denied()
         return EngineDecision(
             verdict=verdict,
@@ -248,6 +266,7 @@ class Engine:
             clauses=clauses if refusal is None else None,
             number=self._decided,
             looked_up=looked_up,
+            approved=approved,
         )
 
     def report(

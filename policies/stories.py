@@ -27,7 +27,7 @@ from policies.story_documents import (
     StoryStepDocument,
     StorySubjectDocument,
 )
-from policies.verdict import Verdict
+from policies.verdict import Verdict, escalating
 
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _MICROSECOND = datetime.timedelta(microseconds=1)
@@ -163,6 +163,7 @@ class _Teller:
         where = self._test.error(("cases", self._index, "steps", number - 1), "", "")
         matched: tuple[str, ...] = ()
         why = ""
+        approved: Verdict | None = None
         if isinstance(session, Refusal):
             verdict = Verdict(effect=Effect.DENY, reason_code=session.code, reasons=())
             prepared = Prepared(0, 0, session.code, session.message)
@@ -179,7 +180,9 @@ class _Teller:
                 arguments=step.args,
                 context=step.context,
                 now_us=now_us,
+                approve=step.approve,
             )
+            approved = decision.approved
             self.events.append(decision.event)
             verdict, prepared, matched = decision.verdict, decision.prepared, decision.matched
             self._told[decision.number] = f"`{resource.id}`, step {number}"
@@ -203,7 +206,10 @@ class _Teller:
             expected=step.expect,
             verdict=verdict,
             matched=matched,
-            failures=tuple(_failures(self._engine.bundle, step, verdict, _told(verdict, prepared, why))),
+            failures=(
+                *_failures(self._engine.bundle, step, verdict, _told(verdict, prepared, why)),
+                *_not_lifted(self._engine.bundle, approved),
+            ),
         )
 
     def _session(self, name: str, now_us: int) -> EngineSession | Refusal:
@@ -280,6 +286,16 @@ def _failures(bundle: Bundle, step: StoryStepDocument, verdict: Verdict, told: s
         else:
             failures.append(f"expected rule `{rule}` among those reported, found {told}")
     return failures
+
+
+def _not_lifted(bundle: Bundle, approved: Verdict | None) -> list[str]:
+    """Why an action that was approved is not permitted."""
+    if approved is None or approved.effect in (Effect.ALLOW, Effect.MODIFY):
+        return []
+    if approved.effect is Effect.ESCALATE:
+        names = ", ".join(f"`{bundle.rules[number].name}`" for number in sorted(escalating(bundle, approved)))
+        return [f"approved, and still escalated: {names} names nobody in `approve` who may lift it"]
+    return [f"approved, and then {approved.effect} ({approved.reason_code})"]
 
 
 def _told(verdict: Verdict, prepared: Prepared, why: str) -> str:

@@ -64,6 +64,9 @@ class StoryStepDocument(Strict):
     result: Any = None
     outcome: StoryOutcomeDocument | None = None
     expect: Literal["allow", "escalate", "deny"]
+    approve: bool = Field(
+        default=False, description="with `expect: escalate`: it is approved at once, and then permitted"
+    )
     rules: list[str] = Field(default_factory=list, description="`policy/rule` names that must be reported")
     reason_code: str | None = None
 

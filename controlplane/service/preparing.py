@@ -154,6 +154,7 @@ class Preparing:
             shadow=shadow,
             units=units,
             objects=objects,
+            approval=request.approval,
         )
 
     def _shadowed(self, action: Action) -> tuple[Any, ...] | None:

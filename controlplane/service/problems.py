@@ -1,4 +1,8 @@
-"""Errors as HTTP answers: the one place where the two meet."""
+"""Errors as HTTP answers: the one place where the two meet.
+
+Under `/v1/approvals` they are problem details (RFC 9457), as AuthZEN's *Access Request and Approval* draft asks for;
+what every other door says of an error stands in there as well.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +41,23 @@ def status_of(error: GovernanceError) -> int:
 
 def problem(error: GovernanceError) -> bytes:
     """The body of an error answer: ``{"error": {"code", "message", …fields}}``."""
+    return orjson.dumps({"error": _shown(error)}, default=str)
+
+
+def problem_details(error: GovernanceError) -> bytes:
+    """The same as `application/problem+json`: ``{"type", "title", "status", "detail", "error"}``."""
+    details = {
+        "type": "about:blank",
+        "title": error.code,
+        "status": status_of(error),
+        "detail": error.message,
+        "error": _shown(error),
+    }
+    return orjson.dumps(details, default=str)
+
+
+def _shown(error: GovernanceError) -> dict[str, Any]:
     shown: dict[str, Any] = {"code": error.code, "message": error.message}
     for name, value in error.fields.items():
         shown.setdefault(name, value)
-    return orjson.dumps({"error": shown}, default=str)
+    return shown

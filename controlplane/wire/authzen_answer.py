@@ -17,6 +17,8 @@ from policies.action import Json
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECONDS_REMEMBERED = 64
+APPROVALS = "/v1/approvals"
+"""Where an escalated decision is asked to be approved."""
 
 
 def metadata(base_url: str) -> dict[str, Json]:
@@ -45,6 +47,8 @@ def answer(
     expires_at_us: int = 0,
     replayed: bool = False,
     dry_run: bool = False,
+    access: tuple[str, int] | None = None,
+    approval: tuple[str, str, int] | None = None,
 ) -> bytes:
     """The JSON answer to one evaluation.
 
@@ -53,6 +57,9 @@ def answer(
         arguments_digest: SHA-256 of the arguments' RFC 8785 form; written as hex.
         reasons: (rule, because, controls) of every rule that matched.
         expires_at_us: µs since the epoch; written only into an answer that permits.
+        access: (binding token, µs since the epoch) with which approval of an escalation can be asked for until then.
+        approval: (id, state, µs since the epoch) of the approval that permitted it, as AuthZEN's *Access Request and
+            Approval* draft names them.
     Cost: 3 µs.
     """
     permits = effect in ("allow", "modify") and not dry_run
@@ -69,6 +76,17 @@ def answer(
     ]
     if session is not None:
         context["session"] = session
+    if access is not None:
+        token, until_us = access
+        context["evaluation_id"] = decision_id
+        context["access_request"] = {
+            "endpoint": APPROVALS,
+            "expires_at": rfc3339(until_us),
+            "binding_token": token,
+        }
+    if approval is not None:
+        identity, state, until_us = approval
+        context["approval"] = {"id": identity, "state": state, "approved_until": rfc3339(until_us)}
     if replayed:
         context["replayed"] = True
     if dry_run:

@@ -25,11 +25,11 @@ TOOLS_CHARACTERS = 4_096
 Body = TypeVar("Body", bound=BaseModel)
 
 
-class _Body(BaseModel):
+class RequestBody(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
 
 
-class NewKey(_Body):
+class NewKey(RequestBody):
     role: Literal["agent", "gateway", "operator", "approver", "auditor"]
     agents: list[Pattern] = Field(default_factory=list, max_length=100)
     subjects: list[Pattern] = Field(default_factory=list, max_length=100)
@@ -39,7 +39,7 @@ class NewKey(_Body):
     rate_per_s: int | None = Field(default=None, ge=0, le=MAX_RATE_PER_S)
 
 
-class _Attributed(_Body):
+class _Attributed(RequestBody):
     attributes: dict[str, Any] = Field(default_factory=dict)
 
     @field_validator("attributes")
@@ -67,7 +67,7 @@ class NewAgent(_Attributed):
     version: Annotated[str, StringConstraints(max_length=128)] = ""
 
 
-class NewSession(_Body):
+class NewSession(RequestBody):
     agent: Id
     subject_type: Id = "agent"
     task: Annotated[str, StringConstraints(min_length=1, max_length=65_536)] | None = None
@@ -76,7 +76,7 @@ class NewSession(_Body):
     parent: Token | None = None
 
 
-class NewDelegation(_Body):
+class NewDelegation(RequestBody):
     session: Token
     to: Id
     tools: list[Pattern] | None = Field(default=None, max_length=64)
@@ -92,12 +92,12 @@ class NewDelegation(_Body):
         return value
 
 
-class NewTask(_Body):
+class NewTask(RequestBody):
     task: Annotated[str, StringConstraints(min_length=1, max_length=65_536)]
     scope: dict[str, Any] | None = None
 
 
-class NewOutcome(_Body):
+class NewOutcome(RequestBody):
     status: Literal["succeeded", "failed", "not_executed"]
     result: Any = None
     complete: bool = True
@@ -108,19 +108,19 @@ class NewOutcome(_Body):
 PastName = Literal["strict", "lenient"]
 
 
-class SourceText(_Body):
+class SourceText(RequestBody):
     name: Annotated[str, StringConstraints(min_length=1, max_length=512)]
     text: str
 
 
-class NewBundle(_Body):
+class NewBundle(RequestBody):
     sources: list[SourceText] = Field(min_length=1, max_length=1000)
     activate: bool = False
     past: PastName = "strict"
     shadow: bool = False
 
 
-class NewActivation(_Body):
+class NewActivation(RequestBody):
     past: PastName = "strict"
 
 

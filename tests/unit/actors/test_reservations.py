@@ -278,7 +278,7 @@ def test_without_an_answer_from_home_the_clauses_count_as_true(tmp_path: Path) -
     two = TwoOwners(tmp_path, TWICE)
     (request,) = two.vouched(two.request())
     assert request.vouch is not None
-    (decided,) = two.work.decided(request._replace(vouch=(*request.vouch[:3], None)))
+    (decided,) = two.work.decided(request._replace(vouch=(*request.vouch[:3], None, None)))
     assert (decided.effect, decided.reasons[0][0]) == ("deny", "p/twice")
 
 

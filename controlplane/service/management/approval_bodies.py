@@ -1,0 +1,58 @@
+"""The bodies of /v1/approvals, validated at the edge (as `bodies`)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints
+
+from controlplane.errors import InputError
+from controlplane.service.management.bodies import Principal, RequestBody, Token
+
+Words = Annotated[str, StringConstraints(max_length=2_000)]
+Moment = Annotated[str, StringConstraints(max_length=40)]
+
+
+class NewApproval(RequestBody):
+    binding_token: Token
+    arguments: dict[str, Any] | None = None
+    justification: Words = ""
+
+
+class Approval(RequestBody):
+    comment: Words = ""
+    narrow: dict[str, Any] | None = None
+    remember_until: Moment | None = None
+    remember_scope: Literal["agent", "workflow"] = "agent"
+
+
+class Denial(RequestBody):
+    comment: Words = ""
+
+
+class Cancellation(RequestBody):
+    comment: Words = ""
+
+
+class NewComment(RequestBody):
+    comment: Annotated[str, StringConstraints(min_length=1, max_length=2_000)] = Field()
+
+
+class ApproverDelegation(RequestBody):
+    to: Principal
+    until: Moment | None = None
+    comment: Words = ""
+
+
+def moment_us(text: str | None, name: str) -> int | None:
+    """Microseconds since the epoch of an RFC 3339 time. Raises: InputError."""
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise InputError(f"`{name}` must be an RFC 3339 time with an offset, such as `2026-12-01T00:00:00Z`")
+    return int(moment.timestamp() * 1e6)
