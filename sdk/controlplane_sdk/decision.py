@@ -37,6 +37,7 @@ class Decision:
         arguments_digest: SHA-256 of the arguments' RFC 8785 form, hex; of what was asked, computed here.
         expires_at: an allow holds until then, for one execution.
         replayed: answered before under the same idempotency key; the action may have been executed already.
+        binding_token: of an escalation that people can approve, for `ControlPlane.request_approval`; else empty.
         raw: the answer as it came.
     """
 
@@ -50,6 +51,7 @@ class Decision:
     expires_at: datetime | None = None
     session: str | None = None
     replayed: bool = False
+    binding_token: str = ""
     raw: Mapping[str, Any] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
@@ -93,11 +95,13 @@ def read_answer(answer: object, *, asked_digest: str, now: datetime) -> Decision
     }
     effect, reason_code = _text(context, "effect"), _text(context, "reason_code")
     if answer["decision"] is False:
+        access = context.get("access_request")
         return Decision(
             allowed=False,
             effect=effect or "deny",
             reason_code=reason_code or "denied",
             message=_text(context, "detail"),
+            binding_token=_text(access, "binding_token") if isinstance(access, dict) else "",
             **known,
         )
     if context.get("obligations") or effect == "modify":
