@@ -67,7 +67,7 @@ def row(
     found["arguments"] = task.masked
     found["arguments_digest"] = bytes.fromhex(task.evidence_digest)
     found["approval_id"] = task.id
-    found["approval_state"] = task.state
+    found["approval_state"] = "used" if task.used_by else task.state
     if approver is not None:
         found["approver_id"] = approver
     return found

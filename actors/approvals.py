@@ -182,6 +182,8 @@ def listed(
     owner.journal.refuse_fenced()
     now_us = owner.event_time().us
     who = Viewer._make(viewer)
+    if agent is None and who.role == "agent" and len(who.agents) == 1:
+        (agent,) = who.agents
     key = None if agent is None else agent_key(who.tenant, "agent", agent)
     found: list[dict[str, Any]] = []
     scanned = 0
@@ -239,6 +241,11 @@ def is_over(task: Task) -> ConflictError:
     return ConflictError(f"approval `{task.id}` is {state}", code="approval_over", found=state)
 
 
+def rule_changed(name: str) -> ConflictError:
+    message = f"rule `{name}` has changed since it escalated: the decision is to be asked for again"
+    return ConflictError(message, code="rule_changed")
+
+
 def _sight(
     owner: Owner, task: Task, who: Viewer, now_us: int, *, arguments: bool = True
 ) -> dict[str, Any] | None:
@@ -284,10 +291,7 @@ def _asked_rules(owner: Owner, escalated: dict[str, Any]) -> tuple[AskedRule, ..
         number = bundle.number_of.get(name)
         rule = None if number is None else bundle.rules[number]
         if rule is None or rule.hash != known_hash or rule.approval is None:
-            raise ConflictError(
-                f"rule `{name}` has changed since it escalated: ask for the decision again",
-                code="rule_changed",
-            )
+            raise rule_changed(name)
         found.append(
             AskedRule(
                 rule=name,

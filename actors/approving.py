@@ -9,10 +9,11 @@ from actors.approval_events import remember_values, write
 from actors.approval_messages import ApprovalAct, Narrowed
 from actors.approval_task import APPROVED, DENIED, AskedRule, Delegated, Given, Task
 from actors.approval_values import LONGEST_US
-from actors.approvals import able, find, is_over, unknown
+from actors.approvals import able, find, is_over, rule_changed, unknown
 from actors.approvers import Seat, seat_of, standing
 from actors.owner import Owner
 from controlplane.errors import ConflictError, ForbiddenError, GovernanceError, InputError
+from policies.bundle import Bundle
 
 MOST_DELEGATIONS: Final = 20
 
@@ -23,8 +24,8 @@ def approve(owner: Owner, raw: tuple[Any, ...]) -> dict[str, Any]:
     Args: raw: an `ApprovalAct`.
     Returns: the task.
     Raises: NotFoundError: there is none that concerns this approver. ForbiddenError: they may not approve it, and why.
-        ConflictError: it is over, it was narrowed meanwhile, or there is no value to remember. InputError: values are
-        to be remembered for too long. EvidenceBacklogError. UnavailableError.
+        ConflictError: it is over, a rule has changed, it was narrowed meanwhile, or there is no value to remember.
+        InputError: values are to be remembered for too long. EvidenceBacklogError. UnavailableError.
     Cost: one fsync.
     """
     act = ApprovalAct._make(raw)
@@ -117,6 +118,9 @@ def _approved(owner: Owner, task: Task, act: ApprovalAct, now_us: int) -> Task |
         return unknown(act.id)
     if not task.open:
         return is_over(task)
+    for rule in task.rules:
+        if owner.active is not None and not _says_the_same(owner.active.bundle, rule):
+            return rule_changed(rule.rule)
     # Whoever lost their role since does not count, so that nothing is approved that could never be used.
     task = task.recounted(standing(owner.directory, task))
     if act.narrowed is not None:
@@ -158,6 +162,11 @@ def _approved(owner: Owner, task: Task, act: ApprovalAct, now_us: int) -> Task |
         )
         task = task.granted(given, [rule.rule])
     return task
+
+
+def _says_the_same(bundle: Bundle, asked: AskedRule) -> bool:
+    number = bundle.number_of.get(asked.rule)
+    return number is not None and bundle.rules[number].hash == asked.hash
 
 
 def _refuse_remembering(

@@ -11,8 +11,8 @@ from controlplane.service.owner_calls import OwnerCalls
 
 log = logging.getLogger(__name__)
 
-MOST_WAITING: Final = 1_000
-"""Who wait at one replica at a time."""
+MOST_WAITING: Final = 500
+"""Who wait at one replica at a time: a third of all that are let in, so that decisions have room."""
 _LOOK_S: Final = 0.2
 _CALL_TIMEOUT_S: Final = 5.0
 

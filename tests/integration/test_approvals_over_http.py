@@ -137,7 +137,7 @@ def test_the_whole_story(story: Story, running: Running) -> None:
         ("approval_granted", "pending"),
         ("approval_granted", "approved"),
         ("decision", "used"),
-        ("approval_consumed", "approved"),
+        ("approval_consumed", "used"),
     ]
     details = [json.loads(row["details"]) for row in rows]
     assert [row["approver_id"] for row in rows] == [None, "user:anna", "user:bert", None, None]

@@ -472,3 +472,56 @@ def test_several_rules_are_approved_one_by_one(desk: ApprovalBench) -> None:
     assert "is partial" in desk.pay(approval=identity).detail
     assert desk.approve(identity, "user:anna", "user:bert")["state"] == "approved"
     assert desk.pay(approval=identity).effect == "allow"
+
+
+def test_what_has_changed_meanwhile_is_not_approved(desk: ApprovalBench) -> None:
+    identity = desk.asked()
+    desk.approve(identity, "user:anna")
+    desk.use(POLICY.replace("large transfers", "larger transfers"))
+    refused(ConflictError, "rule_changed", lambda: desk.approve(identity, "user:bert"))
+
+
+def test_a_principal_of_the_type_role_is_nobodys_role(desk: ApprovalBench) -> None:
+    desk.people["role:treasury"] = []
+    desk.renew_lease()
+    identity = desk.asked()
+    refused(NotFoundError, "unknown_approval", lambda: desk.approve(identity, "role:treasury"))
+
+
+def test_members_of_a_group_that_owns_the_agent_may_not_approve(desk: ApprovalBench) -> None:
+    desk.register("bot", owner="role:treasury")
+    refused(ForbiddenError, "may_not_approve", lambda: desk.approve(desk.asked(), "user:anna"))
+
+
+def test_channels_are_told_of_every_event_and_whom_to_tell(desk: ApprovalBench) -> None:
+    identity = desk.asked()
+    desk.approve(identity, "user:anna", "user:bert")
+    desk.pay(approval=identity)
+    journal = desk.owner.journal
+    told = approval_journal.notices(journal, 0, 100)
+    shown = [orjson.loads(raw) for _, raw in told]
+    assert [one["seq"] for one in shown] == [seq for seq, _ in told] == [1, 2, 3, 4]
+    assert [one["event"] for one in shown] == desk.events()
+    assert [one["to"] for one in shown] == [["role:treasury"], ["role:treasury"], [], []]
+    assert shown[1]["actor"] == "user:anna" and shown[1]["comment"] == "user:anna says so"
+    assert shown[1]["task"]["rules"][0]["approvals"][0]["approver"] == "user:anna"
+    assert [seq for seq, _ in approval_journal.notices(journal, 2, 1)] == [3]
+    approval_journal.forget_notices(journal, 4)
+    desk.restart()
+    desk.asked()
+    assert [seq for seq, _ in approval_journal.notices(desk.owner.journal, 0, 100)] == [5]
+
+
+def test_the_journal_forgets_what_is_over(desk: ApprovalBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(approval_journal, "MOST_NOTICES", 3)
+    over, waiting = desk.asked(5000), desk.asked(6000)
+    desk.deny(over, "user:anna")
+    desk.pass_s(86_401)
+    let_time_pass(desk.owner)
+    now_us = desk.world.wall_us
+    more = approval_journal.forget_what_is_over(
+        desk.owner.journal, before_us=now_us - 86_400_000_000, now_us=now_us, limit=10
+    )
+    assert not more and approval_journal.find(desk.owner.journal, over) is None
+    assert desk.state(waiting) == "expired"
+    assert len(approval_journal.notices(desk.owner.journal, 0, 100)) == 3
