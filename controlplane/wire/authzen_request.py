@@ -197,6 +197,8 @@ def _evaluation(request: Mapping[str, Json], where: str) -> EvaluationRequest:
             named = _object(context, "approval", place, "", required=True)
             what = "the id of an approval, `apr_…`"
             approval = _text(named, "id", _APPROVAL, place + "approval.", what)
+            if approval is None:
+                raise InputError(f"`{place}approval.id` is missing", path=place + "approval.id")
     # In the order of the fields: naming fourteen of them costs as much as a third of all this.
     return EvaluationRequest(
         _id(subject, "type", where, "subject"),
