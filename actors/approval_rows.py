@@ -8,7 +8,7 @@ from typing import Any, Final
 import orjson
 
 from actors import evidence_rows
-from actors.approval_task import Task
+from actors.approval_task import APPROVED, Task
 from actors.ids import subject_of_key
 from evidence.record import EvidenceRow
 
@@ -152,6 +152,8 @@ def shown_task(task: Task, arguments: bytes | None = None) -> dict[str, Any]:
         shown["arguments"] = orjson.loads(arguments)
         if task.narrowed:
             shown["approved_arguments"] = shown["arguments"]
+    if task.state == APPROVED:
+        shown["approved_at"] = time_of(max(given.at_us for rule in task.rules for given in rule.given))
     if task.ended_by:
         shown["ended_by"] = task.ended_by
         shown["ended_comment"] = task.ended_comment

@@ -6,7 +6,7 @@ what every other door says of an error stands in there as well.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -33,6 +33,18 @@ _STATUS: tuple[tuple[type[GovernanceError], int], ...] = (
     (UnavailableError, 503),
 )
 
+_DRAFT = "urn:openid:authzen:access-request:error:"
+_TYPES: Final = {
+    "unknown_binding_token": _DRAFT + "invalid_denial_binding",
+    "denial_mismatch": _DRAFT + "invalid_denial_binding",
+    "arguments_mismatch": _DRAFT + "invalid_denial_binding",
+    "binding_token_expired": _DRAFT + "expired_denial",
+    "not_approvable": _DRAFT + "not_requestable",
+    "unknown_approval": _DRAFT + "unknown_task",
+    "approval_over": _DRAFT + "invalid_task_state",
+}
+"""The draft's problem types for codes of ours."""
+
 
 def status_of(error: GovernanceError) -> int:
     """The HTTP status of an error; one without a place here is ours, hence 503."""
@@ -47,7 +59,7 @@ def problem(error: GovernanceError) -> bytes:
 def problem_details(error: GovernanceError) -> bytes:
     """The same as `application/problem+json`: ``{"type", "title", "status", "detail", "error"}``."""
     details = {
-        "type": "about:blank",
+        "type": _TYPES.get(error.code, "about:blank"),
         "title": error.code,
         "status": status_of(error),
         "detail": error.message,

@@ -15,10 +15,10 @@ from controlplane.errors import GovernanceError
 from controlplane.wire.authzen_request import ItemError
 from policies.action import Json
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_SECONDS_REMEMBERED = 64
 APPROVALS = "/v1/approvals"
 """Where an escalated decision is asked to be approved."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SECONDS_REMEMBERED = 64
 
 
 def metadata(base_url: str) -> dict[str, Json]:
@@ -31,6 +31,7 @@ def metadata(base_url: str) -> dict[str, Json]:
         "policy_decision_point": base,
         "access_evaluation_endpoint": f"{base}/access/v1/evaluation",
         "access_evaluations_endpoint": f"{base}/access/v1/evaluations",
+        "access_request_endpoint": base + APPROVALS,
     }
 
 

@@ -8,16 +8,44 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints
 
 from controlplane.errors import InputError
-from controlplane.service.management.bodies import Principal, RequestBody, Token
+from controlplane.service.management.bodies import Id, Principal, RequestBody, Token
 
 Words = Annotated[str, StringConstraints(max_length=2_000)]
 Moment = Annotated[str, StringConstraints(max_length=40)]
 
 
-class NewApproval(RequestBody):
+class Denied(RequestBody):
     binding_token: Token
+
+
+class Entity(RequestBody):
+    type: Id
+    id: Id
+
+
+class NamedAction(RequestBody):
+    name: Id
+
+
+class NewApproval(RequestBody):
+    """Either ours, with a `binding_token`, or as the draft has it, with what was asked and a `denial`."""
+
+    binding_token: Token | None = None
+    denial: Denied | None = None
+    subject: Entity | None = None
+    action: NamedAction | None = None
+    resource: Entity | None = None
     arguments: dict[str, Any] | None = None
     justification: Words = ""
+
+    @property
+    def token(self) -> str:
+        """Raises: InputError: there is none, or two."""
+        if (self.binding_token is None) == (self.denial is None):
+            raise InputError(
+                "`binding_token` is missing: give it, or `denial` with it, as `context.access_request` said"
+            )
+        return self.binding_token if self.denial is None else self.denial.binding_token  # type: ignore[return-value]
 
 
 class Approval(RequestBody):

@@ -10,7 +10,7 @@ import asyncio
 from typing import Any, Final
 
 from actors.approval_messages import ApprovalAct, ApprovalRequest, Narrowed, Viewer
-from actors.approval_task import OPEN, STATES
+from actors.approval_task import APPROVED, OPEN, STATES
 from actors.approval_values import value_ordinal
 from actors.ids import approval_ordinal, bound_decision
 from actors.messages import DecidedAction
@@ -30,6 +30,7 @@ from controlplane.service.management.replies import json_reply
 from controlplane.service.owner_calls import OwnerCalls
 from controlplane.service.rate_limits import RateLimiter
 from controlplane.service.routing import DECIDING, READING, Call, Reply, Route
+from controlplane.wire.authzen_answer import APPROVALS
 from controlplane.wire.digest import arguments_digest, canonical_json, keyed_digest, mask
 from controlplane.wire.narrowing import narrowed
 
@@ -89,7 +90,7 @@ class ApprovalDoors:
     async def request(self, call: Call) -> Reply:
         """Ask for an escalated decision to be approved: 201, and 200 with the same task when asked again."""
         body = read_body(bodies.NewApproval, call.body)
-        decision = bound_decision(body.binding_token)
+        decision = bound_decision(body.token)
         if decision is None:
             raise NotFoundError("no such binding token", code="unknown_binding_token")
         owner = self._fleet.owner_of_decision(decision)
@@ -98,6 +99,7 @@ class ApprovalDoors:
         caller = call.caller
         if action.tenant != caller.tenant or not caller.may_speak_for(action.subject_type, action.subject_id):
             raise NotFoundError("no such binding token", code="unknown_binding_token")
+        _refuse_another(body, action)
         self._limiter.count(caller, action.subject_type, action.subject_id)
         arguments, digest = None, None
         if body.arguments is not None:
@@ -111,14 +113,14 @@ class ApprovalDoors:
                 )
         asked = ApprovalRequest(
             tenant=caller.tenant,
-            token=body.binding_token,
+            token=body.token,
             arguments=arguments,
             arguments_digest=digest,
             justification=body.justification,
             key_id=caller.key_id,
         )
         answer = await self._calls.call_by(call.deadline_us, owner, "approval_request", tuple(asked))
-        return json_reply(answer["task"], 201 if answer["created"] else 200)
+        return json_reply(_with_handle(answer["task"]), 201 if answer["created"] else 200)
 
     async def cancel(self, call: Call) -> Reply:
         body = read_body(bodies.Cancellation, call.body)
@@ -142,7 +144,7 @@ class ApprovalDoors:
         if wait_s and shown["state"] in OPEN:
             await self._watch.changed(owner, identity, shown["version"], within_s=wait_s)
             shown = await self._calls.call(owner, *asked, timeout_s=_LIST_TIMEOUT_S)
-        return json_reply(shown)
+        return json_reply(_with_handle(shown))
 
     async def list_tasks(self, call: Call) -> Reply:
         """The tasks that the caller may see, the newest first, from all owners.
@@ -277,6 +279,46 @@ def _act(call: Call, comment: str) -> ApprovalAct:
         key_id=caller.key_id,
         comment=comment,
     )
+
+
+def _refuse_another(body: bodies.NewApproval, action: DecidedAction) -> None:
+    """Who says what was asked says what was decided. Raises: ConflictError."""
+    said = (
+        (body.subject and (body.subject.type, body.subject.id), (action.subject_type, action.subject_id)),
+        (
+            body.resource and (body.resource.type, body.resource.id),
+            (action.resource_type, action.resource_id),
+        ),
+        (body.action and body.action.name, action.action),
+    )
+    if any(sent is not None and sent != decided for sent, decided in said):
+        raise ConflictError(
+            "`subject`, `action` and `resource` are not those of the decision that the binding token names",
+            code="denial_mismatch",
+        )
+
+
+def _with_handle(shown: dict[str, Any]) -> dict[str, Any]:
+    """A task with the draft's members beside ours: a handle, and what to do once it is approved.
+
+    The draft's `partial` ends a task of several requests; ours goes on, so there it is `pending`.
+    """
+    path = f"{APPROVALS}/{shown['id']}"
+    handle = {
+        "id": shown["id"],
+        "status": "pending" if shown["state"] in OPEN else shown["state"],
+        "status_endpoint": path,
+        "expires_at": shown["expires_at"],
+        "links": {"cancel": f"{path}/cancel"},
+    }
+    if shown["state"] != APPROVED or "used" in shown:
+        return {**shown, "task": handle}
+    approval = {
+        "id": shown["id"],
+        "approved_at": shown["approved_at"],
+        "approved_until": shown["expires_at"],
+    }
+    return {**shown, "task": handle, "result": {"mode": "reevaluate", "approval": approval}}
 
 
 def _states(text: str) -> list[str]:

@@ -126,6 +126,36 @@ def test_an_escalated_action_is_approved_and_permitted_once(desk: Desk) -> None:
     assert desk.pay(approval={"id": identity})["decision"] is False
 
 
+def test_a_client_of_the_draft_is_served(desk: Desk) -> None:
+    """As the AuthZEN Access Request and Approval Profile 1.0 (draft) has it."""
+    found = desk.plane.send("GET", "/.well-known/authzen-configuration", key=None).json
+    path = found["access_request_endpoint"].removeprefix(found["policy_decision_point"])
+    denied = desk.pay(3333)["context"]
+    submission = {
+        "subject": {"type": "agent", "id": PAYER},
+        "action": {"name": "call"},
+        "resource": {"type": "tool", "id": "bank.pay"},
+        "denial": {
+            "evaluation_id": denied["evaluation_id"],
+            "expires_at": denied["access_request"]["expires_at"],
+            "binding_token": denied["access_request"]["binding_token"],
+        },
+    }
+    other = desk.send(PAYER, "POST", path, submission | {"resource": {"type": "tool", "id": "mail.read"}})
+    assert other.status == 409
+    assert other.json["type"] == "urn:openid:authzen:access-request:error:invalid_denial_binding"
+    task = desk.send(PAYER, "POST", path, submission).json["task"]
+    assert task["status"] == "pending"
+    for who in ("anna", "bert"):
+        assert desk.decide(who, task["id"]).status == 200
+    done = desk.send(PAYER, "GET", task["status_endpoint"]).json
+    assert (done["task"]["status"], done["result"]["mode"]) == ("approved", "reevaluate")
+    assert desk.pay(3333, approval=done["result"]["approval"])["decision"] is True
+    assert "result" not in desk.send(PAYER, "GET", task["status_endpoint"]).json
+    unknown = desk.send(PAYER, "GET", "/v1/approvals/apr_01a20461-44aa-761c-8000-029521cbf8a7")
+    assert unknown.json["type"] == "urn:openid:authzen:access-request:error:unknown_task"
+
+
 def test_errors_are_problem_details(desk: Desk) -> None:
     answer = desk.send("anna", "GET", "/v1/approvals/apr_nothing")
     assert answer.status == 404
