@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from actors import (
+    approval_calls,
     deciding,
     delegations,
     housekeeping,
@@ -76,11 +77,12 @@ _WORK: Final[Mapping[str, Callable[..., Any]]] = {
     "end_session": lambda owner, name, key_id: sessions.end_session(owner, name, key_id=key_id),
     "report_outcome": lambda owner, outcome: outcomes.report_outcome(owner, Outcome._make(outcome)),
     "describe_decision": outcomes.describe_decision,
+    **approval_calls.WORK,
 }
 """What replicas ask of an owner, by channel or through Ray: from the owner and plain values to plain values."""
 
 
-class AgentHost:
+class AgentHost(approval_calls.ApprovalCalls):
     """The owner of some agents.
 
     Args:
@@ -138,6 +140,7 @@ class AgentHost:
             loop.create_task(self._repeat(LISTEN_S, self._listen)),
             loop.create_task(self._repeat(INDEX_S, partial(housekeeping.index, self._usable))),
             loop.create_task(self._repeat(stop_handover.LEAST_GAP_S, self._hand_over)),
+            loop.create_task(self._repeat(approval_calls.APPROVALS_S, self._see_to_approvals)),
             loop.create_task(self._repeat(reconciliation.RECONCILE_S, self._reconcile)),
         ]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from actors import (
+    approval_journal,
     asked_journal,
     delegation_journal,
     origin_journal,
@@ -46,7 +47,8 @@ CREATE TABLE IF NOT EXISTS bound (
 CREATE TABLE IF NOT EXISTS uses (id INTEGER PRIMARY KEY, used BLOB NOT NULL);
 """
 SCHEMA += (
-    asked_journal.SCHEMA
+    approval_journal.SCHEMA
+    + asked_journal.SCHEMA
     + delegation_journal.SCHEMA
     + origin_journal.SCHEMA
     + own_stops.SCHEMA
@@ -264,7 +266,8 @@ def forget_what_is_over(journal: Journal, *, now_us: int, limit: int) -> bool:
             delegation_journal.forget(step, sessions=names, delegations=expired)
             reservation_journal.forget(step, reserved, settled)
             origin_journal.forget(step, unheard)
-    return limit in (len(old), len(over), len(expired), len(reserved), len(settled), len(unheard))
+    more = approval_journal.forget_what_is_over(journal, before_us=before, now_us=now_us, limit=limit)
+    return more or limit in (len(old), len(over), len(expired), len(reserved), len(settled), len(unheard))
 
 
 def _begun(journal: Journal, over: list[tuple[str, str, str]]) -> list[str]:

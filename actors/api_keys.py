@@ -81,6 +81,14 @@ class Caller:
         return any(kind == subject_type and matches(pattern, subject_id) for kind, pattern in named)
 
     @property
+    def principal(self) -> str | None:
+        """`type:id` of the one person whom an approver's key stands for; None for every other key, and for one of an
+        earlier version that stands for nobody."""
+        if self.role != "approver" or len(self.subjects) != 1 or "*" in self.subjects[0]:
+            return None
+        return self.subjects[0]
+
+    @property
     def starts_workflows(self) -> bool:
         return self.role == "operator" or "workflows" in self.grants
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import orjson
 
 from actors import (
     api_keys,
+    approval_use,
     delegations,
     messages,
     modifying,
@@ -23,6 +25,7 @@ from actors import (
     tracing,
 )
 from actors.agent_journal import find_bound
+from actors.approval_task import Task
 from actors.ids import agent_key, read_session_id
 from actors.journal import Transaction
 from actors.keeping import Step, binding_of, keep
@@ -148,13 +151,14 @@ def _decide_one(owner: Owner, request: DecisionRequest, step: Step, transaction:
             if refusal is None or refusal in delegations.COUNTED:
                 met = remembering.meet(owner, request, session, step.time.us)
                 refusal = refusal or met.refusal
-            asked = tracing.clauses(owner, request, session, met)
+            asked = tracing.clauses(owner, request, session, met, step.time.us)
             if refusal is None and (rules := modifying.rewriting(owner, request, asked)):
                 if request.rewritten is None:
                     step.waiting_groups.add(request.group)
                     return (REWRITE, *rules)
                 refusal = REWRITE_UNSTABLE
-            decided, found = _verdict(owner, request, refusal, session, met, asked, step)
+            judged = _verdict(owner, request, refusal, session, record, met, asked, step)
+            decided, found = judged.decided, judged.found
             if halted is not None:
                 decided, found = decided._replace(detail=halted.detail), found | {"stop": halted.stop}
             if not request.dry_run:
@@ -177,7 +181,12 @@ def _decide_one(owner: Owner, request: DecisionRequest, step: Step, transaction:
                     step,
                     transaction,
                     bind=bind,
+                    escalated=judged.escalated,
                 )
+                if judged.used is not None:
+                    approval_use.consume(
+                        owner, transaction, judged.used, decided.id, step.time.us, request.key_id
+                    )
             permitted = decided.expires_us > 0 and not request.dry_run
             answer = (DECIDED, *decided)
     if request.stop_on == ("permit" if permitted else "deny"):
@@ -232,19 +241,39 @@ def _unknown(record: AgentRecord | None, request: DecisionRequest) -> str | None
     return "unknown_agent" if request.subject_type == "agent" else "unknown_subject"
 
 
+class _Judged(NamedTuple):
+    """The answer, and what belongs to it.
+
+    Attributes:
+        found: what evidence says beside it: what past and origins said, what monitored rules would do.
+        escalated: of an escalation that an approval can lift: what a request for one asks for.
+        used: the approval that permits it.
+    """
+
+    decided: Decided
+    found: dict[str, Any]
+    escalated: str | None = None
+    used: Task | None = None
+
+
 def _verdict(
     owner: Owner,
     request: DecisionRequest,
     refusal: str | None,
     session: Session | None,
+    record: AgentRecord | None,
     met: Met,
     asked: RuleClauses,
     step: Step,
-) -> tuple[Decided, dict[str, Any]]:
-    """The answer, and what evidence says beside it: what past and origins said, what monitored rules would do."""
+) -> _Judged:
     found: dict[str, Any] = {}
+    identity = "" if request.dry_run else owner.new_event_id(step.time.us)
+    escalated: str | None = None
+    access: tuple[str, int] | None = None
+    used: Task | None = None
     if refusal is None and owner.active is not None:
-        verdict = verdict_of(
+        decide_lifted = partial(
+            verdict_of,
             owner.active.bundle,
             possibly=request.possibly,
             certainly=request.certainly,
@@ -252,6 +281,21 @@ def _verdict(
             clauses=asked.holds,
             wanted=request.wanted,
         )
+        verdict = decide_lifted()
+        why = ""
+        if verdict.effect is Effect.ESCALATE and session is not None:
+            lifting = approval_use.lifting(decide_lifted)
+            if request.approval is not None:
+                verdict, used, why = approval_use.lift(
+                    owner, request, session, verdict, lifting, step.time.us
+                )
+            if verdict.effect is Effect.ESCALATE and not request.dry_run:
+                asking = approval_use.access_request(owner, request, identity, verdict, lifting, step.time.us)
+                if isinstance(asking, str):
+                    why = "; ".join(one for one in (why, asking) if one)
+                else:
+                    access = asking
+                    escalated = approval_use.left_behind(owner, request, session, record, verdict, asked)
         if request.rewritten is not None:
             verdict = modified(owner.active.bundle, verdict, Rewritten._make(request.rewritten).rules)
         effect, reason_code = verdict.effect, verdict.reason_code
@@ -259,6 +303,9 @@ def _verdict(
         detail = request.detail if reason_code == request.refusal else _doubt(verdict)
         found = remembering.findings(owner, met) | tracing.findings(owner, asked)
         detail = tracing.explained(owner, asked, [reason.rule for reason in verdict.reasons]) or detail
+        detail = "; ".join(one for one in (why, detail) if one)
+        if used is not None:
+            found["approval"] = approval_use.evidence_of(used)
         if verdict.would:
             found["would"] = [{"rule": one.rule, "effect": one.effect} for one in verdict.would]
     else:
@@ -266,7 +313,7 @@ def _verdict(
     permitted = effect in (Effect.ALLOW, Effect.MODIFY)
     operations, rewritten_digest = modifying.remembered(request)
     decided = Decided(
-        id="" if request.dry_run else owner.new_event_id(step.time.us),
+        id=identity,
         effect=str(effect),
         reason_code=reason_code,
         reasons=reasons,
@@ -277,8 +324,10 @@ def _verdict(
         replayed=False,
         operations=operations,
         rewritten_digest=rewritten_digest,
+        access=access,
+        approval=None if used is None else approval_use.approval_shown(used, used=not request.dry_run),
     )
-    return decided, found | modifying.findings(owner, request)
+    return _Judged(decided, found | modifying.findings(owner, request), escalated, used)
 
 
 def _doubt(verdict: Verdict) -> str:
@@ -320,6 +369,10 @@ def _session(
 
 
 def read_answer(text: bytes) -> Decided:
-    # A row of an earlier version has fewer fields.
+    # One of an earlier version has fewer fields.
     answer = Decided(*orjson.loads(text))
-    return answer._replace(reasons=tuple((r, b, tuple(c)) for r, b, c in answer.reasons))
+    return answer._replace(
+        reasons=tuple((r, b, tuple(c)) for r, b, c in answer.reasons),
+        access=None if answer.access is None else (answer.access[0], answer.access[1]),
+        approval=None if answer.approval is None else (*answer.approval,),
+    )

@@ -77,6 +77,8 @@ def decision_row(
         row["details"] = orjson.dumps(details).decode()
     if answer.bundle is not None:
         row["bundle_hash"] = answer.bundle
+    if answer.approval is not None:
+        row["approval_id"], row["approval_state"], _ = answer.approval
     if answer.session is not None:
         row["session_id"] = answer.session
     if workflow_id is not None:

@@ -8,6 +8,9 @@ A decision id is a UUIDv7 (RFC 9562)::
 A session id is ``ses_`` and the URL-safe base64 of ``ordinal (3) | expires_s (4) | random (9) | MAC (16)``; the MAC
 covers the tenant, the subject and the first 16 bytes, so that an id works for nobody else.
 
+An approval is ``apr_`` and an id like a decision's. A binding token, with which it is asked for, is ``esc_`` and the
+URL-safe base64 of ``decision (16) | expires_s (4) | MAC (16)``; its MAC covers the tenant.
+
 A delegation token is ``dlg_`` and the same bytes; its MAC covers the tenant alone: whom it is for, the owner knows that
 its ordinal names.
 """
@@ -26,6 +29,8 @@ MAX_ORDINAL = (1 << 20) - 1
 COUNTER_BITS = 15
 _SESSION_PREFIX = "ses_"
 _DELEGATION_PREFIX = "dlg_"
+_APPROVAL_PREFIX = "apr_"
+_BINDING_PREFIX = "esc_"
 _MAC_BYTES = 16
 _BODY_BYTES = 16
 
@@ -161,6 +166,55 @@ def read_delegation_token(text: str, *, key: bytes, tenant: str) -> DelegationTo
     return DelegationToken(
         id=raw[7:_BODY_BYTES].hex(), ordinal=int.from_bytes(raw[:3], "big"), expires_us=_expires_us(raw)
     )
+
+
+def approval_id(event_id: str) -> str:
+    """The id of an approval: an event id of the owner that keeps it."""
+    return _APPROVAL_PREFIX + event_id
+
+
+def approval_ordinal(text: str, prefix: str = _APPROVAL_PREFIX) -> int | None:
+    """Which log an approval's id points to, or None when `text` is none."""
+    return ordinal_of_decision(text.removeprefix(prefix)) if text.startswith(prefix) else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BindingToken:
+    """What a genuine binding token says: which escalated decision may be asked to be approved, and until when."""
+
+    decision: str
+    expires_us: int
+
+
+def binding_token(*, key: bytes, tenant: str, decision: str, expires_us: int) -> str:
+    """Mint the token that binds a request for approval to a decision. `expires_us` is rounded down to seconds."""
+    body = UUID(decision).bytes + (expires_us // 1_000_000).to_bytes(4, "big")
+    return _BINDING_PREFIX + _encode(body + _mac(key, "binding", tenant, body))
+
+
+def bound_decision(text: str) -> str | None:
+    """The decision that a binding token names. Not yet authenticated: use it for routing only."""
+    raw = _decode_binding(text)
+    return None if raw is None else str(UUID(bytes=raw[:16]))
+
+
+def read_binding_token(text: str, *, key: bytes, tenant: str) -> BindingToken | None:
+    """The contents of a binding token, or None when it was not minted in this tenant by this deployment."""
+    raw = _decode_binding(text)
+    if raw is None or not hmac.compare_digest(raw[20:], _mac(key, "binding", tenant, raw[:20])):
+        return None
+    return BindingToken(
+        decision=str(UUID(bytes=raw[:16])), expires_us=int.from_bytes(raw[16:20], "big") * 1_000_000
+    )
+
+
+def _decode_binding(text: str) -> bytes | None:
+    if not text.startswith(_BINDING_PREFIX) or len(text) != len(_BINDING_PREFIX) + 48:
+        return None
+    try:
+        return base64.b64decode(text.removeprefix(_BINDING_PREFIX), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        return None
 
 
 def _body(ordinal: int, expires_us: int, random: bytes) -> bytes:

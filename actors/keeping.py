@@ -73,8 +73,12 @@ def keep(
     transaction: Transaction,
     *,
     bind: bool,
+    escalated: str | None = None,
 ) -> None:
-    """Everything that a decision leaves behind: evidence, its place in the past, the session's use, the replay."""
+    """Everything that a decision leaves behind: evidence, its place in the past, the session's use, the replay.
+
+    Args: escalated: what can be asked to be approved.
+    """
     now_us = step.time.us
     active = owner.active
     watched = shadowing.NOTHING
@@ -147,6 +151,7 @@ def keep(
         past=past,
         shadow_past=watched.remembered or None,
         looked_up=looked_up,
+        escalated=escalated,
     )
     # orjson takes no named tuples.
     remembered, answer_json = orjson.dumps(tuple(action)), orjson.dumps(tuple(answer))

@@ -49,6 +49,7 @@ class DecisionRequest(NamedTuple):
     )
     # JSON of the arguments that are destinations and targets, for scopes; b"" = no rule asks, or there are too many
     objects: bytes = b""
+    approval: str | None = None  # id of the approval that is to lift an escalation
     wanted: tuple[int, ...] = ()  # indexes of the modify rules that would change the action as it is sent
     rewritten: tuple[Any, ...] | None = None  # `Rewritten`, where all of the above is of a rewritten action
 
@@ -141,6 +142,7 @@ class DecidedAction(NamedTuple):
     looked_up: str | None = (
         None  # the worst origin of what its result is looked up by; None = nobody traced it
     )
+    escalated: str | None = None  # what a request for approval asks for, see `actors.approval_use`
 
 
 class Decided(NamedTuple):
@@ -158,6 +160,10 @@ class Decided(NamedTuple):
     # Of a rewritten action: what `Rewritten.operations` holds, and the digest of what they make of the original.
     operations: str = ""
     rewritten_digest: str = ""
+    access: tuple[str, int] | None = (
+        None  # binding token and until when it is good: approval can be asked for
+    )
+    approval: tuple[str, str, int] | None = None  # id, state, until when: what permitted it
 
 
 class Outcome(NamedTuple):

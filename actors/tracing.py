@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from actors import approval_values
 from actors.agent_journal import find_by_key
 from actors.ids import decision_key
 from actors.live_agent import Session
@@ -27,14 +28,17 @@ from policies.origin.units import Unit
 from policies.rule_clauses import OriginFinding, RuleClauses
 
 
-def clauses(owner: Owner, request: DecisionRequest, session: Session | None, met: Met) -> RuleClauses:
+def clauses(
+    owner: Owner, request: DecisionRequest, session: Session | None, met: Met, now_us: int
+) -> RuleClauses:
     """What the clauses of rules ask of an action beside its atoms. Cost: a lookup for a workflow that is awake."""
     if session is None:
         return RuleClauses(met.look)
     asked_for = partial(_answer, owner, request, session)
     if request.units is None:
         return RuleClauses(met.look, asked_for=asked_for)
-    return RuleClauses(met.look, origins_of(owner, session), _units(request), asked_for)
+    approved = partial(approval_values.approved, owner, request, session, now_us)
+    return RuleClauses(met.look, origins_of(owner, session), _units(request), asked_for, approved)
 
 
 def count(owner: Owner, request: DecisionRequest, session: Session) -> None:
@@ -106,6 +110,8 @@ def findings(owner: Owner, found: RuleClauses) -> dict[str, Any]:
     described: dict[str, Any] = {}
     if found.findings:
         described["origin"] = {rule: _described(owner, one) for rule, one in found.findings.items()}
+    if found.remembered:
+        described["remembered"] = {rule: sorted(values) for rule, values in found.remembered.items()}
     if found.answer is not None:
         reply, estimated, because = found.answer
         described["asked"] = {"answer": str(reply), "estimated": estimated, "because": because}

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from policies.approval_terms import ApprovalTerms
 from policies.catalog import Catalog
 from policies.effect import Effect
 from policies.error import PolicyError, Source
@@ -81,6 +82,8 @@ class Rule:
         monitored: recorded, not enforced.
         modify: how it rewrites the action's arguments, where its effect is MODIFY.
         stop: whom a denial by it stops; None = nobody.
+        approval: who may lift its escalation; None = nobody.
+        hash: of a rule that escalates, see `approval_terms.rule_hash`; else empty.
     """
 
     policy: str
@@ -96,6 +99,8 @@ class Rule:
     monitored: bool = False
     modify: tuple[Operation, ...] = ()
     stop: StopClause | None = None
+    approval: ApprovalTerms | None = None
+    hash: str = ""
 
     @property
     def on_atom_alone(self) -> bool:
@@ -140,6 +145,7 @@ class Bundle:
             those. Which of them matter depends on the arguments (`policies.rewriting`).
         idle: bit set of the atoms with a condition that nothing asks: a define that no rule names. They keep their
             numbers, are not evaluated and hold of no action.
+        number_of: index of each of `rules` by its name.
         reasons: what each of `rules` says when it leads to a verdict.
         stops: by the name of each rule that stops somebody, whom. A monitored one stops nobody.
         sources: the texts it was compiled from; `load_documents(bundle.sources)` compiles to the same digest.
@@ -160,6 +166,7 @@ class Bundle:
         "modifying",
         "modifying_of_atom",
         "name",
+        "number_of",
         "origin_pointers",
         "origin_roles",
         "plain",
@@ -206,6 +213,7 @@ class Bundle:
         self.stops = {
             rule.name: rule.stop for rule in self.rules if rule.stop is not None and not rule.monitored
         }
+        self.number_of: Mapping[str, int] = {rule.name: number for number, rule in enumerate(self.rules)}
         self.program = program
         self.measures = tuple(measures)
         carried: dict[Effect, list[tuple[int, ...]]] = {effect: [()] * len(self.atoms) for effect in Effect}

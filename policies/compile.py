@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from policies import cel
+from policies import approve_clause, cel
+from policies.approval_terms import ApprovalTerms
 from policies.bundle import Atom, Bundle, OriginClause, Rule
 from policies.catalog_build import build_catalog
 from policies.cel_types import Arguments, check_condition
@@ -17,7 +18,8 @@ from policies.error import PolicyError, PolicyErrors, Source, did_you_mean
 from policies.loader import DocumentSet, load_documents
 from policies.located import Located
 from policies.modification.documents import operations_of
-from policies.normal_form import atom_of, digest_of
+from policies.normal_form import atom_of, authors_of, digest_of
+from policies.past.formula import names
 from policies.program_build import ProgramBuilder
 from policies.stops import StopClause
 from policies.vocabulary import Vocabulary
@@ -71,8 +73,9 @@ def compile_bundle(documents: DocumentSet) -> Bundle:
     for (_, name), placed in defines.items():
         if wrong := reserved_name(name):
             errors.append(placed.policy.error(placed.path, "reserved_name", wrong, at_key=True))
+    authors = authors_of(documents)
     clauses = {
-        name: _check_past(name[0], placed, defines, vocabulary, errors, warnings)
+        name: _check_past(name[0], placed, defines, vocabulary, authors[name[0]], errors, warnings)
         for name, placed in rules.items()
     }
     if errors:
@@ -89,7 +92,16 @@ def compile_bundle(documents: DocumentSet) -> Bundle:
     if monitored and default is Effect.DENY:
         warnings.append(_denies_all(documents))
     compiled = [
-        _rule(name, placed, atoms[placed.atom], clauses[name], named, builder, monitored=monitored)
+        _rule(
+            name,
+            placed,
+            atoms[placed.atom],
+            clauses[name],
+            named,
+            builder,
+            _approval(name[0], placed, clauses[name], defines, authors[name[0]]),
+            monitored=monitored,
+        )
         for name, placed in sorted(rules.items())
     ]
     first = documents.policies[0].document.name if documents.policies else _DEFAULT_NAME
@@ -167,6 +179,7 @@ def _rule(
     clauses: CheckedClauses,
     named: Mapping[tuple[str, str], int],
     builder: ProgramBuilder,
+    approval: tuple[ApprovalTerms | None, str],
     *,
     monitored: bool,
 ) -> Rule:
@@ -192,6 +205,8 @@ def _rule(
         monitored=monitored or document.mode == "monitor",
         modify=operations_of(document.modify or ()),
         stop=_stop(document),
+        approval=approval[0],
+        hash=approval[1],
     )
 
 
@@ -201,6 +216,26 @@ def _stop(document: RuleDocument) -> StopClause | None:
         return None
     lasts_us = None if stop.lasts is None else duration_us(stop.lasts)
     return StopClause(agent=stop.agent, workflow=stop.workflow, lasts_us=lasts_us)
+
+
+def _approval(
+    policy: str,
+    placed: _Placed,
+    clauses: CheckedClauses,
+    defines: Mapping[tuple[str, str], _Placed],
+    authors: Sequence[str],
+) -> tuple[ApprovalTerms | None, str]:
+    """The terms on which an escalating rule can be lifted, and its hash."""
+    document = placed.document
+    assert isinstance(document, RuleDocument)
+    if document.then != "escalate":
+        return None, ""
+    named = (
+        {} if clauses.formula is None else {name: defines[policy, name] for name in names(clauses.formula)}
+    )
+    used = {name: one.document for name, one in named.items() if isinstance(one.document, DefineDocument)}
+    terms = None if document.approve is None else approve_clause.terms_of(document.approve, authors)
+    return terms, approve_clause.rule_hash(policy, document, used, authors)
 
 
 def _origin(document: RuleDocument) -> OriginClause | None:
@@ -219,6 +254,7 @@ def _check_past(
     placed: _Placed,
     defines: Mapping[tuple[str, str], _Placed],
     vocabulary: Vocabulary,
+    authors: Sequence[str],
     errors: list[PolicyError],
     warnings: list[PolicyError],
 ) -> CheckedClauses:
@@ -230,6 +266,7 @@ def _check_past(
         lambda: vocabulary.arguments(placed.atom),
         lambda name: vocabulary.arguments(defines[policy, name].atom),
     )
+    found.errors += approve_clause.check_approve(document, authors)
     errors += [_clause_error(placed, one) for one in found.errors]
     warnings += [_clause_error(placed, one) for one in found.warnings]
     return found

@@ -106,6 +106,8 @@ def _flat(normal: Mapping[str, Any]) -> dict[tuple[Kind, str], Mapping[str, Any]
     for policy, parts in normal["policies"].items():
         if parts["descriptions"]:
             flat["description", policy] = {"description": parts["descriptions"]}
+        if parts.get("authors"):
+            flat["setting", f"policy {policy}"] = {"authors": parts["authors"]}
         for name, define in parts["define"].items():
             flat["define", f"{policy}/{name}"] = define
         for name, rule in parts["rules"].items():

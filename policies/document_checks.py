@@ -127,6 +127,9 @@ def _check_step(
     if step.args_after is not None and step.expect != "modify":
         message = f"`args_after` says what `modify` leaves; this step expects `{step.expect}`"
         errors.append(story.error((*path, "args_after"), "invalid_step", message, at_key=True))
+    if step.approve and step.expect != "escalate":
+        message = f"`approve` lifts an escalation, and the step expects {step.expect}"
+        errors.append(story.error((*path, "approve"), "nothing_to_approve", message, at_key=True))
     at_us = last_us if step.at is None else duration_us(step.at)
     if at_us < last_us:
         message = f"`at: {step.at}` lies before the step that precedes it"

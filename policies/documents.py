@@ -41,7 +41,7 @@ from policies.rule_documents import (
     PolicyDocument,
     RuleDocument,
 )
-from policies.story_documents import StoryDocument, StoryStepDocument
+from policies.story_documents import StoryDocument
 
 BoundaryName: TypeAlias = Literal["internal", "external"]
 TrustName: TypeAlias = Literal["trusted", "identifiers", "untrusted"]
@@ -172,9 +172,7 @@ LATER_KEYS: Mapping[type[Strict], frozenset[str]] = MappingProxyType(
             )
         ),
         PolicyDocument: frozenset(("mode", "hazards")),
-        ApproveDocument: frozenset(("remember",)),
         BundleDocument: frozenset(("shadow",)),
-        StoryStepDocument: frozenset(("approve",)),
     }
 )
 

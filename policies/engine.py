@@ -35,7 +35,7 @@ from policies.prepare import Prepared, Preparer
 from policies.rewriting import REWRITE_UNSTABLE, Rewriting, prepare
 from policies.rule_clauses import RuleClauses
 from policies.stops import STOPPED, StoppedNames
-from policies.verdict import Verdict, decide, matched_rules, modified, rewriting
+from policies.verdict import Verdict, decide, escalating, matched_rules, modified, rewriting
 
 SESSION_ENDED: Final = "session_ended"
 
@@ -73,6 +73,7 @@ class EngineDecision:
         clauses: what the past and the origins said; None for a refusal.
         number: of the action, counted over all.
         looked_up: the worst of where the values come from that its result is looked up by.
+        approved: of an escalated action that was approved: what is decided then.
     """
 
     verdict: Verdict
@@ -84,6 +85,7 @@ class EngineDecision:
     clauses: RuleClauses | None = None
     number: int = 0
     looked_up: Fact = Fact.UNKNOWN
+    approved: Verdict | None = None
 
     @property
     def prepared(self) -> Prepared:
@@ -91,7 +93,7 @@ class EngineDecision:
 
     @property
     def permitted(self) -> bool:
-        return self.verdict.effect in (Effect.ALLOW, Effect.MODIFY)
+        return (self.approved or self.verdict).effect in (Effect.ALLOW, Effect.MODIFY)
 
 
 class Engine:
@@ -189,11 +191,13 @@ class Engine:
         arguments: Mapping[str, Json],
         context: Mapping[str, Json],
         now_us: int,
+        approve: bool = False,
     ) -> EngineDecision:
         """Decide one action, rewritten first where rules say so; what is permitted is past to the next.
 
         Args:
             now_us: not before the last decision's.
+            approve: if it is escalated, approve it at once: every rule that names who may.
         """
         asked = Action(
             tenant=session.tenant,
@@ -230,6 +234,21 @@ class Engine:
             clauses=clauses.holds,
             wanted=rewritten.wanted,
         )
+        approved: Verdict | None = None
+        if approve and verdict.effect is Effect.ESCALATE:
+            approved = decide(
+                self.bundle,
+                possibly=prepared.possibly,
+                certainly=prepared.certainly,
+                clauses=clauses.holds,
+                wanted=rewritten.wanted,
+                lifted=frozenset(
+                    number
+                    for number in escalating(self.bundle, verdict)
+                    if self.bundle.rules[number].approval is not None
+                ),
+            )
+            approved = modified(self.bundle, approved, rewritten.rules)
         verdict = modified(self.bundle, verdict, rewritten.rules)
         matched: tuple[str, ...] = ()
         if refusal is None:
@@ -247,7 +266,8 @@ class Engine:
         positions: Mapping[Scope, int] = {}
         looked_up = Fact.UNKNOWN
         self._decided += 1
-        if verdict.effect in (Effect.ALLOW, Effect.MODIFY):
+        effect = (approved or verdict).effect
+        if effect in (Effect.ALLOW, Effect.MODIFY):
             positions = look.permitted()
             if prepared.units is not None:
                 looked_up = looked_up_by(origins, prepared.units)
@@ -260,7 +280,7 @@ class Engine:
                     effects=facts.effects if facts is not None else None,
                     tool=resource.id,
                 )
-        elif verdict.reason_code != STOPPED and verdict.effect is Effect.DENY:
+        elif verdict.reason_code != STOPPED and effect is Effect.DENY:
             look.denied()
             if self.bundle.stops and verdict.reasons:
                 self._stopped.stop(
@@ -280,6 +300,7 @@ class Engine:
             clauses=clauses if refusal is None else None,
             number=self._decided,
             looked_up=looked_up,
+            approved=approved,
         )
 
     def report(

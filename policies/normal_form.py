@@ -46,8 +46,11 @@ def normal_form(documents: DocumentSet) -> dict[str, Any]:
     for located in documents.policies:
         policy = policies.setdefault(located.document.name, {"descriptions": [], "define": {}, "rules": {}})
         _append(policy["descriptions"], located.document.description)
-        _put(policy["define"], {name: _clauses(one) for name, one in located.document.define.items()})
-        _put(policy["rules"], {rule.id: _clauses(rule) for rule in located.document.rules})
+        _put(policy["define"], {name: clauses_of(one) for name, one in located.document.define.items()})
+        _put(policy["rules"], {rule.id: clauses_of(rule) for rule in located.document.rules})
+    for name, authors in authors_of(documents).items():
+        if authors:
+            policies[name]["authors"] = authors
     bundle = documents.bundle
     normal: dict[str, Any] = {
         "engine": ENGINE_VERSION,
@@ -58,6 +61,14 @@ def normal_form(documents: DocumentSet) -> dict[str, Any]:
     }
     _sort_descriptions(policies.values())
     return normal
+
+
+def authors_of(documents: DocumentSet) -> dict[str, list[str]]:
+    """Who wrote each policy, by its name: its documents together."""
+    found: dict[str, set[str]] = {}
+    for located in documents.policies:
+        found.setdefault(located.document.name, set()).update(located.document.authors)
+    return {name: sorted(authors) for name, authors in found.items()}
 
 
 def _settings(bundle: BundleDocument) -> dict[str, object]:
@@ -82,7 +93,7 @@ def _catalog(documents: DocumentSet) -> dict[str, object]:
     return {"resources": resources, "systems": systems, "data": data, "descriptions": descriptions}
 
 
-def _clauses(document: RuleDocument | DefineDocument) -> dict[str, object]:
+def clauses_of(document: RuleDocument | DefineDocument) -> dict[str, object]:
     """A rule or a define; two that are one atom are written alike."""
     atom = atom_of(document.on, document.when)
     clauses = {key: value for key, value in _dumped(document).items() if key not in ("id", "on", "when")}

@@ -40,6 +40,10 @@ _NOTHING_KNOWN: Final = OriginFinding(
 )
 
 
+def _nothing_approved(rule: Rule, unit: Unit) -> str | None:
+    return None
+
+
 class RuleClauses:
     """What is asked of one action beside its atoms; everything at most once.
 
@@ -48,13 +52,29 @@ class RuleClauses:
         origins: what its workflow knows; None = nothing.
         units: the values of its arguments.
         asked_for: tells whether the task asks for it; None = there is nothing that could tell.
+        approved: says of a rule and a value by what it was approved; None = it was not.
     Attributes:
         findings: by rule, why its `origin` held.
         answer: whether the task asks for it; None = no rule wanted to know.
         asked: the rules that wanted to know it and whose answer it was.
+        objecting: by rule whose approval may be for values, those that its `origin` objects to; None among them: more
+            than can be approved as values.
+        remembered: by such a rule, what `approved` said of values that it would have objected to.
     """
 
-    __slots__ = ("_asked_for", "_judged", "_origins", "_units", "answer", "asked", "findings", "look")
+    __slots__ = (
+        "_approved",
+        "_asked_for",
+        "_judged",
+        "_origins",
+        "_units",
+        "answer",
+        "asked",
+        "findings",
+        "look",
+        "objecting",
+        "remembered",
+    )
 
     def __init__(
         self,
@@ -62,8 +82,10 @@ class RuleClauses:
         origins: Origins | None = None,
         units: tuple[Unit, ...] = (),
         asked_for: Callable[[], Answer] | None = None,
+        approved: Callable[[Rule, Unit], str | None] = _nothing_approved,
     ) -> None:
         self.look = look
+        self._approved = approved
         self._asked_for = asked_for
         self.answer: Answer | None = None
         self.asked: set[str] = set()
@@ -71,6 +93,8 @@ class RuleClauses:
         self._units = units
         self._judged: list[tuple[Unit, Judged]] | None = None
         self.findings: dict[str, OriginFinding] = {}
+        self.objecting: dict[str, list[Unit | None]] = {}
+        self.remembered: dict[str, set[str]] = {}
 
     def holds(self, rule: Rule) -> bool:
         """Whether all clauses of a rule beyond its atom hold."""
@@ -97,8 +121,11 @@ class RuleClauses:
 
         Past the bounds of what is kept and looked at, the former does and the latter does not.
         """
+        by_value = rule.approval is not None and rule.approval.remember
         if self._origins is None:
             self.findings[rule.name] = _NOTHING_KNOWN
+            if by_value:
+                self.objecting[rule.name] = [None]
             return restricting
         found = [
             (unit, one)
@@ -110,9 +137,16 @@ class RuleClauses:
                 one.fact in clause.facts and one.also <= clause.facts and not one.over_bound
                 for _, one in found
             )
+        objecting: list[Unit | None] = []
         for unit, one in found:
             fact = one.fact if one.fact in clause.facts else worst(one.also & clause.facts or (one.fact,))
-            if fact in clause.facts or one.over_bound:
+            if fact not in clause.facts and not one.over_bound:
+                continue
+            # INVARIANT (value): a value that was cut stands for others as well, so that it is never approved as one.
+            if by_value and not unit.cut and (by := self._approved(rule, unit)) is not None:
+                self.remembered.setdefault(rule.name, set()).add(by)
+                continue
+            if not objecting:
                 self.findings[rule.name] = OriginFinding(
                     pointer=unit.path,
                     role=unit.role,
@@ -122,8 +156,12 @@ class RuleClauses:
                     over_bound=one.over_bound,
                     outstanding=one.outstanding,
                 )
-                return True
-        return False
+            objecting.append(None if unit.cut else unit)
+            if not by_value:
+                break
+        if by_value and objecting:
+            self.objecting[rule.name] = objecting
+        return bool(objecting)
 
     def _every(self) -> list[tuple[Unit, Judged]]:
         if self._judged is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from policies.document_types import (
@@ -13,7 +13,6 @@ from policies.document_types import (
     DefineName,
     Duration,
     Flag,
-    Id,
     Name,
     Pattern,
     Pointer,
@@ -34,6 +33,11 @@ ModeName: TypeAlias = Literal["enforce", "monitor"]
 FactName: TypeAlias = Literal["trusted", "derived", "mixed", "unknown", "untrusted"]
 AnswerName: TypeAlias = Literal["yes", "no", "unknown"]
 _AnyOf = one_or_many({"type": "string"}, at_least=1)
+Principal: TypeAlias = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/@-]{0,255}:[A-Za-z0-9][A-Za-z0-9._:/@-]{0,255}$"),
+]
+ExcludedName: TypeAlias = Literal["owner", "author"]
 
 
 def _number(value: object) -> object:
@@ -75,14 +79,38 @@ class LimitDocument(Strict):
     )
 
 
-class ApproveDocument(Strict):
-    """Who may lift an escalation. Read now; approvals themselves come later."""
+Approvers: TypeAlias = Annotated[
+    list[Principal], Field(min_length=1, max_length=100), BeforeValidator(listed), _AnyOf
+]
 
-    by: Annotated[
-        list[Id], Field(min_length=1), BeforeValidator(listed), one_or_many({"type": "string"}, at_least=1)
-    ]
-    quorum: int = Field(default=1, ge=1, le=100)
-    expires: Duration | None = None
+
+def _owner_alone() -> list[ExcludedName]:
+    return ["owner"]
+
+
+class ThenToDocument(Strict):
+    """Who may approve as well when the first have not."""
+
+    by: Approvers
+    after: Duration = Field(description="how long after the request")
+
+
+class ApproveDocument(Strict):
+    """Who may lift an escalation: `role:NAME`, `group:NAME`, or `type:id` of a principal."""
+
+    by: Approvers
+    quorum: int = Field(default=1, ge=1, le=100, description="how many different people")
+    expires: Duration | None = Field(default=None, description="since the request; 1h unless said otherwise")
+    then_to: ThenToDocument | None = None
+    exclude: Annotated[
+        list[ExcludedName], BeforeValidator(listed), one_or_many({"enum": ["owner", "author"]})
+    ] = Field(
+        default_factory=_owner_alone,
+        description="who may not approve: the agent's owner and on whose behalf it acts; the policy's authors",
+    )
+    remember: Literal["value"] | None = Field(
+        default=None, description="whether approving may be for the values that `origin` objects to"
+    )
 
 
 class StopDocument(Strict):
@@ -159,6 +187,9 @@ class PolicyDocument(Strict):
     kind: Literal["Policy"]
     name: Name
     description: Text = ""
+    authors: Annotated[
+        list[Principal], Field(max_length=100), BeforeValidator(listed), one_or_many({"type": "string"})
+    ] = Field(default_factory=list, description="who wrote it, `type:id`, for `exclude: author`")
     parameters: dict[DefineName, ParameterDocument] = Field(
         default_factory=dict, description="what a bundle may set; `$name` stands where the value goes"
     )

@@ -29,7 +29,7 @@ from policies.story_documents import (
     StoryStepDocument,
     StorySubjectDocument,
 )
-from policies.verdict import Verdict
+from policies.verdict import Verdict, escalating
 
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _MICROSECOND = datetime.timedelta(microseconds=1)
@@ -166,6 +166,7 @@ class _Teller:
         matched: tuple[str, ...] = ()
         why = ""
         arguments: Mapping[str, Json] = step.args
+        approved: Verdict | None = None
         if isinstance(session, Refusal):
             verdict = Verdict(effect=Effect.DENY, reason_code=session.code, reasons=())
             prepared = Prepared(0, 0, session.code, session.message)
@@ -182,7 +183,9 @@ class _Teller:
                 arguments=step.args,
                 context=step.context,
                 now_us=now_us,
+                approve=step.approve,
             )
+            approved = decision.approved
             self.events.append(decision.event)
             verdict, prepared, matched = decision.verdict, decision.prepared, decision.matched
             arguments = decision.rewriting.action.arguments
@@ -207,8 +210,9 @@ class _Teller:
             expected=step.expect,
             verdict=verdict,
             matched=matched,
-            failures=tuple(
-                _failures(self._engine.bundle, step, verdict, _told(verdict, prepared, why), arguments)
+            failures=(
+                *_failures(self._engine.bundle, step, verdict, _told(verdict, prepared, why), arguments),
+                *_not_lifted(self._engine.bundle, approved),
             ),
         )
 
@@ -293,6 +297,16 @@ def _failures(
         else:
             failures.append(f"expected rule `{rule}` among those reported, found {told}")
     return failures
+
+
+def _not_lifted(bundle: Bundle, approved: Verdict | None) -> list[str]:
+    """Why an action that was approved is not permitted."""
+    if approved is None or approved.effect in (Effect.ALLOW, Effect.MODIFY):
+        return []
+    if approved.effect is Effect.ESCALATE:
+        names = ", ".join(f"`{bundle.rules[number].name}`" for number in sorted(escalating(bundle, approved)))
+        return [f"approved, and still escalated: {names} names nobody in `approve` who may lift it"]
+    return [f"approved, and then {approved.effect} ({approved.reason_code})"]
 
 
 def _told(verdict: Verdict, prepared: Prepared, why: str) -> str:

@@ -67,6 +67,9 @@ class StoryStepDocument(Strict):
     args_after: dict[str, Any] | None = Field(
         default=None, description="what `args` must be rewritten to, where the step expects `modify`"
     )
+    approve: bool = Field(
+        default=False, description="with `expect: escalate`: it is approved at once, and then permitted"
+    )
     rules: list[str] = Field(default_factory=list, description="`policy/rule` names that must be reported")
     reason_code: str | None = None
 

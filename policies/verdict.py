@@ -30,7 +30,8 @@ class Verdict(NamedTuple):
         reason_code: "rule_deny", "rule_escalate", "rule_modify", "rule_allow", "default_allow", "default_deny", or the
             code of the refusal.
         reasons: every matched rule that restricts, the strongest effect first; of a permission, every matched rule
-            that grants; each in the order of (policy, rule id). Empty when the default or a refusal decided.
+            that grants; each in the order of (policy, rule id). Empty when the default or a refusal decided. Rules
+            whose objection was lifted come last.
         uncertain: names of the rules that decided only because something is unknown or a condition failed (a
             missing or mistyped argument, say): rules of the deciding effect among `reasons` that are possibly and not
             certainly true; under "default_deny" the `allow` rules that would have granted had they been certain.
@@ -57,6 +58,7 @@ def decide(
     refusal: str | None = None,
     clauses: Clauses = no_past,
     wanted: Sequence[int] = (),
+    lifted: frozenset[int] = frozenset(),
 ) -> Verdict:
     """Combine the rules that match: deny wins over escalate over allow, and the bundle's default fills the gap.
 
@@ -68,6 +70,7 @@ def decide(
         clauses: asked of each rule with more than an atom whose atom matches, at most once.
         wanted: indexes of the modify rules that would change the action's arguments: of those that are monitored it is
             told what they would do.
+        lifted: numbers of rules that escalate and whose objection an approval removes; of other rules they say nothing.
     Cost: O(matched rules) and a few AND operations over `len(bundle.atoms)` bits; reasons are built with the bundle.
     """
     if refusal is not None:
@@ -79,6 +82,7 @@ def decide(
         would = tuple([bundle.reasons[number] for number in watched])
     plain = bundle.plain
     restricting = possibly & (plain[Effect.DENY] | plain[Effect.ESCALATE])
+    approved: tuple[Reason, ...] = ()
     if restricting or asked:
         numbers: list[int] = []
         deciding: Effect | None = None
@@ -87,6 +91,10 @@ def decide(
             found = _numbers(bundle, possibly & plain[effect], effect)
             if effect in asked:
                 found = sorted(found + asked[effect])
+            if lifted and effect is Effect.ESCALATE:
+                # INVARIANT (lift): an approval removes the objection of an escalating rule, and nothing else.
+                approved = tuple([bundle.reasons[number] for number in found if number in lifted])
+                found = [number for number in found if number not in lifted]
             if found and deciding is None:
                 deciding, first = effect, found
             numbers += found
@@ -94,7 +102,7 @@ def decide(
             return Verdict(
                 effect=deciding,
                 reason_code=f"rule_{deciding}",
-                reasons=tuple([bundle.reasons[number] for number in numbers]),
+                reasons=tuple([bundle.reasons[number] for number in numbers]) + approved,
                 uncertain=_uncertain(bundle, first, certainly) if possibly & ~certainly else (),
                 would=would,
             )
@@ -105,16 +113,25 @@ def decide(
         return Verdict(
             effect=Effect.ALLOW,
             reason_code="rule_allow",
-            reasons=tuple([bundle.reasons[number] for number in granted]),
+            reasons=tuple([bundle.reasons[number] for number in granted]) + approved,
             would=would,
         )
     if bundle.default is Effect.DENY:
         open_ = _numbers(bundle, possibly & plain[Effect.ALLOW], Effect.ALLOW)
         uncertain = tuple([bundle.reasons[number].rule for number in open_])
         return Verdict(
-            effect=Effect.DENY, reason_code="default_deny", reasons=(), uncertain=uncertain, would=would
+            effect=Effect.DENY, reason_code="default_deny", reasons=approved, uncertain=uncertain, would=would
         )
-    return Verdict(effect=bundle.default, reason_code=f"default_{bundle.default}", reasons=(), would=would)
+    return Verdict(
+        effect=bundle.default, reason_code=f"default_{bundle.default}", reasons=approved, would=would
+    )
+
+
+def escalating(bundle: Bundle, verdict: Verdict) -> frozenset[int]:
+    """The numbers of the rules that escalate in a verdict."""
+    return frozenset(
+        bundle.number_of[reason.rule] for reason in verdict.reasons if reason.effect is Effect.ESCALATE
+    )
 
 
 def rewriting(

@@ -108,6 +108,7 @@ class Record:
             atoms=frozenset(row["atoms"] or ()),
             truths={rule: truth is True for rule, truth in (details.get("past") or {}).items()},
             levels={rule: one.get("level") for rule, one in (limits or {}).items()},
+            approved="approval" in details,
         )
 
 

@@ -22,6 +22,7 @@ from controlplane.service.decisions import DecisionDoor
 from controlplane.service.fleet import Fleet
 from controlplane.service.ingress import Ingress
 from controlplane.service.management.agents import AgentDoors
+from controlplane.service.management.approvals import ApprovalDoors
 from controlplane.service.management.bundles import BundleDoors
 from controlplane.service.management.channels import ChannelDoors
 from controlplane.service.management.keys import KeyDoors
@@ -79,6 +80,7 @@ class Application:
             *OutcomeDoors(
                 self._fleet, self._bundles, calls, settling, self._limiter, digest_key=digest_key
             ).routes(),
+            *ApprovalDoors(self._fleet, calls, self._limiter, digest_key=digest_key).routes(),
             *BundleDoors(self._fleet, self._bundles).routes(),
             *StopDoors().routes(),
             *StatusDoor(self._fleet).routes(),

@@ -364,6 +364,8 @@ def _answer(decided: Decided, request: DecisionRequest, asked: EvaluationRequest
         expires_at_us=decided.expires_us,
         replayed=decided.replayed,
         dry_run=request.dry_run,
+        access=decided.access,
+        approval=decided.approval,
     )
     return Answer(decided.expires_us > 0 and not request.dry_run, body)
 

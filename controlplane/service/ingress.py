@@ -16,12 +16,13 @@ from urllib.parse import parse_qsl
 from controlplane.errors import GovernanceError, InputError, TooLargeError, UnavailableError
 from controlplane.service.authentication import Authenticator
 from controlplane.service.authorization import refuse_role
-from controlplane.service.problems import problem, status_of
+from controlplane.service.problems import problem, problem_details, status_of
 from controlplane.service.rate_limits import SMALL_BODY_BYTES, RateLimiter
 from controlplane.service.routing import Call, Reply, Router
 from controlplane.service.slow_bodies import SlowBodies
 from controlplane.service.turns import in_turn
 from controlplane.wire import json_input
+from controlplane.wire.authzen_answer import APPROVALS
 
 log = logging.getLogger(__name__)
 
@@ -90,15 +91,15 @@ class Ingress:
         except ClientGoneError:
             return
         except GovernanceError as error:
-            reply = Reply(body=problem(error), status=status_of(error))
+            reply = _refused(scope["path"], error)
             retry_after_s = error.fields.get("retry_after_s", retry_after_s)
         except Exception:
             # INVARIANT (fail closed): what nobody foresaw is a 503, which every client treats as a deny.
             log.exception("a request failed")
             failed = UnavailableError("the request could not be handled", code="internal_error")
-            reply = Reply(body=problem(failed), status=503)
+            reply = _refused(scope["path"], failed)
         answered = [
-            (b"content-type", b"application/json"),
+            (b"content-type", reply.content_type),
             (b"content-length", str(len(reply.body)).encode()),
         ]
         if reply.status == 401:
@@ -159,6 +160,14 @@ class Ingress:
                 await self._shutdown()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
+
+
+def _refused(path: str, error: GovernanceError) -> Reply:
+    """An error, in the shape that its door says it in."""
+    status = status_of(error)
+    if path == APPROVALS or path.startswith(APPROVALS + "/"):
+        return Reply(problem_details(error), status, b"application/problem+json")
+    return Reply(problem(error), status)
 
 
 def _announced_bytes(headers: dict[bytes, bytes], limit_bytes: int) -> int:

@@ -178,6 +178,7 @@ class Preparing:
             objects=objects,
             wanted=wanted,
             rewritten=None if rewritten is None else tuple(rewritten),
+            approval=request.approval,
         )
 
     def _rewritten(self, found: Rewriting, original: bytes) -> Rewritten:

@@ -39,6 +39,7 @@ class Reply(NamedTuple):
 
     body: bytes
     status: int = 200
+    content_type: bytes = b"application/json"
 
 
 Door = Callable[[Call], Awaitable[Reply]]

@@ -16,6 +16,8 @@ from controlplane.wire.authzen_request import ItemError
 from policies.action import Json
 
 MODIFY_ARGUMENTS = "modify_arguments"
+APPROVALS = "/v1/approvals"
+"""Where an escalated decision is asked to be approved."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECONDS_REMEMBERED = 64
 
@@ -30,6 +32,7 @@ def metadata(base_url: str) -> dict[str, Json]:
         "policy_decision_point": base,
         "access_evaluation_endpoint": f"{base}/access/v1/evaluation",
         "access_evaluations_endpoint": f"{base}/access/v1/evaluations",
+        "access_request_endpoint": base + APPROVALS,
     }
 
 
@@ -47,6 +50,8 @@ def answer(
     replayed: bool = False,
     dry_run: bool = False,
     modified: Mapping[str, Json] | None = None,
+    access: tuple[str, int] | None = None,
+    approval: tuple[str, str, int] | None = None,
 ) -> bytes:
     """The JSON answer to one evaluation.
 
@@ -56,6 +61,9 @@ def answer(
         reasons: (rule, because, controls) of every rule that matched.
         modified: what is to be executed instead of what was asked: an obligation.
         expires_at_us: µs since the epoch; written only into an answer that permits.
+        access: (binding token, µs since the epoch) with which approval of an escalation can be asked for until then.
+        approval: (id, state, µs since the epoch) of the approval that permitted it, as AuthZEN's *Access Request and
+            Approval* draft names them.
     Cost: 3 µs.
     """
     permits = effect in ("allow", "modify") and not dry_run
@@ -76,6 +84,17 @@ def answer(
         ]
     if session is not None:
         context["session"] = session
+    if access is not None:
+        token, until_us = access
+        context["evaluation_id"] = decision_id
+        context["access_request"] = {
+            "endpoint": APPROVALS,
+            "expires_at": rfc3339(until_us),
+            "binding_token": token,
+        }
+    if approval is not None:
+        identity, state, until_us = approval
+        context["approval"] = {"id": identity, "state": state, "approved_until": rfc3339(until_us)}
     if replayed:
         context["replayed"] = True
     if dry_run:

@@ -3,7 +3,7 @@
 Plain checks instead of a model library: this is on the way of every decision (5 µs for one request). Unknown
 fields are ignored, as the standard demands; what we do read must have the right type. Everything of ours
 stands inside `context`: `session`, `arguments`, `idempotency_key`, `dry_run`, `trace_id`, `span_id`,
-`tool_call_id`; whatever else stands there is the caller's own context.
+`tool_call_id`, `approval`; whatever else stands there is the caller's own context.
 
 Source: https://openid.net/specs/authorization-api-1_0.html (final, 2026-01-11)
 """
@@ -29,10 +29,13 @@ _PRINTABLE = re.compile(r"[\x20-\x7e]{1,128}")
 _SESSION = re.compile(r"[\x21-\x7e]{1,256}")
 _TRACE_ID = re.compile(r"[0-9a-fA-F]{32}")
 _SPAN_ID = re.compile(r"[0-9a-fA-F]{16}")
+_APPROVAL = re.compile(r"apr_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _NOTHING: Final[Mapping[str, Json]] = MappingProxyType({})
 _OUR_KEYS: Final = frozenset(
-    ("session", "arguments", "idempotency_key", "dry_run", "trace_id", "span_id", "tool_call_id")
-)
+    (
+        "session", "arguments", "idempotency_key", "dry_run", "trace_id", "span_id", "tool_call_id", "approval",
+    )
+)  # fmt: skip
 _OPTIONAL: Final = _OUR_KEYS - {"arguments"}
 _DEFAULTED: Final = ("subject", "action", "resource", "context")
 
@@ -67,6 +70,7 @@ class EvaluationRequest(NamedTuple):
         context: the caller's own context, without our keys.
         session: None = the subject's standing session.
         trace_id, span_id: lower-case hex (32 and 16 digits), as in W3C Trace Context.
+        approval: id of the approval that is to lift an escalation.
     """
 
     subject_type: str
@@ -83,6 +87,7 @@ class EvaluationRequest(NamedTuple):
     trace_id: str | None = None
     span_id: str | None = None
     tool_call_id: str | None = None
+    approval: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,7 +181,7 @@ def _evaluation(request: Mapping[str, Json], where: str) -> EvaluationRequest:
             _object(entity, "properties", where, name + ".")
     context = _object(request, "context", where, "")
     dry_run: Json = None
-    session = idempotency_key = trace_id = span_id = tool_call_id = None
+    session = idempotency_key = trace_id = span_id = tool_call_id = approval = None
     if not _OPTIONAL.isdisjoint(context):
         place = where + "context."
         dry_run = context.get("dry_run")
@@ -188,6 +193,12 @@ def _evaluation(request: Mapping[str, Json], where: str) -> EvaluationRequest:
         trace_id = _hex(context, "trace_id", _TRACE_ID, place, "32 hexadecimal digits, not all zero")
         span_id = _hex(context, "span_id", _SPAN_ID, place, "16 hexadecimal digits, not all zero")
         tool_call_id = _text(context, "tool_call_id", _PRINTABLE, place, what)
+        if context.get("approval") is not None:
+            named = _object(context, "approval", place, "", required=True)
+            what = "the id of an approval, `apr_…`"
+            approval = _text(named, "id", _APPROVAL, place + "approval.", what)
+            if approval is None:
+                raise InputError(f"`{place}approval.id` is missing", path=place + "approval.id")
     # In the order of the fields: naming fourteen of them costs as much as a third of all this.
     return EvaluationRequest(
         _id(subject, "type", where, "subject"),
@@ -206,6 +217,7 @@ def _evaluation(request: Mapping[str, Json], where: str) -> EvaluationRequest:
         trace_id,
         span_id,
         tool_call_id,
+        approval,
     )
 
 

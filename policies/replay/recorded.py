@@ -39,6 +39,7 @@ class RecordedAction:
         arguments: by name, hidden or shown; complete: whether every argument is among them.
         permitted: whether it happened; atoms, rules, truths and levels are what was found with the bundle `bundle`.
         modified: rules that rewrote it before it was decided; all else is of the rewritten action.
+        approved: whether it was permitted because people had approved it: the rules escalated it.
         truths: rule → what its `past` was; levels: rule → what its `limit` stood at (None = unknown).
     """
 
@@ -63,10 +64,16 @@ class RecordedAction:
     atoms: frozenset[str] = frozenset()
     truths: Mapping[str, bool] = field(default_factory=dict)
     levels: Mapping[str, str | None] = field(default_factory=dict)
+    approved: bool = False
 
     @property
     def permitted(self) -> bool:
         return self.decision in ("allow", "modify")
+
+    @property
+    def by_rules(self) -> str:
+        """What the rules said of it, without the people who approved it."""
+        return "escalate" if self.approved else self.decision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

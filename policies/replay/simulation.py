@@ -163,10 +163,16 @@ class Simulation:
             for rule in judged.maybe or ("(arguments)",):
                 self._doubts.setdefault(rule, Tally()).add(action.id)
             return
-        was, now = action.decision, str(effect)
+        was, now = action.by_rules, str(effect)
         if was == now:
             self._unchanged += 1
-            self._other += not judged.maybe and set(judged.rules) != set(action.rules)
+            # With what was approved, the rules that allow it are reported as well.
+            same = (
+                set(judged.rules) <= set(action.rules)
+                if action.approved
+                else set(judged.rules) == set(action.rules)
+            )
+            self._other += not judged.maybe and not same
             return
         self._shifts.setdefault((was, now), Tally()).add(action.id)
         for of, rule in _deciding(action, judged):

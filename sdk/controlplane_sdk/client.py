@@ -19,31 +19,12 @@ from urllib.parse import quote
 import httpx
 
 from controlplane_sdk.decision import Decision, arguments_digest, denied, read_answer
+from controlplane_sdk.errors import ControlPlaneError, as_object, failure_of
+
+__all__ = ["ControlPlane", "ControlPlaneError"]
 
 MAX_DEADLINE_S = 30
 _KEY = re.compile(r"cp_[A-Za-z0-9_-]+")
-
-
-class ControlPlaneError(Exception):
-    """A call other than `decide` did not succeed.
-
-    Args:
-        status: HTTP status; 0 if there was no answer.
-        code: stable: the service's own, or `unreachable`, `malformed_answer`, `http_<status>`.
-        details: what else the service said, such as `errors` of a bundle.
-    """
-
-    def __init__(
-        self, status: int, code: str, message: str, details: Mapping[str, Any] | None = None
-    ) -> None:
-        super().__init__(status, code, message, details)
-        self.status = status
-        self.code = code
-        self.message = message
-        self.details = dict(details or {})
-
-    def __str__(self) -> str:
-        return f"{self.message} ({self.code})"
 
 
 class ControlPlane:
@@ -77,6 +58,7 @@ class ControlPlane:
                 f"digits, `-` and `_`; found {_mistake(key)}"
             )
         self._now = now
+        self._timeout_s = timeout_s
         self._http = httpx.Client(
             base_url=url,
             timeout=timeout_s,
@@ -119,6 +101,7 @@ class ControlPlane:
         tool_call_id: str | None = None,
         trace_id: str | None = None,
         span_id: str | None = None,
+        approval: str | None = None,
     ) -> Decision:
         """Ask whether an agent may do this now. Ask before each single execution, with the very arguments.
 
@@ -134,6 +117,7 @@ class ControlPlane:
             modifies: whether the caller executes `decision.arguments`, which rules may have rewritten, instead of
                 `arguments`. Without it, a decision that rewrites them is a deny.
             tool_call_id, trace_id, span_id: to find the decision again in traces.
+            approval: id of an approval (`request_approval`) that is to lift an escalation of this very action.
         Returns: a Decision; every failure is one that denies.
         """
         ours = {
@@ -143,6 +127,7 @@ class ControlPlane:
             "tool_call_id": tool_call_id,
             "trace_id": trace_id,
             "span_id": span_id,
+            "approval": None if approval is None else {"id": approval},
         }
         resource: dict[str, Any] = {"type": resource_type, "id": tool}
         if properties:
@@ -171,9 +156,9 @@ class ControlPlane:
         except (ValueError, RecursionError):
             answer = None
         if response.status_code != 200:
-            failure = _failure(response.status_code, answer)
+            failure = failure_of(response.status_code, answer)
             return denied(
-                f"http_{failure.status}", str(failure), arguments_digest=digest, raw=_as_object(answer)
+                f"http_{failure.status}", str(failure), arguments_digest=digest, raw=as_object(answer)
             )
         asked = question["context"]["arguments"]
         return read_answer(answer, asked=asked, asked_digest=digest, now=self._now(), modifies=modifies)
@@ -209,6 +194,38 @@ class ControlPlane:
     def decision(self, decision_id: str) -> dict[str, Any]:
         """A past decision as it was answered, with its outcome if one was reported."""
         return self.request("GET", f"/v1/decisions/{_segment(decision_id)}")
+
+    def request_approval(
+        self,
+        decision: Decision,
+        *,
+        arguments: Mapping[str, Any] | None = None,
+        justification: str = "",
+    ) -> dict[str, Any]:
+        """Ask people to approve an escalated action. Returns the task; asked again, the same one.
+
+        Args:
+            decision: one with a `binding_token`.
+            arguments: those that were asked about, for approvers to see; without them they see no values.
+            justification: why, in words; at most 2 000 characters.
+        Raises: ControlPlaneError. ValueError: nobody can approve this decision; nothing was sent.
+        """
+        if not decision.binding_token:
+            raise ValueError(f"decision `{decision.id}` ({decision.effect}) is none that people can approve")
+        body: dict[str, Any] = {"binding_token": decision.binding_token, "justification": justification}
+        if arguments is not None:
+            body["arguments"] = dict(arguments)
+        return self.request("POST", "/v1/approvals", body)
+
+    def approval(self, approval_id: str, *, wait_s: int = 0) -> dict[str, Any]:
+        """A request for approval as it stands: `state` is `pending`, `partial`, `approved`, `denied`, `expired` or
+        `cancelled`; one that was narrowed is for its `approved_arguments`.
+
+        Args: wait_s: how long to wait, up to 30 s, for one that still waits to change.
+        Raises: ControlPlaneError.
+        """
+        path = f"/v1/approvals/{_segment(approval_id)}"
+        return self.request("GET", f"{path}?wait_s={wait_s}" if wait_s else path, wait_s=wait_s)
 
     def open_session(
         self,
@@ -276,18 +293,19 @@ class ControlPlane:
         """End a session: nothing is allowed in it from then on."""
         return self.request("POST", f"/v1/sessions/{_segment(session)}/end")
 
-    def request(self, method: str, path: str, json: Any = None) -> dict[str, Any]:
+    def request(self, method: str, path: str, json: Any = None, *, wait_s: float = 0) -> dict[str, Any]:
         """Any call of the management API, e.g. `request("GET", "/v1/agents")`.
 
+        Args: wait_s: how much longer than usual the answer may take.
         Raises: ControlPlaneError: no answer, or a status other than 2xx. ValueError: `json` is no JSON.
         """
         body = None if json is None else _encode(json)
         try:
             # Sent again only if the connection was never made: a second `POST` is not always harmless.
             try:
-                response = self._send(method, path, body)
+                response = self._send(method, path, body, wait_s)
             except httpx.ConnectError:
-                response = self._send(method, path, body)
+                response = self._send(method, path, body, wait_s)
         except httpx.HTTPError as error:
             raise ControlPlaneError(0, "unreachable", f"no answer: {_describe(error)}") from error
         try:
@@ -295,7 +313,7 @@ class ControlPlane:
         except (ValueError, RecursionError):
             answer = None
         if not response.is_success:
-            raise _failure(response.status_code, answer)
+            raise failure_of(response.status_code, answer)
         if not isinstance(answer, dict):
             raise ControlPlaneError(response.status_code, "malformed_answer", "the answer is no json object")
         return answer
@@ -314,11 +332,12 @@ class ControlPlane:
         except (httpx.NetworkError, httpx.RemoteProtocolError):
             return self._send("POST", path, body)
 
-    def _send(self, method: str, path: str, body: bytes | None) -> httpx.Response:
+    def _send(self, method: str, path: str, body: bytes | None, wait_s: float = 0) -> httpx.Response:
         headers = {"X-Request-ID": str(uuid.uuid4())}
         if body is not None:
             headers["Content-Type"] = "application/json"
-        return self._http.request(method, path, content=body, headers=headers)
+        timeout_s = self._timeout_s + wait_s
+        return self._http.request(method, path, content=body, headers=headers, timeout=timeout_s)
 
 
 def _mistake(key: str) -> str:
@@ -347,22 +366,6 @@ def _scope(scope: object) -> object:
 
 def _segment(identifier: str) -> str:
     return quote(identifier, safe="")
-
-
-def _failure(status: int, answer: object) -> ControlPlaneError:
-    """Our errors are `{"error": {code, message, …}}`; what else answers (a proxy) is named by its status."""
-    error = _as_object(_as_object(answer).get("error"))
-    code, message = error.pop("code", None), error.pop("message", None)
-    return ControlPlaneError(
-        status,
-        code if isinstance(code, str) else f"http_{status}",
-        message if isinstance(message, str) else f"the service answered with status {status}",
-        error,
-    )
-
-
-def _as_object(value: object) -> dict[str, Any]:
-    return dict(value) if isinstance(value, dict) else {}
 
 
 def _describe(error: Exception) -> str:

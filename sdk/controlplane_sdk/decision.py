@@ -40,6 +40,7 @@ class Decision:
         modified: of a dry run: what the arguments would be rewritten to; else None.
         expires_at: an allow holds until then, for one execution.
         replayed: answered before under the same idempotency key; the action may have been executed already.
+        binding_token: of an escalation that people can approve, for `ControlPlane.request_approval`; else empty.
         raw: the answer as it came.
     """
 
@@ -55,6 +56,7 @@ class Decision:
     expires_at: datetime | None = None
     session: str | None = None
     replayed: bool = False
+    binding_token: str = ""
     raw: Mapping[str, Any] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
@@ -102,12 +104,14 @@ def read_answer(
     effect, reason_code = _text(context, "effect"), _text(context, "reason_code")
     if answer["decision"] is False:
         dry_run = context.get("dry_run") is True
+        access = context.get("access_request")
         return Decision(
             allowed=False,
             effect=effect or "deny",
             reason_code=reason_code or "denied",
             message=_text(context, "detail"),
             modified=_modified(context.get("obligations")) if dry_run else None,
+            binding_token=_text(access, "binding_token") if isinstance(access, dict) else "",
             **known,
         )
     arguments: Mapping[str, Any] | None = asked

@@ -36,11 +36,11 @@ TOOLS_CHARACTERS = 4_096
 Body = TypeVar("Body", bound=BaseModel)
 
 
-class _Body(BaseModel):
+class RequestBody(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
 
 
-class NewKey(_Body):
+class NewKey(RequestBody):
     role: Literal["agent", "gateway", "operator", "approver", "auditor"]
     agents: list[Pattern] = Field(default_factory=list, max_length=100)
     subjects: list[Pattern] = Field(default_factory=list, max_length=100)
@@ -50,7 +50,7 @@ class NewKey(_Body):
     rate_per_s: int | None = Field(default=None, ge=0, le=MAX_RATE_PER_S)
 
 
-class _Attributed(_Body):
+class _Attributed(RequestBody):
     attributes: dict[str, Any] = Field(default_factory=dict)
 
     @field_validator("attributes")
@@ -78,7 +78,7 @@ class NewAgent(_Attributed):
     version: Annotated[str, StringConstraints(max_length=128)] = ""
 
 
-class NewSession(_Body):
+class NewSession(RequestBody):
     agent: Id
     subject_type: Id = "agent"
     task: Annotated[str, StringConstraints(min_length=1, max_length=65_536)] | None = None
@@ -87,7 +87,7 @@ class NewSession(_Body):
     parent: Token | None = None
 
 
-class NewDelegation(_Body):
+class NewDelegation(RequestBody):
     session: Token
     to: Id
     tools: list[Pattern] | None = Field(default=None, max_length=64)
@@ -103,12 +103,12 @@ class NewDelegation(_Body):
         return value
 
 
-class NewTask(_Body):
+class NewTask(RequestBody):
     task: Annotated[str, StringConstraints(min_length=1, max_length=65_536)]
     scope: dict[str, Any] | None = None
 
 
-class NewOutcome(_Body):
+class NewOutcome(RequestBody):
     status: Literal["succeeded", "failed", "not_executed"]
     result: Any = None
     complete: bool = True
@@ -119,19 +119,19 @@ class NewOutcome(_Body):
 PastName = Literal["strict", "lenient"]
 
 
-class SourceText(_Body):
+class SourceText(RequestBody):
     name: Annotated[str, StringConstraints(min_length=1, max_length=512)]
     text: str
 
 
-class NewBundle(_Body):
+class NewBundle(RequestBody):
     sources: list[SourceText] = Field(min_length=1, max_length=1000)
     activate: bool = False
     past: PastName = "strict"
     shadow: bool = False
 
 
-class StopTarget(_Body):
+class StopTarget(RequestBody):
     type: Literal["agent", "tool", "system", "workflow", "owner", "fleet"]
     id: Annotated[str, StringConstraints(max_length=512)] = ""
 
@@ -147,18 +147,18 @@ class StopTarget(_Body):
         return self
 
 
-class NewStop(_Body):
+class NewStop(RequestBody):
     target: StopTarget
     reason: Reason
     expires_in_s: int | None = Field(default=None, ge=1, le=10 * 366 * 86_400)
     dry_run: bool = False
 
 
-class NewRelease(_Body):
+class NewRelease(RequestBody):
     reason: Reason
 
 
-class NewActivation(_Body):
+class NewActivation(RequestBody):
     past: PastName = "strict"
 
 

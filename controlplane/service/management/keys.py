@@ -43,6 +43,13 @@ class KeyDoors:
                 raise InputError(
                     "an agent's key takes no grants: it may neither start workflows nor be a witness"
                 )
+        if body.role == "approver":
+            whose = body.subjects[0] if len(body.subjects) == 1 else ""
+            if body.agents or body.grants or ":" not in whose or "*" in whose or whose.startswith("agent:"):
+                raise InputError(
+                    "an approver's key stands for one person: give their `type:id` in `subjects`, such as `user:anna`, "
+                    "and nothing else"
+                )
         created = await call_control(
             "create_key",
             tenant=call.caller.tenant,

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from controlplane.errors import GovernanceError
 from controlplane.service.application import Application
-from controlplane.service.management import bodies
+from controlplane.service.management import approval_bodies, bodies
 from controlplane.service.owners import Owners
 from controlplane.service.problems import status_of
 from controlplane.service.routing import DECIDING
@@ -36,6 +36,12 @@ BODIES: list[tuple[str, type[BaseModel]]] = [
     ("/v1/bundles/{digest}/activate", bodies.NewActivation),
     ("/v1/stops", bodies.NewStop),
     ("/v1/stops/{id}/release", bodies.NewRelease),
+    ("/v1/approvals", approval_bodies.NewApproval),
+    ("/v1/approvals/{id}/approve", approval_bodies.Approval),
+    ("/v1/approvals/{id}/deny", approval_bodies.Denial),
+    ("/v1/approvals/{id}/delegate", approval_bodies.ApproverDelegation),
+    ("/v1/approvals/{id}/comment", approval_bodies.NewComment),
+    ("/v1/approvals/{id}/cancel", approval_bodies.Cancellation),
 ]
 
 

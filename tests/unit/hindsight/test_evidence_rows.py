@@ -92,6 +92,12 @@ def test_a_decision_is_read_with_what_was_found_about_its_past() -> None:
     assert (found.session, found.workflow) == ("ses_1", "ses_1")
 
 
+def test_what_people_approved_is_what_the_rules_escalated_and_it_happened() -> None:
+    approved = decision(details=json.dumps({"approval": {"id": "apr_1", "rules": {"p/x": ["user:ann"]}}}))
+    assert (approved.by_rules, approved.permitted) == ("escalate", True)
+    assert decision().by_rules == "allow"
+
+
 def test_who_somebody_is_comes_from_registrations_that_precede() -> None:
     record = Record()
     stranger = read(record)

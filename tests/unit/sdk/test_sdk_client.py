@@ -332,3 +332,36 @@ def test_what_cannot_be_a_key_is_refused_before_anything_is_asked(key: str, foun
     with pytest.raises(ValueError, match=r"`controlplane keys create` prints it") as caught:
         ControlPlane("http://cp.example/", key)
     assert found in str(caught.value)
+
+
+def escalated(request: httpx.Request) -> httpx.Response:
+    access = {"endpoint": "/v1/approvals", "expires_at": "2026-01-11T10:00:00Z", "binding_token": "esc_x"}
+    context = {"id": "0198", "effect": "escalate", "reason_code": "rule_escalate", "access_request": access}
+    return httpx.Response(200, json={"decision": False, "context": context})
+
+
+def test_people_are_asked_about_an_escalation_and_waited_for() -> None:
+    task = httpx.Response(201, json={"id": "apr_1", "state": "pending"})
+    approved = httpx.Response(200, json={"id": "apr_1", "state": "approved"})
+    service = Service(escalated, task, approved, allow)
+    client = service.client()
+    arguments = {"to": "DE89", "amount": 5000}
+    decision = client.decide(agent="bot", tool="pay", arguments=arguments)
+    assert not decision and decision.binding_token == "esc_x"
+    assert client.request_approval(decision, arguments=arguments, justification="invoice")["id"] == "apr_1"
+    assert client.approval("apr_1", wait_s=30)["state"] == "approved"
+    assert client.decide(agent="bot", tool="pay", arguments=arguments, approval="apr_1")
+    _, asked, waited, again = service.requests
+    body = {"binding_token": "esc_x", "justification": "invoice", "arguments": arguments}
+    assert (str(asked.url), json.loads(asked.content)) == ("http://cp.example/v1/approvals", body)
+    assert str(waited.url) == "http://cp.example/v1/approvals/apr_1?wait_s=30"
+    assert waited.extensions["timeout"]["read"] == 40
+    assert json.loads(again.content)["context"]["approval"] == {"id": "apr_1"}
+
+
+def test_what_nobody_can_approve_is_not_asked_for() -> None:
+    service = Service(allow)
+    decision = service.client().decide(agent="bot", tool="pay")
+    with pytest.raises(ValueError, match="none that people can approve"):
+        service.client().request_approval(decision)
+    assert len(service.requests) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -21,6 +22,9 @@ from unit.service.in_process_plane import (
     question,
 )
 
+from actors import approval_journal
+from actors.approval_journal import Value
+from actors.approval_values import PREFIX
 from actors.ids import decision_id
 from controlplane_sdk.decision import arguments_digest
 
@@ -55,8 +59,17 @@ TOOLS = [*("x", 1, True, {}), *([1], [None], [""], ["a b"], ["ä"], ["x" * 257],
 PRINTABLE = ["", "x" * 129, "ä", "a\nb", 1, True, [], {}]
 
 
-# A session that lasts as long as the plane, for bodies that name one.
+# A session that lasts as long as the plane, for bodies that name one; an approver's key; a token, and a task.
 OPENED: dict[str, str] = {}
+ASKS = """
+  - id: vault
+    on: {tool: ledger.read}
+    when: args.account == "vault"
+    then: escalate
+    approve: {by: [role:treasury], quorum: 2}
+"""
+WORDS: list[Any] = ["x" * 2_001, 1, None, True, [], {}]
+MOMENTS: list[Any] = ["", "soon", "2026-01-01", "2026-01-01T00:00:00", "x" * 41, 1, True, [], {}]
 
 
 class Sample(NamedTuple):
@@ -68,6 +81,7 @@ class Sample(NamedTuple):
         body: None = the door looks at no body.
         wrong: by field (dotted), values that it does not take.
         required: fields that cannot be left out.
+        approver: whether it takes an approver's key instead of the operator's.
     """
 
     path: Callable[[InProcessPlane], str]
@@ -75,6 +89,11 @@ class Sample(NamedTuple):
     body: Callable[[], dict[str, Any]] | None = None
     wrong: dict[str, list[Any]] = {}  # noqa: RUF012 - read only
     required: tuple[str, ...] = ()
+    approver: bool = False
+
+    @property
+    def key(self) -> str:
+        return OPENED["approver"] if self.approver else ""
 
 
 def at(path: str) -> Callable[[InProcessPlane], str]:
@@ -97,6 +116,10 @@ def of_bundle(tail: str) -> Callable[[InProcessPlane], str]:
     return lambda plane: f"/v1/bundles/{plane.application._fleet.directory.activation.digest}{tail}"
 
 
+def of_approval(tail: str) -> Callable[[InProcessPlane], str]:
+    return lambda plane: f"/v1/approvals/{a_task(plane)}{tail}"
+
+
 EVALUATION: dict[str, list[Any]] = {
     **dict.fromkeys(("subject", "action", "resource"), OBJECTS),
     **dict.fromkeys(("subject.type", "subject.id", "action.name", "resource.type", "resource.id"), IDS),
@@ -108,6 +131,17 @@ EVALUATION: dict[str, list[Any]] = {
     "context.tool_call_id": PRINTABLE,
     "context.dry_run": ["true", "", 1, 0, [], {}],
     "context.trace_id": ["", "0" * 32, "g" * 32, "a" * 31, "a" * 33, 1, [], {}],
+    "context.approval": [
+        "apr_1",
+        1,
+        True,
+        [],
+        {},
+        {"id": None},
+        {"id": 1},
+        {"id": "apr_1"},
+        {"id": "x" * 40},
+    ],
     "context.span_id": ["", "0" * 16, "g" * 16, "a" * 15, "a" * 17, 1, [], {}],
 }
 NEEDED = (
@@ -334,6 +368,56 @@ SAMPLES: dict[tuple[str, str], Sample] = {
         ("reason",),
     ),
     ("GET", "/v1/status"): Sample(at("/v1/status"), 200),
+    ("POST", "/v1/approvals"): Sample(
+        at("/v1/approvals"),
+        200,
+        lambda: {"binding_token": OPENED["token"], "arguments": {"account": "vault"}, "justification": "why"},
+        {
+            "binding_token": [*TOKENS, None],
+            "denial": [1, True, "x", [], {}, {"binding_token": 1}],
+            "subject": [1, "x", [], {}, {"type": "agent"}, {"type": "agent", "id": ""}],
+            "action": [1, "x", [], {}, {"name": ""}],
+            "resource": [1, "x", [], {}, {"id": "x"}],
+            "arguments": [1, True, "x", []],
+            "justification": WORDS,
+        },
+        ("binding_token",),
+    ),
+    ("GET", "/v1/approvals"): Sample(at("/v1/approvals?state=all&limit=5"), 200),
+    ("GET", "/v1/approvals/{id}"): Sample(of_approval(""), 200),
+    ("POST", "/v1/approvals/{id}/approve"): Sample(
+        of_approval("/approve"),
+        200,
+        lambda: {"comment": "seen"},
+        {
+            "comment": WORDS,
+            "narrow": [1, True, "x", []],
+            "remember_until": MOMENTS,
+            "remember_scope": ["", "all", 1, None, True, [], {}],
+        },
+        approver=True,
+    ),
+    ("POST", "/v1/approvals/{id}/deny"): Sample(
+        of_approval("/deny"), 200, lambda: {"comment": "no"}, {"comment": WORDS}, approver=True
+    ),
+    ("POST", "/v1/approvals/{id}/delegate"): Sample(
+        of_approval("/delegate"),
+        200,
+        lambda: {"to": "user:bert", "until": "2199-01-01T00:00:00Z", "comment": "away"},
+        {"to": [*PRINCIPALS, None], "until": MOMENTS, "comment": WORDS},
+        ("to",),
+        approver=True,
+    ),
+    ("POST", "/v1/approvals/{id}/comment"): Sample(
+        of_approval("/comment"), 200, lambda: {"comment": "why?"}, {"comment": ["", *WORDS]}, ("comment",)
+    ),
+    ("POST", "/v1/approvals/{id}/cancel"): Sample(
+        of_approval("/cancel"), 200, lambda: {"comment": "done"}, {"comment": WORDS}
+    ),
+    ("GET", "/v1/approvals/values"): Sample(at("/v1/approvals/values?limit=5"), 200),
+    ("DELETE", "/v1/approvals/values/{id}"): Sample(
+        lambda plane: f"/v1/approvals/values/{a_value(plane)}", 200
+    ),
 }
 POSTS = sorted(route for route in SAMPLES if route[0] == "POST")
 WITH_FIELDS = [route for route in POSTS if SAMPLES[route].body is not None]
@@ -356,9 +440,16 @@ HEADERS = {
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessPlane]:
     with in_process_plane(tmp_path_factory.mktemp("plane")) as plane:
-        plane.activate(CATALOG_AND_POLICY)
+        plane.activate(CATALOG_AND_POLICY + ASKS)
         plane.register("bot")
         plane.register("other")
+        for who in ("anna", "bert"):
+            plane.send("POST", "/v1/principals", {"id": who, "roles": ["treasury"]})
+        OPENED["approver"] = plane.make_key(role="approver", subjects=["user:anna"])[1]
+        plane.renew_leases()
+        OPENED["token"] = a_token(plane)
+        asked = plane.send("POST", "/v1/approvals", {"binding_token": OPENED["token"]})
+        assert asked.status == 201, asked
         opened = plane.send("POST", "/v1/sessions", {"agent": "bot", "principal": "user:ada"})
         OPENED["session"] = opened.json["session"]
         plane.do(plane.start_notifier)
@@ -370,9 +461,9 @@ def keys(plane: InProcessPlane) -> dict[str, str]:
     """A good key of each role."""
     made = {
         role: plane.make_key(role=role, agents=["bot"] if role in ("agent", "gateway") else [])[1]
-        for role in ("agent", "gateway", "approver", "auditor")
+        for role in ("agent", "gateway", "auditor")
     }
-    return made | {"operator": plane.operator}
+    return made | {"operator": plane.operator, "approver": OPENED["approver"]}
 
 
 def a_session(plane: InProcessPlane, agent: str = "bot") -> str:
@@ -388,19 +479,61 @@ def a_stop(plane: InProcessPlane) -> str:
     return str(plane.send("POST", "/v1/stops", body).json["id"])
 
 
+def a_token(plane: InProcessPlane) -> str:
+    """Of an escalated decision."""
+    asked = plane.ask("bot", "ledger.read", arguments={"account": "vault"})
+    return str(asked.json["context"]["access_request"]["binding_token"])
+
+
+def a_task(plane: InProcessPlane) -> str:
+    """A request for approval; the one before is given up, as an agent has only so many."""
+    if "task" in OPENED:
+        plane.send("POST", f"/v1/approvals/{OPENED['task']}/cancel", {})
+    answer = plane.send("POST", "/v1/approvals", {"binding_token": a_token(plane)})
+    assert answer.status == 201, answer
+    OPENED["task"] = answer.json["id"]
+    return OPENED["task"]
+
+
+def a_value(plane: InProcessPlane) -> str:
+    """A value that somebody has approved, as the journal has it."""
+
+    def remember() -> str:
+        owner = plane.host(0)._owner
+        assert owner is not None
+        identity = PREFIX + owner.new_event_id(1)
+        entry = {"rule": "p/r", "agent": "bot", "action": "call", "resource": {"type": "tool", "id": "t"}}
+        entry |= {"approval": "apr_1", "approved_by": ["user:anna"]}
+        with owner.journal.transaction() as step:
+            value = Value(
+                identity,
+                "default",
+                "hash",
+                "default/agent/bot",
+                "digest",
+                1 << 52,
+                json.dumps(entry).encode(),
+            )
+            approval_journal.remember(step, [value])
+        return identity
+
+    return plane.do(remember)
+
+
 def a_key(plane: InProcessPlane, **more: Any) -> tuple[str, str]:
     return plane.make_key(**{"role": "gateway", "agents": ["*"], **more})
 
 
 def sent(plane: InProcessPlane, route: tuple[str, str], body: Any = None, **more: Any) -> Answer:
     """Use a route by its sample, with this body."""
-    return plane.send(route[0], SAMPLES[route].path(plane), body, **more)
+    sample = SAMPLES[route]
+    return plane.send(route[0], sample.path(plane), body, **({"key": sample.key} | more))
 
 
 def refused(answer: Answer, *statuses: int) -> dict[str, Any]:
     """Check that an answer is a clear refusal by the caller's own fault. Returns: the error."""
     assert answer.status in (statuses or range(400, 500)), answer
-    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["content-type"] in ("application/json", "application/problem+json")
     error: dict[str, Any] = answer.json["error"]
     assert re.fullmatch(r"[a-z]+(_[a-z]+)*", error["code"]), error
     assert len(error["message"]) > 5, error
@@ -666,7 +799,7 @@ IDS_IN_PATHS = [
 @pytest.mark.parametrize("route", WITH_IDS, ids=name_of)
 def test_what_no_id_names_is_not_found(plane: InProcessPlane, route: tuple[str, str], identity: str) -> None:
     path = re.sub(r"\{\w+\}", lambda _: identity, route[1])
-    error = refused(plane.send(route[0], path, sample_body(route) or None), 404)
+    error = refused(plane.send(route[0], path, sample_body(route) or None, key=SAMPLES[route].key), 404)
     assert error["code"] in ("not_found", "no_route") or error["code"].startswith("unknown_")
 
 
@@ -731,7 +864,8 @@ def test_whatever_a_page_is_to_begin_after_it_is_a_page(plane: InProcessPlane, a
 def test_a_deadline_that_is_none_is_refused_at_every_door(plane: InProcessPlane, deadline: str) -> None:
     headers = {"x-deadline-ms": deadline.encode().decode("latin-1")}
     for method, path in SAMPLES:
-        answer = plane.send(method, path, sample_body((method, path)), headers=headers)
+        key = SAMPLES[method, path].key
+        answer = plane.send(method, path, sample_body((method, path)), headers=headers, key=key)
         assert refused(answer, 400)["code"] == "invalid_request"
 
 

@@ -119,6 +119,7 @@ def test_the_metadata_names_only_endpoints_that_exist() -> None:
         "policy_decision_point": "https://pdp.example",
         "access_evaluation_endpoint": "https://pdp.example/access/v1/evaluation",
         "access_evaluations_endpoint": "https://pdp.example/access/v1/evaluations",
+        "access_request_endpoint": "https://pdp.example/v1/approvals",
     }
 
 
@@ -137,3 +138,20 @@ def test_our_answers_fit_the_standards_schema() -> None:
     schema = json.loads(SCHEMA.read_text())
     for given in (answered(), answered(effect="deny"), json.loads(error_answer(InputError("m")))):
         jsonschema.validate(given, schema)
+
+
+def test_an_escalation_that_can_be_lifted_says_where_to_ask_as_the_draft_has_it() -> None:
+    context = answered(effect="escalate", access=("esc_x", 1_768_123_800_000_000))["context"]
+    assert context["evaluation_id"] == context["id"]
+    assert context["access_request"] == {
+        "endpoint": "/v1/approvals",
+        "expires_at": "2026-01-11T09:30:00.000000Z",
+        "binding_token": "esc_x",
+    }
+    permitted = answered(approval=("apr_1", "used", 1_768_123_800_000_000))["context"]
+    assert permitted["approval"] == {
+        "id": "apr_1",
+        "state": "used",
+        "approved_until": "2026-01-11T09:30:00.000000Z",
+    }
+    assert "access_request" not in permitted

@@ -143,7 +143,7 @@ MISTAKES = {
         "two capital letters, such as `DE`",
     ),
     "approve": (
-        policy("{id: a, then: modify, modify: [{at: /a, remove: true}], approve: {by: x}}"),
+        policy("{id: a, then: modify, modify: [{at: /a, remove: true}], approve: {by: role:x}}"),
         "nothing_to_approve",
         "`approve` says who lifts an escalation; this rule says `then: modify` in rule `p/a`",
         "",
