@@ -15,6 +15,7 @@ from unit.service.in_process_plane import (
     Answer,
     InProcessPlane,
     in_process_plane,
+    question,
 )
 
 from actors import directory
@@ -31,15 +32,15 @@ def agents_of(host: int) -> list[str]:
 
 
 HERE, NEAR, *_ = agents_of(0)
-THERE, *_ = agents_of(1)
+THERE, ROOT, *_ = agents_of(1)
 
 
 @pytest.fixture
 def plane(tmp_path: Path) -> Iterator[InProcessPlane]:
     with in_process_plane(tmp_path) as plane:
         plane.activate(POLICY)
-        for agent in (HERE, NEAR, THERE):
-            plane.register(agent, owner="treasury" if agent != NEAR else "support")
+        for agent in (HERE, NEAR, THERE, ROOT):
+            plane.register(agent, owner="treasury" if agent in (HERE, THERE) else "support")
         yield plane
 
 
@@ -171,7 +172,7 @@ def test_a_rule_stops_an_agent_and_an_operator_sees_and_releases_it(plane: InPro
 
 def session_elsewhere(plane: InProcessPlane) -> str:
     """A session of HERE in a workflow that lives with the other host."""
-    root = plane.send("POST", "/v1/sessions", {"agent": THERE}).json["session"]
+    root = plane.send("POST", "/v1/sessions", {"agent": ROOT}).json["session"]
     token = plane.send("POST", "/v1/delegations", {"session": root, "to": HERE}).json["token"]
     return str(plane.send("POST", "/v1/sessions", {"agent": HERE, "parent": token}).json["session"])
 
@@ -292,34 +293,38 @@ def test_whoever_has_an_agent_that_nobody_registered_in_mind_hears_so(plane: InP
     assert stop(plane, "agent", "tresury-bot").json["known"] is False
 
 
+@pytest.mark.parametrize("carried", [False, True])
 def test_what_is_decided_after_the_command_has_returned_is_denied_whatever_is_on_its_way(
-    plane: InProcessPlane,
+    plane: InProcessPlane, carried: bool
 ) -> None:
-    """Decisions in flight, stops and releases at once: what starts between the two is denied, without exception."""
-    rounds = 1_500
-    seen = plane.run(_race(plane, rounds))
+    """Decisions in flight, stops and releases at once, in a thousand rounds: what starts between the two is denied.
+
+    Carried: the agent's home alone knows whose it is, and the workflow's owner decides.
+    """
+    session = session_elsewhere(plane) if carried else None
+    target = {"type": "owner", "id": "treasury"} if carried else {"type": "agent", "id": HERE}
+    seen = plane.run(_race(plane, target, session, rounds=1_000))
     assert seen["after"] == {"stopped"} and seen["released"] == {"allowed"}
     assert seen["within"] <= {"allowed", "stopped"}
 
 
-async def _race(plane: InProcessPlane, rounds: int) -> dict[str, set[str]]:
-    from unit.service.in_process_plane import question
-
+async def _race(
+    plane: InProcessPlane, target: dict[str, str], session: str | None, *, rounds: int
+) -> dict[str, set[str]]:
     seen: dict[str, set[str]] = {"after": set(), "within": set(), "released": set()}
+    body = question(HERE) if session is None else question(HERE, session=session)
 
     async def ask() -> str:
-        answer = await plane.exchange("POST", "/access/v1/evaluation", question(HERE))
+        answer = await plane.exchange("POST", "/access/v1/evaluation", body)
         return "allowed" if answer.permits else str(answer.reason)
 
     for _ in range(rounds):
         within = [asyncio.ensure_future(ask()) for _ in range(3)]
-        body = {"target": {"type": "agent", "id": HERE}, "reason": "r"}
-        set_ = await plane.exchange("POST", "/v1/stops", body)
+        set_ = await plane.exchange("POST", "/v1/stops", {"target": target, "reason": "r"})
         seen["after"] |= set(await asyncio.gather(ask(), ask()))
         seen["within"] |= set(await asyncio.gather(*within))
-        path = f"/v1/stops/{set_.json['id']}/release"
         late = [asyncio.ensure_future(ask()) for _ in range(2)]
-        await plane.exchange("POST", path, {"reason": "r"})
+        await plane.exchange("POST", f"/v1/stops/{set_.json['id']}/release", {"reason": "r"})
         seen["released"].add(await ask())
         seen["within"] |= set(await asyncio.gather(*late))
     return seen
