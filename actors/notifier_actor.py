@@ -162,8 +162,7 @@ class NotifierActor:
     async def _count(self) -> None:
         """`status` is asked for twice a second, and must not look at the whole log each time."""
         if self._notifier is not None and self._notifier.deliveries.journal.usable:
-            counted = self._notifier.deliveries.counts().values()
-            self._totals = {name: sum(one.get(name, 0) for one in counted) for name in ("waiting", "dead")}
+            self._totals = self._notifier.deliveries.open_counts()
 
     async def _report(self) -> None:
         """Have the control store put into evidence what nobody could be told."""

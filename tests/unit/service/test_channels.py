@@ -168,6 +168,14 @@ def test_a_dead_letter_is_listed_and_delivered_after_all(
 
     plane.wait_until(lambda: len(there.received) == 1, "the delivery")
     (letter,) = _soon(dead)
+    plane.run(plane.notifier._count())
+    assert plane.send("GET", "/v1/status").json["notifier"] == {
+        "name": NOTIFIER,
+        "ready": True,
+        "epoch": 1,
+        "waiting": 0,
+        "dead": 1,
+    }
     assert (letter["channel"], letter["error"]) == ("hook", "answered 410")
     assert [one["id"] for one in dead("?channel=hook")] == [letter["id"]]
     assert dead("?channel=other") == []
