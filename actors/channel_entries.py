@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
+from actors import evidence_rows
+from actors.bounds import EVIDENCE_BACKLOG
 from actors.entries import Entries
 from actors.ids import agent_key
+from actors.journal import Journal
 from actors.notifications.channels import MOST_CHANNELS, shown
-from controlplane.errors import ConflictError, NotFoundError
+from controlplane.errors import ConflictError, NotFoundError, UnavailableError
 
 _KIND = "channel"
+_REPORTS_REMEMBERED = 10_000
 
 
 class ChannelEntries:
     """Channels among the control store's entries. They are leased by nobody: their secrets go to the notifier alone."""
 
-    def __init__(self, entries: Entries) -> None:
+    def __init__(self, journal: Journal, entries: Entries) -> None:
+        self._journal = journal
         self._entries = entries
+        self._reported: deque[str] = deque(maxlen=_REPORTS_REMEMBERED)
 
     def set_channel(self, *, tenant: str, given: dict[str, Any], by: str) -> dict[str, Any]:
         """Create or replace a channel as a whole, its secret included: none moves to another address by itself.
@@ -61,3 +68,35 @@ class ChannelEntries:
     def channels_with_secrets(self) -> list[dict[str, Any]]:
         """All there are, for the notifier."""
         return [entry for _, entry in self._entries.all(_KIND)]
+
+    def record_undelivered(self, *, reports: list[dict[str, Any]]) -> int:
+        """One evidence row for each notice that a channel was not told.
+
+        Args:
+            reports: what to say of each: ``id`` (the notifier's, so that one that is sent twice counts once),
+                ``tenant``, ``approval``, ``agent`` and ``details``.
+        Returns: how many were new.
+        Raises: UnavailableError: too much evidence waits to land; the notifier keeps them.
+        """
+        if self._journal.pending_count() >= EVIDENCE_BACKLOG:
+            raise UnavailableError(
+                "too much evidence of the log `control` waits to land", code="evidence_backlog"
+            )
+        fresh = [one for one in reports if one["id"] not in self._reported]
+        if not fresh:
+            return 0
+        now_us = self._entries.now_us()
+        with self._journal.transaction() as step:
+            for one in fresh:
+                row = evidence_rows.event(
+                    event_id=self._entries.event_id(now_us),
+                    event_type="notification_failed",
+                    time_us=now_us,
+                    tenant=one["tenant"],
+                    details=one["details"],
+                )
+                row["approval_id"], row["agent_id"] = one["approval"], one["agent"]
+                step.append(row)
+            step.set_meta("event_time_us", now_us)
+        self._reported.extend(one["id"] for one in fresh)
+        return len(fresh)

@@ -62,7 +62,7 @@ class Control:
             bool(journal.meta("activation_lenient", 0)),
         )
         self._summaries_seen: deque[str] = deque(maxlen=_SUMMARIES_REMEMBERED)
-        self.channels = ChannelEntries(self._entries)
+        self.channels = ChannelEntries(journal, self._entries)
 
     @property
     def revision(self) -> int:

@@ -186,7 +186,9 @@ class ControlStore:
 # After these, whoever asked may rely on every owner that can be reached: a role that was taken away is gone.
 _OWNERS_MUST_KNOW = frozenset({"set_principal"})
 
-_OF_CHANNELS = frozenset({"set_channel", "remove_channel", "channels", "channels_with_secrets"})
+_OF_CHANNELS = frozenset(
+    {"set_channel", "remove_channel", "channels", "channels_with_secrets", "record_undelivered"}
+)
 
 _CALLABLE = frozenset(
     {

@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 TAKE_S: Final = 2.0
 COUNT_S: Final = 5.0
+REPORT_S: Final = 2.0
+REPORTED_AT_ONCE: Final = 200
 DUE_S: Final = 0.5
 TIDY_S: Final = 60.0
 CALL_TIMEOUT_S: Final = 10.0
@@ -56,6 +58,7 @@ class NotifierActor:
         self._tasks = [
             loop.create_task(self._repeat(TAKE_S, self._take)),
             loop.create_task(self._repeat(COUNT_S, self._count)),
+            loop.create_task(self._repeat(REPORT_S, self._report)),
             loop.create_task(self._repeat(TIDY_S, self._tidy)),
             loop.create_task(self._deliver()),
         ]
@@ -159,8 +162,19 @@ class NotifierActor:
     async def _count(self) -> None:
         """`status` is asked for twice a second, and must not look at the whole log each time."""
         if self._notifier is not None and self._notifier.deliveries.journal.usable:
-            counted = self._notifier.deliveries.counts().values()
-            self._totals = {name: sum(one.get(name, 0) for one in counted) for name in ("waiting", "dead")}
+            self._totals = self._notifier.deliveries.open_counts()
+
+    async def _report(self) -> None:
+        """Have the control store put into evidence what nobody could be told."""
+        notifier = self._notifier
+        if notifier is None or not notifier.deliveries.journal.usable:
+            return
+        if given_up := notifier.deliveries.given_up(limit=REPORTED_AT_ONCE):
+            reports = [_report_of(delivery) for delivery in given_up]
+            await ask(
+                CONTROL_STORE, "call", "record_undelivered", {"reports": reports}, timeout_s=CALL_TIMEOUT_S
+            )
+            notifier.deliveries.note_evidence(given_up)
 
     async def _tidy(self) -> None:
         if self._notifier is not None and self._notifier.deliveries.journal.usable:
@@ -181,6 +195,24 @@ class NotifierActor:
 
 async def _call(owner: str, method: str, *arguments: Any) -> Any:
     return await ask(owner, method, *arguments, timeout_s=CALL_TIMEOUT_S)
+
+
+def _report_of(delivery: Delivery) -> dict[str, Any]:
+    tenant, _, channel = delivery.channel.partition("/")
+    return {
+        "id": f"{delivery.id}/{delivery.changed_us}",
+        "tenant": tenant,
+        "approval": delivery.notice.task.id,
+        "agent": delivery.notice.task.agent,
+        "details": {
+            "channel": channel,
+            "delivery": delivery.id,
+            "event": delivery.notice.event,
+            "attempts": delivery.attempts,
+            "status": delivery.status,
+            "error": delivery.error,
+        },
+    }
 
 
 def _shown(delivery: Delivery) -> dict[str, Any]:

@@ -29,9 +29,11 @@ CREATE TABLE IF NOT EXISTS notices (
 CREATE TABLE IF NOT EXISTS deliveries (
     id TEXT PRIMARY KEY, channel TEXT NOT NULL, notice TEXT NOT NULL, state TEXT NOT NULL, attempts INTEGER NOT NULL,
     next_us INTEGER NOT NULL, created_us INTEGER NOT NULL, changed_us INTEGER NOT NULL, status INTEGER,
-    error TEXT NOT NULL) WITHOUT ROWID;
+    error TEXT NOT NULL, in_evidence INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS deliveries_by_channel ON deliveries (channel, state, next_us);
+CREATE INDEX IF NOT EXISTS deliveries_by_notice ON deliveries (notice);
 CREATE INDEX IF NOT EXISTS deliveries_by_age ON deliveries (state, changed_us);
+CREATE INDEX IF NOT EXISTS deliveries_given_up ON deliveries (changed_us) WHERE state = 'dead' AND in_evidence = 0;
 """
 _SHOWN: Final = (
     "SELECT d.id, d.channel, d.state, d.attempts, d.next_us, d.created_us, d.changed_us, d.status, d.error, n.body"
@@ -97,7 +99,7 @@ class Deliveries:
                     waiting[channel.key] += not full
                     state, error = ("dead", "too many deliveries wait") if full else ("waiting", "")
                     step.execute(
-                        "INSERT INTO deliveries VALUES (?, ?, ?, ?, 0, ?, ?, ?, NULL, ?)",
+                        "INSERT INTO deliveries VALUES (?, ?, ?, ?, 0, ?, ?, ?, NULL, ?, 0)",
                         (
                             delivery_id(notice.id, channel.key),
                             channel.key,
@@ -147,10 +149,23 @@ class Deliveries:
             return False
         with self.journal.transaction() as step:
             step.execute(
-                "UPDATE deliveries SET state = 'waiting', attempts = 0, next_us = ?, changed_us = ? WHERE id = ?",
+                "UPDATE deliveries SET state = 'waiting', attempts = 0, in_evidence = 0, next_us = ?, changed_us = ?"
+                " WHERE id = ?",
                 (now_us, now_us, identity),
             )
         return True
+
+    def given_up(self, *, limit: int) -> list[Delivery]:
+        """Dead letters of which evidence does not know yet, the oldest first."""
+        return self._read("d.state = 'dead' AND d.in_evidence = 0 ORDER BY d.changed_us LIMIT ?", (limit,))
+
+    def note_evidence(self, deliveries: Iterable[Delivery]) -> None:
+        """Evidence knows of these; one that was revived meanwhile and died again is told once more."""
+        with self.journal.transaction() as step:
+            step.executemany(
+                "UPDATE deliveries SET in_evidence = 1 WHERE id = ? AND state = 'dead' AND changed_us = ?",
+                [(delivery.id, delivery.changed_us) for delivery in deliveries],
+            )
 
     def one(self, identity: str) -> Delivery | None:
         found = self._read("d.id = ?", (identity,))
@@ -173,6 +188,13 @@ class Deliveries:
             found.setdefault(channel, {})[state] = count
         return found
 
+    def open_counts(self) -> dict[str, int]:
+        """How many wait and how many are dead, of all channels. Cost: a scan of these alone."""
+        rows = self.journal.read(
+            "SELECT state, count(*) FROM deliveries WHERE state IN ('waiting', 'dead') GROUP BY state"
+        )
+        return {"waiting": 0, "dead": 0} | dict(rows)
+
     def forget(self, *, now_us: int) -> None:
         """What is over for longer than the log remembers, and the oldest of a channel beyond their bounds."""
         over_us = now_us - LOG_MEMORY_US
@@ -189,7 +211,8 @@ class Deliveries:
                             (channel, state, surplus),
                         )
             step.execute(
-                "DELETE FROM notices WHERE taken_us < ? AND id NOT IN (SELECT notice FROM deliveries)",
+                "DELETE FROM notices WHERE taken_us < ?"
+                " AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.notice = notices.id)",
                 (over_us,),
             )
 

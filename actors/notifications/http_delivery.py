@@ -97,7 +97,7 @@ class HttpDelivery:
                     extensions={"sni_hostname": url.host},
                 ) as response:
                     return _read(response, now_s)
-            except httpx.ConnectError:
+            except (httpx.ConnectError, httpx.ConnectTimeout):
                 if not left:
                     raise
         raise AssertionError("there is an address, or it was refused")

@@ -76,6 +76,16 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> str:
         approval_id="a",
     )
     records.append((canonical_bytes(revoked), leaf_hash(canonical_bytes(revoked))))
+    untold = small_row(
+        seq=len(records),
+        event_id="e-untold",
+        event_type="notification_failed",
+        event_time=now_us - 1_500_000_000,
+        agent_id="bot-f",
+        approval_id="f",
+        details='{"channel":"desk","event":"approval_requested","error":"answered 500"}',
+    )
+    records.append((canonical_bytes(untold), leaf_hash(canonical_bytes(untold))))
     batch = LogBatch(log_id="host-000", first_seq=0, last_seq=len(records) - 1, records=records)
     EvidenceTable.open_or_create(path).land([batch], ingest_time_us=now_us)
     return path
@@ -94,7 +104,7 @@ def asked(table: str, name: str) -> list[dict[str, Any]]:
 
 
 def test_the_page_has_a_query_for_each_part_of_the_load() -> None:
-    assert set(QUERIES) == set(Load.__slots__)
+    assert set(QUERIES) == {*Load.__slots__, "untold"}
 
 
 def test_who_waits(table: str, load: Load) -> None:
@@ -130,3 +140,14 @@ def test_by_rule(table: str, load: Load) -> None:
         "bank/payee": (5, 2, 1),
         "bank/large": (3, 1, 0),
     }
+
+
+def test_of_what_nobody_was_told(table: str) -> None:
+    (row,) = asked(table, "untold")
+    assert (row["approval_id"], row["channel"], row["event"], row["error"], row["came_to"]) == (
+        "f",
+        "desk",
+        "approval_requested",
+        "answered 500",
+        "expired",
+    )

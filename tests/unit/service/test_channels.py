@@ -168,6 +168,14 @@ def test_a_dead_letter_is_listed_and_delivered_after_all(
 
     plane.wait_until(lambda: len(there.received) == 1, "the delivery")
     (letter,) = _soon(dead)
+    plane.run(plane.notifier._count())
+    assert plane.send("GET", "/v1/status").json["notifier"] == {
+        "name": NOTIFIER,
+        "ready": True,
+        "epoch": 1,
+        "waiting": 0,
+        "dead": 1,
+    }
     assert (letter["channel"], letter["error"]) == ("hook", "answered 410")
     assert [one["id"] for one in dead("?channel=hook")] == [letter["id"]]
     assert dead("?channel=other") == []
@@ -176,6 +184,46 @@ def test_a_dead_letter_is_listed_and_delivered_after_all(
     plane.wait_until(lambda: len(there.received) == 2, "the second attempt")
     assert there.received[0][1]["webhook-id"] == there.received[1][1]["webhook-id"] == letter["id"]
     assert plane.send("POST", "/v1/channels/dead-letters/msg_none/retry").code == "unknown_delivery"
+
+
+def test_what_nobody_was_told_stands_in_evidence_once(
+    plane: InProcessPlane, outboxes: Outboxes, there: Receiver
+) -> None:
+    there.answers += [(410, {}), (410, {})]
+    plane.send("POST", "/v1/channels", hook_body(there))
+    outboxes.put("host-000", outbox_entry(1), outbox_entry(2, "approval_reminded"))
+    plane.wait_until(lambda: len(there.received) == 2, "both attempts")
+    notifier = plane.notifier._notifier
+    assert notifier is not None
+    plane.wait_until(
+        lambda: (
+            not notifier.deliveries.given_up(limit=1)
+            and bool(notifier.deliveries.latest("default/", limit=9, state="dead"))
+        ),
+        "their reports",
+    )
+    plane.run(plane.notifier._report())
+    plane.wait_until(plane._nothing_pending, "evidence to land")
+    rows = query(
+        str(plane.evidence),
+        "SELECT approval_id, agent_id, details FROM evidence WHERE event_type = 'notification_failed'",
+    ).to_pylist()
+    assert [(row["approval_id"], row["agent_id"]) for row in rows] == [("apr_1", "treasury-bot")] * 2
+    told = [json.loads(row["details"]) for row in rows]
+    assert {one["event"] for one in told} == {"approval_requested", "approval_reminded"}
+    assert {(one["channel"], one["attempts"], one["status"]) for one in told} == {("hook", 1, 410)}
+
+
+def test_a_report_that_is_sent_twice_counts_once(plane: InProcessPlane) -> None:
+    report = {
+        "id": "msg_1/5",
+        "tenant": "default",
+        "approval": "apr_1",
+        "agent": "bot",
+        "details": {"channel": "c"},
+    }
+    for fresh in (1, 0):
+        assert plane.run(plane.store.call("record_undelivered", {"reports": [report]})) == fresh
 
 
 def test_no_secret_is_shown_or_recorded(plane: InProcessPlane, there: Receiver) -> None:

@@ -295,6 +295,27 @@ def test_a_dead_letter_is_delivered_after_all_under_its_id(tmp_path: Path) -> No
     assert received[0] == received[1]
 
 
+def test_each_dead_letter_is_handed_out_for_evidence_once_and_again_when_it_dies_again(
+    tmp_path: Path,
+) -> None:
+    async def work(notifier: Notifier, world: World) -> None:
+        kept = notifier.deliveries
+        await notifier.take_from("host-000", Outbox(outbox_entry()).call, nothing_new)
+        assert kept.given_up(limit=9) == []
+        await deliver(notifier)
+        (first,) = kept.given_up(limit=9)
+        world.pass_s(1)
+        notifier.retry("default", first.id)
+        await notifier.settled()
+        kept.note_evidence([first])  # told of the first death after the second one
+        (second,) = kept.given_up(limit=9)
+        assert (second.id, second.changed_us) == (first.id, first.changed_us + 1_000_000)
+        kept.note_evidence([second])
+        assert kept.given_up(limit=9) == []
+
+    run(work, tmp_path, hook(), hook=Attempt(delivered=False, error="refused", for_good=True))
+
+
 def test_what_waits_for_a_channel_that_is_removed_becomes_a_dead_letter(tmp_path: Path) -> None:
     async def work(notifier: Notifier, world: World) -> None:
         await notifier.take_from("host-000", Outbox(outbox_entry()).call, nothing_new)
