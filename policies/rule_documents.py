@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field
-from pydantic_core import PydanticCustomError
 
 from policies.document_types import (
     Condition,
@@ -20,6 +19,7 @@ from policies.document_types import (
     Strict,
     Text,
     listed,
+    number,
     one_or_many,
 )
 from policies.modification.documents import MOST_OPERATIONS, ModifyDocument
@@ -33,13 +33,6 @@ ModeName: TypeAlias = Literal["enforce", "monitor"]
 FactName: TypeAlias = Literal["trusted", "derived", "mixed", "unknown", "untrusted"]
 AnswerName: TypeAlias = Literal["yes", "no", "unknown"]
 _AnyOf = one_or_many({"type": "string"}, at_least=1)
-
-
-def _number(value: object) -> object:
-    """Refused once, where each member of a union would refuse for itself."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise PydanticCustomError("number_type", "not a number")
-    return value
 
 
 class On(Strict):
@@ -69,7 +62,7 @@ class LimitDocument(Strict):
     per: Duration | None = Field(default=None, description="window; default: the whole scope")
     scope: ScopeName = "workflow"
     key: Condition | None = Field(default=None, description="a CEL expression: one budget for each value")
-    above: Annotated[int | float | str, BeforeValidator(_number)] = Field(
+    above: Annotated[int | float | str, BeforeValidator(number)] = Field(
         description="the rule matches when the sum or count lies above this"
     )
 
