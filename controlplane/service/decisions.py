@@ -349,7 +349,9 @@ def _answer(decided: Decided, request: DecisionRequest, asked: EvaluationRequest
     said = said_of(decided, request, asked)
     if said is None:
         # INVARIANT (fail closed): nobody is permitted other arguments than those that were decided.
-        decided = decided._replace(effect=Effect.DENY, reason_code=UNREPEATABLE, expires_us=0, reasons=())
+        decided = decided._replace(
+            effect=Effect.DENY, reason_code=UNREPEATABLE, reasons=(), detail="", expires_us=0
+        )
         said = Said(request.arguments_digest)
     body = authzen.answer(
         decision_id=decided.id,
