@@ -55,6 +55,9 @@ def tell(
     details: dict[str, Any] = {"actor": actor}
     if comment:
         details["comment"] = comment
+    to = may_act(task, time_us) if task.open else []
+    if to:
+        details["may_act"] = to
     step.append(
         approval_rows.row(
             task,
@@ -65,7 +68,6 @@ def tell(
             details=details | (more or {}),
         )
     )
-    to = may_act(task, time_us) if task.open else []
     approval_journal.notify(
         step, approval_rows.notice(task, event_type, time_us=time_us, to=to, actor=actor, comment=comment)
     )

@@ -95,6 +95,7 @@ def notice(
     shown = shown_task(task)
     return {
         "event": event_type,
+        "tenant": task.tenant,
         "at": time_of(time_us),
         "task": shown,
         "to": to,

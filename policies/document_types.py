@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_orig
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, WithJsonSchema
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
 
 from policies.pointers import POINTER
 
@@ -77,6 +78,13 @@ def stands_alone(annotation: Any, name: str) -> bool:
 def listed(value: object) -> object:
     """A single value as a list of one."""
     return value if isinstance(value, list) else [value]
+
+
+def number(value: object) -> object:
+    """Refused once, where each member of a union would refuse for itself."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise PydanticCustomError("number_type", "not a number")
+    return value
 
 
 def one_or_many(item: dict[str, object], *, at_least: int = 0) -> WithJsonSchema:

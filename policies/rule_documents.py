@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, StringConstraints
-from pydantic_core import PydanticCustomError
 
 from policies.document_types import (
     Condition,
@@ -20,6 +19,7 @@ from policies.document_types import (
     Strict,
     Text,
     listed,
+    number,
     one_or_many,
 )
 from policies.modification.documents import MOST_OPERATIONS, ModifyDocument
@@ -38,13 +38,6 @@ Principal: TypeAlias = Annotated[
     StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/@-]{0,255}:[A-Za-z0-9][A-Za-z0-9._:/@-]{0,255}$"),
 ]
 ExcludedName: TypeAlias = Literal["owner", "author"]
-
-
-def _number(value: object) -> object:
-    """Refused once, where each member of a union would refuse for itself."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise PydanticCustomError("number_type", "not a number")
-    return value
 
 
 class On(Strict):
@@ -74,7 +67,7 @@ class LimitDocument(Strict):
     per: Duration | None = Field(default=None, description="window; default: the whole scope")
     scope: ScopeName = "workflow"
     key: Condition | None = Field(default=None, description="a CEL expression: one budget for each value")
-    above: Annotated[int | float | str, BeforeValidator(_number)] = Field(
+    above: Annotated[int | float | str, BeforeValidator(number)] = Field(
         description="the rule matches when the sum or count lies above this"
     )
 

@@ -181,12 +181,16 @@ class DecisionDoor:
     async def _decide_or_deny(
         self, caller: Caller, requests: list[EvaluationRequest], stop_on: str | None, deadline_us: int
     ) -> list[Answer]:
-        """Like `_decide`, but what fails becomes items that are denied and say why."""
+        """Like `_decide`, but what fails becomes items that are denied and say why; what was decided before stands."""
+        known: list[Answer | GovernanceError | None] = [None] * len(requests)
         try:
-            answers = await self._decide(caller, requests, stop_on, deadline_us, self._preparing.best())
+            best = self._preparing.best()
+            answers = await self._decide(caller, requests, stop_on, deadline_us, best, answers=known)
         except GovernanceError as error:
-            denied = _denied(error)
-            return [denied] if stop_on == "deny" else [denied] * len(requests)
+            if stop_on == "deny":
+                answers = [*_before_short_circuit(known), error]
+            else:
+                answers = [error if answer is None else answer for answer in known]
         return [_denied(answer) if isinstance(answer, GovernanceError) else answer for answer in answers]
 
     async def _decide_at_once(
@@ -229,20 +233,23 @@ class DecisionDoor:
         *,
         asked: int = 0,
         rules: tuple[int, ...] | None = None,
+        answers: list[Answer | GovernanceError | None] | None = None,
     ) -> list[Answer | GovernanceError]:
         """Have requests of one owner decided, in order.
 
         Args:
             digest: of the bundle to prepare with first.
             asked: how often the owner was asked already; rules: by which it wants the first one rewritten.
+            answers: takes them as they come, one None a request.
         Returns: an answer a request; fewer when `stop_on` cut the rest.
-        Raises: UnavailableError, OverloadedError: nobody was permitted anything.
+        Raises: UnavailableError, OverloadedError: nobody was permitted anything but what stands in `answers`.
         """
         owner = self._owner(caller, requests[0])
         lane = self._lanes.to(owner)
         group = next(self._groups) if len(requests) > 1 else 0
         received_us = time.time_ns() // 1000
-        answers: list[Answer | GovernanceError | None] = [None] * len(requests)
+        if answers is None:
+            answers = [None] * len(requests)
         rewriting = {} if rules is None else {0: rules}
         skipped = False
         together = len(requests)
@@ -349,7 +356,9 @@ def _answer(decided: Decided, request: DecisionRequest, asked: EvaluationRequest
     said = said_of(decided, request, asked)
     if said is None:
         # INVARIANT (fail closed): nobody is permitted other arguments than those that were decided.
-        decided = decided._replace(effect=Effect.DENY, reason_code=UNREPEATABLE, expires_us=0, reasons=())
+        decided = decided._replace(
+            effect=Effect.DENY, reason_code=UNREPEATABLE, reasons=(), detail="", expires_us=0
+        )
         said = Said(request.arguments_digest)
     body = authzen.answer(
         decision_id=decided.id,

@@ -133,11 +133,8 @@ class Preparing:
                 prepared, wanted = found.prepared, found.wanted
                 if found.rules:
                     made = arguments_digest(found.action.arguments)
-                    rewritten, arguments, digest = (
-                        self._rewritten(found, digest),
-                        found.action.arguments,
-                        made,
-                    )
+                    rewritten = self._rewritten(found, digest)
+                    arguments, digest = found.action.arguments, made
                 possibly, certainly = prepared.possibly, prepared.certainly
                 refusal, detail, measures = prepared.refusal, prepared.detail, prepared.measures
                 units, objects = _plain(prepared), prepared.objects

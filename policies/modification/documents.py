@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias, get_args
 
 from pydantic import BeforeValidator, Field, StringConstraints
 
-from policies.document_types import Pointer, Strict, listed, one_or_many
+from policies.document_types import Pointer, Strict, listed, number, one_or_many
 from policies.modification.operations import KINDS, Operation, read
 
 MOST_OPERATIONS: Final = 64
@@ -17,7 +17,7 @@ MOST_KEPT: Final = 64
 KindName: TypeAlias = Literal["card-number", "iban", "email", "phone", "secret"]
 assert get_args(KindName) == KINDS
 Region: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
-Bound: TypeAlias = int | float | str
+Bound: TypeAlias = Annotated[int | float | str, BeforeValidator(number)]
 
 
 class ClampDocument(Strict):

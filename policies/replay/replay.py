@@ -175,9 +175,12 @@ class Replay:
         else:
             effects.add(self._bundle.default)
         rules = tuple(name for effect in Effect if effect in effects for name in sure[effect])
-        if told.rewrote and Effect.ALLOW in effects:
+        modifying = tuple(self._bundle.rules[number].name for number in told.rewrote or ())
+        if modifying and Effect.ALLOW in effects:
             effects = (effects - {Effect.ALLOW}) | {Effect.MODIFY}
-            rules = (*(self._bundle.rules[number].name for number in told.rewrote), *rules)
+            rules = modifying + rules
+        elif rules:
+            rules += modifying
         return Judged(effects=frozenset(effects), rules=rules, maybe=tuple(doubtful))
 
     def _denied_whatever_is_sent(self, denying: list[str]) -> bool:

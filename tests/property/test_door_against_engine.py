@@ -33,7 +33,8 @@ from policies.compile import compile_sources
 from policies.effect import Effect
 from policies.error import PolicyErrors
 from policies.prepare import Preparer
-from policies.verdict import Verdict, decide
+from policies.rewriting import REWRITE_UNSTABLE, Rewriting, prepare
+from policies.verdict import Verdict, decide, modified, rewriting
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +98,12 @@ RULES = [
     'on: {}, when: action.name == "erase" || resource.type != "tool", then: deny',
     'on: {subject_type: user}, when: !("treasury" in subject.roles), then: deny',
     'on: {}, when: has(args.to) && args.to.endsWith("!"), then: deny',
+    "on: {tool: bank.pay}, then: modify, modify: [{at: /amount, clamp: {max: 500}}]",
+    "on: {tool: mail.*}, then: modify, modify: [{at: /note, redact: [email, card-number]}, {at: /note, mask: {}}]",
+    "on: {tool: bank.pay}, when: args.note == 'hi', then: modify, modify: [{at: /note, set: '1234'}]",
+    "on: {effect: send}, then: modify, modify: [{at: /to, allow-list: [DE89, a@b.example]}]",
+    "on: {tool: mail.send}, limit: {count: actions, above: 0}, then: modify, modify: [{at: /flag, remove: true}]",
+    "on: {agent_label: x}, then: modify, modify: [{at: /to, set: DE89}]",
 ]
 AGENTS = ("bot-0", "bot-1", "bot-2", "other")
 PRINCIPALS = {"ann": ("treasury",), "bob": ()}
@@ -144,32 +151,47 @@ class Engine:
     def of(cls, sources: list[tuple[str, str]]) -> Engine:
         return cls(compile_sources(sources))
 
-    def verdict(self, body: Mapping[str, Any], facts: Mapping[str, Any]) -> Verdict:
-        """What the policies say of the action in a body. A new `Preparer` each time: nothing is remembered."""
+    def verdict(
+        self, body: Mapping[str, Any], facts: Mapping[str, Any]
+    ) -> tuple[Verdict, Mapping[str, Any] | None]:
+        """What the policies say of the action in a body, and what its arguments are rewritten to. A new `Preparer` each
+        time: nothing is remembered."""
         subject, resource, context = body["subject"], body["resource"], body.get("context", {})
         ours = ("session", "arguments", "idempotency_key", "dry_run", "trace_id", "span_id", "tool_call_id")
-        prepared = self._preparer().prepare(
-            Action(
-                tenant="default",
-                subject=Subject(type=subject["type"], id=subject["id"], **facts),
-                name=body["action"]["name"],
-                resource=Resource(
-                    type=resource["type"], id=resource["id"], properties=resource.get("properties", {})
-                ),
-                arguments=context.get("arguments", {}),
-                context={name: value for name, value in context.items() if name not in ours},
-                now_us=time.time_ns() // 1000,
-            )
+        action = Action(
+            tenant="default",
+            subject=Subject(type=subject["type"], id=subject["id"], **facts),
+            name=body["action"]["name"],
+            resource=Resource(
+                type=resource["type"], id=resource["id"], properties=resource.get("properties", {})
+            ),
+            arguments=context.get("arguments", {}),
+            context={name: value for name, value in context.items() if name not in ours},
+            now_us=time.time_ns() // 1000,
         )
-        return decide(
+        before = self._rewriting(action, None)
+        # That of the limit, which the action itself exceeds, asks for more than its atom.
+        rules = () if before.rules else self._wanted(before)
+        found = self._rewriting(action, rules) if rules else before
+        refusal = found.prepared.refusal
+        if refusal is None and self._wanted(found):
+            refusal = REWRITE_UNSTABLE
+        verdict = decide(
             self.bundle,
-            possibly=prepared.possibly,
-            certainly=prepared.certainly,
-            refusal=prepared.refusal,
+            possibly=found.prepared.possibly,
+            certainly=found.prepared.certainly,
+            refusal=refusal,
         )
+        made = found.action.arguments if found.rules else None
+        return modified(self.bundle, verdict, found.rules), made
 
-    def _preparer(self) -> Preparer:
-        return Preparer(self.bundle)
+    def _rewriting(self, action: Action, rules: tuple[int, ...] | None) -> Rewriting:
+        return prepare(Preparer(self.bundle), action, rules)
+
+    def _wanted(self, found: Rewriting) -> tuple[int, ...]:
+        return rewriting(
+            self.bundle, possibly=found.prepared.possibly, wanted=found.wanted, clauses=lambda _: True
+        )
 
 
 @dataclass
@@ -181,9 +203,9 @@ class World:
     sessions: dict[str, str] = field(default_factory=dict)
     agents: dict[str, dict[str, Any]] = field(default_factory=dict)
     told: dict[str, bool] = field(default_factory=dict)
-    # (subject type, id, idempotency key) → the decisions: id, whether it was permitted, and of what. A spoilt key may
-    # come again under the next bundle.
-    bound: dict[tuple[str, str, str], list[tuple[str, bool, str]]] = field(default_factory=dict)
+    # (subject type, id, idempotency key) → the decisions: id, whether it was permitted, of what, and what instead. A
+    # spoilt key may come again under the next bundle.
+    bound: dict[tuple[str, str, str], list[tuple[str, bool, str, bytes | None]]] = field(default_factory=dict)
     seen: Counter[str] = field(default_factory=Counter)
     numbers: Iterator[int] = field(default_factory=itertools.count)
 
@@ -230,7 +252,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         yield world
         log.info("%d decisions: %s", len(world.told), dict(world.seen.most_common()))
         # Everything that anybody was told stands in evidence, as it was told.
-        rows = {row["event_id"]: row["decision"] == "allow" for row in plane.decision_rows()}
+        rows = {row["event_id"]: row["decision"] in ("allow", "modify") for row in plane.decision_rows()}
         assert {identity: rows.get(identity) for identity in world.told} == world.told
 
 
@@ -404,8 +426,10 @@ def bundles(draw: st.DrawFn) -> list[tuple[str, str]]:
     fitting = [number for number in range(len(RULES)) if compiles(number, catalog)]
     allowing = [number for number in fitting if "then: allow" in RULES[number]]
     denying = [number for number in fitting if "then: deny" in RULES[number]]
+    modifying = [number for number in fitting if "then: modify" in RULES[number]]
     rules = draw(st.lists(st.sampled_from(allowing), min_size=1, max_size=6, unique=True))
     rules += draw(st.lists(st.sampled_from(denying), max_size=5, unique=True))
+    rules += draw(st.lists(st.sampled_from(modifying), max_size=3, unique=True))
     default = draw(st.sampled_from(["deny", "deny", "allow"]))
     uncatalogued = draw(st.sampled_from(["deny", "deny", "allow"]))
     return sources_of(tuple(sorted(rules)), catalog, default, uncatalogued)
@@ -587,7 +611,7 @@ class Example:
         session, reason = sent.get("session"), context["reason_code"]
         own = subject["type"] == "agent" and session == self.world.sessions.get(subject["id"])
         bound = (subject["type"], subject["id"], sent.get("idempotency_key") or "")
-        said = self.engine.verdict(body, facts or {})
+        said, made = self.engine.verdict(body, facts or {})
         self.world.seen[reason] += 1
 
         permitted = decision or context["effect"] in ("allow", "modify")
@@ -597,13 +621,14 @@ class Example:
             assert session is None or own, (body, answer)
         if context.get("replayed"):
             # What was said before of this very action.
-            assert (context["id"], decision, action_of(body)) in self.world.bound[bound], (body, answer)
+            told = (context["id"], decision, action_of(body), obliged(answer))
+            assert told in self.world.bound[bound], (body, answer)
             self.world.seen["replayed"] += 1
             return
         if permitted:
             # The property: never what the engine does not permit, by the policies that are active.
             assert context["bundle"] == self.engine.bundle.digest
-            assert said.effect is Effect.ALLOW, (body, answer)
+            assert said.effect in (Effect.ALLOW, Effect.MODIFY), (body, answer)
         if sent.get("dry_run") is True:
             assert decision is False and context["dry_run"] is True and context["id"] == ""
         else:
@@ -623,10 +648,14 @@ class Example:
         assert facts is not None and (session is None or own), (body, answer)
         assert (context["effect"], reason) == (str(said.effect), said.reason_code), (body, answer)
         assert [each["rule"] for each in context["reasons"]] == [each.rule for each in said.reasons]
-        digest = hashlib.sha256(rfc8785.dumps(sent.get("arguments", {}))).hexdigest()
-        assert context["arguments_digest"] == digest
+        # And of the same arguments: those that were sent, or what the rules made of them.
+        final = sent.get("arguments", {}) if made is None else made
+        assert context["arguments_digest"] == hashlib.sha256(rfc8785.dumps(final)).hexdigest()
+        expected = rfc8785.dumps(final) if said.effect is Effect.MODIFY else None
+        assert obliged(answer) == expected, (body, answer)
         if bound[2] and not sent.get("dry_run"):
-            self.world.bound.setdefault(bound, []).append((context["id"], decision, action_of(body)))
+            told = (context["id"], decision, action_of(body), obliged(answer))
+            self.world.bound.setdefault(bound, []).append(told)
 
 
 def action_of(body: dict[str, Any]) -> str:
@@ -634,6 +663,17 @@ def action_of(body: dict[str, Any]) -> str:
     context = body.get("context", {})
     parts = [context.get("session"), body["action"]["name"], body["resource"]["type"], body["resource"]["id"]]
     return rfc8785.dumps([*parts, context.get("arguments", {})]).decode()
+
+
+def obliged(answer: dict[str, Any]) -> bytes | None:
+    """The arguments that are to be executed instead of what was asked; None where there is no obligation."""
+    match answer["context"].get("obligations"):
+        case None:
+            return None
+        case [{"type": "custom", "properties": {"modify_arguments": dict(made)}}]:
+            return rfc8785.dumps(made)
+        case other:
+            raise AssertionError(other)
 
 
 def clear(answer: Answer) -> None:
@@ -683,6 +723,22 @@ def test_nor_under_many_rules_at_once(world: World, asked: list[Step]) -> None:
         example.run(step)
 
 
+REWRITING = sources_of(
+    tuple(n for n in range(len(RULES)) if RULES[n] == "on: {}, then: allow" or "then: modify" in RULES[n]),
+    CLOSED,
+    "deny",
+    "deny",
+)
+
+
+@settings(max_examples=SEQUENCES, deadline=None, suppress_health_check=UNHURRIED)
+@given(asked=st.lists(steps, min_size=15, max_size=60))
+def test_nor_other_arguments_than_rules_make_of_them(world: World, asked: list[Step]) -> None:
+    example = Example(world, REWRITING)
+    for step in asked:
+        example.run(step)
+
+
 @pytest.mark.parametrize(
     ("amount", "more", "reason"),
     [
@@ -706,7 +762,7 @@ def test_the_many_rules_allow_and_deny(world: World, amount: Any, more: dict[str
     }
     facts = world.facts("agent", "bot-0")
     assert facts is not None
-    assert example.engine.verdict(body, facts).reason_code == reason
+    assert example.engine.verdict(body, facts)[0].reason_code == reason
     assert world.plane.send("POST", "/access/v1/evaluation", body).reason == reason
 
 

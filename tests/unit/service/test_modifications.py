@@ -11,7 +11,9 @@ import pytest
 from unit.service.in_process_plane import Answer, InProcessPlane, bundle_body, in_process_plane, question
 
 from actors.placement import host_of
+from controlplane.errors import UnavailableError
 from controlplane.service.decisions import DecisionDoor
+from controlplane.service.lanes import Lane
 from controlplane.wire.digest import arguments_digest, keyed_digest
 
 
@@ -339,6 +341,32 @@ def test_a_long_batch_stops_where_it_should(shared: InProcessPlane, mails: int) 
     assert [effect for effect, _ in answers] == ["deny"] * mails + ["modify"]
     answers = batch(shared, "execute_all", *[one, no, read] * mails)
     assert [effect for effect, _ in answers] == ["modify", "deny", "allow"] * mails
+
+
+@pytest.mark.parametrize("semantic", ["execute_all", "deny_on_first_deny"])
+def test_what_was_decided_before_an_owner_went_silent_stands(
+    fresh: InProcessPlane, monkeypatch: pytest.MonkeyPatch, semantic: str
+) -> None:
+    session = opened(fresh)
+    call(fresh, session, "crm.read", {"id": 7})
+    one = question(CLERK, "mail.send", session=session, arguments={"to": ["b@y.example"], "body": CARD})
+    read = question(CLERK, "crm.read", session=session, arguments={"id": 7})
+    send, sent = Lane.send, []
+
+    async def silent_in_the_third_round(self: Lane, *arguments: Any, **more: Any) -> Any:
+        sent.append(arguments)
+        if len(sent) == 3:
+            raise UnavailableError("silent", code="owner_timeout")
+        return await send(self, *arguments, **more)
+
+    monkeypatch.setattr(Lane, "send", silent_in_the_third_round)
+    body = {"evaluations": [read, one, one, read], "options": {"evaluations_semantic": semantic}}
+    answers = fresh.send("POST", "/access/v1/evaluations", body).json["evaluations"]
+    said = [one["context"].get("effect") or one["context"]["error"]["code"] for one in answers]
+    assert (
+        said == ["allow", "modify", "owner_timeout", "owner_timeout"][: 4 if semantic == "execute_all" else 3]
+    )
+    assert [one["decision"] for one in answers][:2] == [True, True]
 
 
 def test_a_delegated_batch_is_decided_in_order(fresh: InProcessPlane) -> None:

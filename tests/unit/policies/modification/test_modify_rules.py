@@ -112,6 +112,24 @@ MISTAKES = {
         "`lots` is not a number in rule `p/a`",
         "write digits alone, with a point before a fraction, such as `50000` or `250.50`",
     ),
+    "a bound that is a list": (
+        rule("{at: /amount, clamp: {max: [1]}}"),
+        "wrong_type",
+        "expected a number, found a list",
+        "",
+    ),
+    "a clamp that is a number": (
+        rule("{at: /amount, clamp: 100}"),
+        "wrong_type",
+        "expected a mapping, found the number `100`",
+        "its keys are `min`, `max`",
+    ),
+    "a list that is a text": (
+        rule("{at: /to, allow-list: DE89}"),
+        "wrong_type",
+        "expected a list, found the text `DE89`",
+        "write `[DE89]`",
+    ),
     "a clamp of a text": (
         rule("{at: /note, clamp: {max: 1}}"),
         "ill_typed",
