@@ -296,6 +296,14 @@ def test_one_denial_ends_it(desk: ApprovalBench) -> None:
     assert "is denied" in desk.pay(approval=identity).detail
 
 
+def test_what_is_approved_can_be_taken_back_until_it_is_used(desk: ApprovalBench) -> None:
+    taken_back, used = approved(desk), approved(desk)
+    assert desk.deny(taken_back, "user:bert")["state"] == "denied"
+    assert "is denied" in desk.pay(approval=taken_back).detail
+    assert desk.pay(approval=used).effect == "allow"
+    refused(ConflictError, "approval_over", lambda: desk.deny(used, "user:bert"))
+
+
 def test_who_asked_may_give_up(desk: ApprovalBench) -> None:
     identity = desk.asked()
     stranger = desk.viewer("agent", agents=("else",))
