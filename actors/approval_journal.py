@@ -26,6 +26,7 @@ CREATE TABLE IF NOT EXISTS approval_values (
     id TEXT PRIMARY KEY, tenant TEXT NOT NULL, rule TEXT NOT NULL, holder TEXT NOT NULL, value TEXT NOT NULL,
     until_us INTEGER NOT NULL, entry BLOB NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS approval_values_by_value ON approval_values (value, rule, holder);
+CREATE INDEX IF NOT EXISTS approval_values_by_end ON approval_values (until_us);
 """
 
 MOST_NOTICES: Final = 20_000

@@ -44,11 +44,6 @@ class Found(NamedTuple):
     why_not: str = ""
 
 
-def lifting(decide: Callable[..., Verdict]) -> Decide:
-    """The verdict on an action as a function of what is lifted. Args: decide: `policies.verdict.decide` of it."""
-    return lambda lifted: decide(lifted=lifted)
-
-
 def lift(
     owner: Owner,
     request: DecisionRequest,

@@ -133,8 +133,9 @@ def _is_one_of(directory: Directory, task: Task, who: str, names: Collection[str
     principal = _principal(directory, task.tenant, who)
     if principal is None:
         return True
-    # A registered owner is free text: a bare `ada` is taken for whoever has that id.
-    return principal.is_named_by(names) or who.partition(":")[2] in names
+    # A registered owner is free text: a bare name is taken for whoever has that id, and for that group.
+    own = {who.partition(":")[2], *principal.groups}
+    return principal.is_named_by(names) or not own.isdisjoint(names)
 
 
 def _principal(directory: Directory, tenant: str, name: str) -> _Principal | None:

@@ -56,7 +56,7 @@ def approve(owner: Owner, raw: tuple[Any, ...]) -> dict[str, Any]:
 
 
 def deny(owner: Owner, raw: tuple[Any, ...]) -> dict[str, Any]:
-    """One denial ends a task, whoever has approved it: by anybody whom it concerns.
+    """One denial ends a task, whoever has approved it, until it is used: by anybody whom it concerns.
 
     Raises: as `approve`.
     """
@@ -66,7 +66,7 @@ def deny(owner: Owner, raw: tuple[Any, ...]) -> dict[str, Any]:
         task = find(owner, step, act.id, act.tenant, now_us)
         if not _seats(owner, task, act.approver, now_us):
             raise unknown(act.id)
-        if task.open:
+        if task.open or task.usable:
             task = task.ended(DENIED, act.approver, act.comment)
             write(
                 owner,

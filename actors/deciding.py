@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import orjson
@@ -272,25 +271,34 @@ def _verdict(
     access: tuple[str, int] | None = None
     used: Task | None = None
     if refusal is None and owner.active is not None:
-        decide_lifted = partial(
-            verdict_of,
-            owner.active.bundle,
+        bundle, why = owner.active.bundle, ""
+        verdict = verdict_of(
+            bundle,
             possibly=request.possibly,
             certainly=request.certainly,
             refusal=request.refusal,
             clauses=asked.holds,
             wanted=request.wanted,
         )
-        verdict = decide_lifted()
-        why = ""
         if verdict.effect is Effect.ESCALATE and session is not None:
-            lifting = approval_use.lifting(decide_lifted)
+
+            def with_lifted(lifted: frozenset[int]) -> Verdict:
+                return verdict_of(
+                    bundle,
+                    possibly=request.possibly,
+                    certainly=request.certainly,
+                    clauses=asked.holds,
+                    lifted=lifted,
+                )
+
             if request.approval is not None:
                 verdict, used, why = approval_use.lift(
-                    owner, request, session, verdict, lifting, step.time.us
+                    owner, request, session, verdict, with_lifted, step.time.us
                 )
             if verdict.effect is Effect.ESCALATE and not request.dry_run:
-                asking = approval_use.access_request(owner, request, identity, verdict, lifting, step.time.us)
+                asking = approval_use.access_request(
+                    owner, request, identity, verdict, with_lifted, step.time.us
+                )
                 if isinstance(asking, str):
                     why = "; ".join(one for one in (why, asking) if one)
                 else:
@@ -303,7 +311,8 @@ def _verdict(
         detail = request.detail if reason_code == request.refusal else _doubt(verdict)
         found = remembering.findings(owner, met) | tracing.findings(owner, asked)
         detail = tracing.explained(owner, asked, [reason.rule for reason in verdict.reasons]) or detail
-        detail = "; ".join(one for one in (why, detail) if one)
+        if why:
+            detail = f"{why}; {detail}" if detail else why
         if used is not None:
             found["approval"] = approval_use.evidence_of(used)
         if verdict.would:

@@ -33,6 +33,10 @@ def decide(
     idempotency_key: Annotated[
         str | None, typer.Option(help="The same key with the same arguments gets the same decision.")
     ] = None,
+    approval: Annotated[
+        str | None,
+        typer.Option(metavar="apr_…", help="An approval of this very action, where a rule escalates it."),
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -65,6 +69,7 @@ def decide(
             idempotency_key=idempotency_key,
             dry_run=dry_run,
             modifies=True,
+            approval=approval,
         )
         _refuse_unanswered(decision)
     shown = {
@@ -82,6 +87,7 @@ def decide(
         "expires_at": decision.expires_at.isoformat() if decision.expires_at else None,
         "session": decision.session,
         "replayed": decision.replayed,
+        "binding_token": decision.binding_token or None,
         "dry_run": dry_run,
     }
     show(as_json, shown, lambda console: _print(console, decision, dry_run=dry_run))
@@ -133,5 +139,6 @@ def _print(console: Console, decision: Decision, *, dry_run: bool) -> None:
             "session": decision.session,
             "expires": decision.expires_at,
             "replayed": decision.replayed or None,
+            "binding token": decision.binding_token or None,
         },
     )

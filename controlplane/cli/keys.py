@@ -39,7 +39,11 @@ def create(
         ),
     ] = None,
     subject: Annotated[
-        list[str] | None, typer.Option(help="Another subject it speaks for, like `user:*`. Repeat for more.")
+        list[str] | None,
+        typer.Option(
+            help="Another subject it speaks for, like `user:*`; of --role approver the one person whose it is, like "
+            "`user:anna`. Repeat for more."
+        ),
     ] = None,
     grant: Annotated[
         list[Grant] | None,
@@ -146,6 +150,13 @@ def _check(role: Role, agents: list[str], subjects: list[str], grants: list[Gran
             raise typer.BadParameter(
                 "an agent's key takes no grants: it may neither start workflows nor be a witness",
                 param_hint="--grant",
+            )
+    if role is Role.APPROVER:
+        whose = subjects[0] if len(subjects) == 1 else ""
+        if agents or grants or ":" not in whose or "*" in whose or whose.startswith("agent:"):
+            raise typer.BadParameter(
+                "an approver's key is one person's: give `--subject user:anna`, no pattern, no `--agent`, no `--grant`",
+                param_hint="--subject",
             )
     if role is Role.GATEWAY and not (agents or subjects):
         raise typer.BadParameter(

@@ -14,6 +14,7 @@ log = logging.getLogger(__name__)
 MOST_WAITING: Final = 500
 """Who wait at one replica at a time: a third of all that are let in, so that decisions have room."""
 _LOOK_S: Final = 0.2
+_AFTER_TROUBLE_S: Final = 1.0
 _CALL_TIMEOUT_S: Final = 5.0
 
 
@@ -65,6 +66,7 @@ class ApprovalWatch:
                     found = await self._calls.call(owner, "approval_versions", ids, timeout_s=_CALL_TIMEOUT_S)
                 except GovernanceError as error:
                     log.warning("`%s` does not say what became of approvals: %s", owner, error.message)
+                    await asyncio.sleep(_AFTER_TROUBLE_S)
                     continue
                 for identity, version, told in waiting:
                     if not told.done() and found.get(identity) != version:

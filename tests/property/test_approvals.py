@@ -54,7 +54,7 @@ class Reference:
     def deny(self, who: str, now_us: int) -> bool:
         self.expire(now_us)
         concerned = bool({"treasury", "board"} & set(self.roles[who]))
-        if self.ended or self.approved or not concerned:
+        if self.ended or self.uses or not concerned:
             return False
         self.ended = "denied"
         return True

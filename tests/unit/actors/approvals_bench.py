@@ -51,6 +51,7 @@ class ApprovalBench(Bench):
 
     def setup(self, *more: str, policy: str = POLICY) -> ApprovalBench:
         self.people: dict[str, list[str]] = dict(PEOPLE)
+        self.groups: dict[str, list[str]] = {}
         self.activations = 1
         self.use(policy + "".join(more))
         self.renew_lease()
@@ -67,7 +68,7 @@ class ApprovalBench(Bench):
         changes = [
             ("principal", f"default/{name.replace(':', '/')}", {
                 "tenant": "default", "type": name.split(":")[0], "id": name.split(":")[1], "roles": roles,
-                "groups": [], "attributes": {}, "record_version": 1,
+                "groups": getattr(self, "groups", {}).get(name, []), "attributes": {}, "record_version": 1,
             })
             for name, roles in getattr(self, "people", PEOPLE).items()
         ]  # fmt: skip

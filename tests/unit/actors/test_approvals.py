@@ -250,10 +250,14 @@ def test_the_agents_owner_may_not_approve(desk: ApprovalBench) -> None:
     assert not seen["may_decide"] and "owns the agent" in seen["why_not"]
 
 
-def test_a_bare_owner_is_whoever_has_that_id(desk: ApprovalBench) -> None:
-    desk.register("bot", owner="anna")
+@pytest.mark.parametrize("owner", ["anna", "desk-7", "group:desk-7", "user:anna"])
+def test_an_owner_is_a_person_or_a_team_however_it_is_written(desk: ApprovalBench, owner: str) -> None:
+    desk.groups["user:anna"] = ["desk-7"]
+    desk.renew_lease()
+    desk.register("bot", owner=owner)
     identity = desk.asked()
     refused(ForbiddenError, "may_not_approve", lambda: desk.approve(identity, "user:anna"))
+    assert desk.approve(identity, "user:bert", "user:cleo")["state"] == "approved"
 
 
 def test_authors_approve_unless_they_are_excluded(desk: ApprovalBench) -> None:
@@ -290,6 +294,14 @@ def test_one_denial_ends_it(desk: ApprovalBench) -> None:
     assert desk.deny(identity, "user:bert")["state"] == "denied"
     refused(ConflictError, "approval_over", lambda: desk.approve(identity, "user:cleo"))
     assert "is denied" in desk.pay(approval=identity).detail
+
+
+def test_what_is_approved_can_be_taken_back_until_it_is_used(desk: ApprovalBench) -> None:
+    taken_back, used = approved(desk), approved(desk)
+    assert desk.deny(taken_back, "user:bert")["state"] == "denied"
+    assert "is denied" in desk.pay(approval=taken_back).detail
+    assert desk.pay(approval=used).effect == "allow"
+    refused(ConflictError, "approval_over", lambda: desk.deny(used, "user:bert"))
 
 
 def test_who_asked_may_give_up(desk: ApprovalBench) -> None:

@@ -438,6 +438,37 @@ def test_only_who_is_stopped_is_told_that_a_rule_gives_no_reason(
     assert line in done.stdout.splitlines()
 
 
+def test_an_escalation_says_what_to_ask_for_approval_with_and_an_approval_goes_along(
+    ask: Run, remote: FakeControlPlane
+) -> None:
+    answer = evaluation(False, effect="escalate", reason_code="rule_escalate")
+    answer["context"]["access_request"] = {"endpoint": "/v1/approvals", "binding_token": "esc_x"}
+    remote.answer("POST", "/access/v1/evaluation", answer)
+    words = ("decide", "--agent", "bot", "--tool", "pay", "--approval", "apr_1")
+    assert "esc_x" in ask(*words).stdout
+    assert json.loads(ask(*words, "--json").stdout)["binding_token"] == "esc_x"
+    assert remote.last_body["context"]["approval"] == {"id": "apr_1"}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        ("--subject", "user:*"),
+        ("--subject", "anna"),
+        ("--subject", "user:a", "--subject", "user:b"),
+        ("--subject", "user:a", "--agent", "bot"),
+        ("--subject", "user:a", "--grant", "witness"),
+        ("--subject", "agent:bot"),
+    ],
+)
+def test_an_approvers_key_is_one_persons(
+    ask: Run, remote: FakeControlPlane, options: tuple[str, ...]
+) -> None:
+    assert ask("keys", "create", "--role", "approver", *options).exit_code == 2
+    assert remote.asked == []
+
+
 def test_arguments_may_come_from_a_file(ask: Run, remote: FakeControlPlane, tmp_path: Path) -> None:
     (tmp_path / "args.json").write_text('{"amount": 2}')
     ask("decide", "--agent", "bot", "--tool", "pay", "--args", f"@{tmp_path}/args.json")

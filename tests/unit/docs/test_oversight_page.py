@@ -23,7 +23,8 @@ QUERIES = re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL)
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The evidence of one approval within a second, one denial within a minute, and one that nobody looked at."""
+    """The evidence of one approval within a second, one denial within a minute, one that nobody looked at, and
+    one that waits."""
     desk = bench(tmp_path_factory.mktemp("desk"))
     approved = desk.asked(5000)
     desk.pass_s(1)
@@ -35,6 +36,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     desk.deny(denied, "user:anna")
     desk.pass_s(1800)
     let_time_pass(desk.owner)
+    desk.asked(8000)
     journal = desk.owner.journal
     records = [(canonical, leaf) for _, canonical, leaf in journal.pending(after_seq=-1, limit=1_000)]
     folder = tmp_path_factory.mktemp("table")
@@ -58,10 +60,14 @@ def test_the_second_query_says_who_approves_without_reading(table: Path) -> None
     assert found == {"user:anna": (2, 0.5, 1), "user:bert": (1, 1.0, 1)}
 
 
-def test_the_third_query_says_what_came_of_requests(table: Path) -> None:
-    found = {row["event_type"] for row in rows(table, 2)}
+def test_the_third_query_says_who_is_waited_for(table: Path) -> None:
+    assert len(rows(table, 2)) == 1
+
+
+def test_the_fourth_query_says_what_came_of_requests(table: Path) -> None:
+    found = {row["event_type"] for row in rows(table, 3)}
     assert found == {"approval_consumed", "approval_denied", "approval_expired"}
-    assert len(QUERIES) == 3
+    assert len(QUERIES) == 4
 
 
 def test_the_rule_of_the_page_compiles() -> None:

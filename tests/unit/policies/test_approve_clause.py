@@ -55,6 +55,8 @@ def test_the_terms_of_a_rule_are_compiled() -> None:
     plain = rule_of("then: escalate, approve: {by: 'role:treasury'}").approval
     assert plain is not None
     assert (plain.quorum, plain.expires_us, plain.exclude) == (1, 3_600_000_000, {"owner"})
+    nobody = rule_of("then: escalate, approve: {by: 'role:treasury', exclude: []}").approval
+    assert nobody is not None and nobody.exclude == frozenset()
 
 
 BASE = "then: escalate, approve: {by: 'role:treasury'}"

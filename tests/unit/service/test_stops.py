@@ -241,7 +241,10 @@ def test_a_dry_run_counts_over_all_owners_and_stops_nobody(plane: InProcessPlane
 
 def test_only_operators_stop_and_release_and_auditors_look(plane: InProcessPlane) -> None:
     identity = stopped(plane, "agent", HERE)
-    roles = {role: plane.make_key(role=role)[1] for role in ("auditor", "approver")}
+    roles = {
+        "auditor": plane.make_key(role="auditor")[1],
+        "approver": plane.make_key(role="approver", subjects=["user:anna"])[1],
+    }
     roles["gateway"] = plane.make_key(role="gateway", agents=["*"], grants=WORKFLOWS)[1]
     for role, key in roles.items():
         assert stop(plane, "fleet", key=key).code == "role_not_permitted"
