@@ -10,25 +10,17 @@ import asyncio
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from actors import (
     approval_calls,
-    deciding,
-    delegations,
     housekeeping,
-    outcomes,
     reconciliation,
-    registration,
-    reservations,
-    sessions,
-    settlements,
     stop_counting,
     stop_handover,
-    vouching,
 )
 from actors.agent_journal import open_agent_journal
 from actors.bounds import EVIDENCE_BACKLOG, OUTCOME_TIMEOUT_S
@@ -40,8 +32,8 @@ from actors.directory import REFRESH_S, Activation, Directory
 from actors.handles import ask
 from actors.journal_folder import Place, refuse_another
 from actors.log_feed import LogFeed
-from actors.messages import DelegationRequest, Outcome, SessionRequest
 from actors.owner import BundleMismatchError, EvidenceBacklogError, Owner, OwnerSettings
+from actors.owner_work import WORK
 from actors.placement import CONTROL_STORE
 from actors.shadowing import Shadow
 from actors.stops import Stop
@@ -56,30 +48,6 @@ SETTLE_TIMEOUT_S = 5.0
 HOUSEKEEPING_S = 60.0
 LISTEN_S = 5.0
 INDEX_S = 1.0
-
-_WORK: Final[Mapping[str, Callable[..., Any]]] = {
-    "decide": deciding.decide,
-    "vouch": vouching.vouch,
-    "vouch_for_agent": vouching.vouch_for_agent,
-    "settle": reservations.settle,
-    "fates": settlements.fates,
-    "register_agent": lambda owner, tenant, agent_id, given, key_id: registration.register_agent(
-        owner, tenant, agent_id, given, key_id=key_id
-    ),
-    "describe_agent": registration.describe_agent,
-    "open_session": lambda owner, request: sessions.open_session(owner, SessionRequest._make(request)),
-    "open_child": lambda owner, request: delegations.open_child(owner, SessionRequest._make(request)),
-    "delegate": lambda owner, request: delegations.delegate(owner, DelegationRequest._make(request)),
-    "session_subject": sessions.session_subject,
-    "add_task": lambda owner, name, digest, told, basis, key_id: sessions.add_task(
-        owner, name, task_digest=digest, told=told, basis=basis, key_id=key_id
-    ),
-    "end_session": lambda owner, name, key_id: sessions.end_session(owner, name, key_id=key_id),
-    "report_outcome": lambda owner, outcome: outcomes.report_outcome(owner, Outcome._make(outcome)),
-    "describe_decision": outcomes.describe_decision,
-    **approval_calls.WORK,
-}
-"""What replicas ask of an owner, by channel or through Ray: from the owner and plain values to plain values."""
 
 
 class AgentHost(approval_calls.ApprovalCalls):
@@ -154,10 +122,10 @@ class AgentHost(approval_calls.ApprovalCalls):
         self._listening = await serve(channel_path(self._channels, self._name), lambda call: self._do(*call))
 
     def _do(self, what: str, *arguments: Any) -> Any:
-        """One of `_WORK`, whichever way the call came."""
+        """One of `WORK`, whichever way the call came."""
         owner = self._live()
         try:
-            return _WORK[what](owner, *arguments)
+            return WORK[what](owner, *arguments)
         finally:
             # After what only looks, too: whoever asks for thousands of agents wakes thousands.
             owner.rest_surplus()

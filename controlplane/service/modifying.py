@@ -44,3 +44,13 @@ def said_of(decided: Decided, request: DecisionRequest, asked: EvaluationRequest
     if digest.hex() != decided.rewritten_digest:
         return None
     return Said(digest, made.arguments if decided.effect == Effect.MODIFY else None)
+
+
+def as_decided(decided: Decided, arguments: Mapping[str, Json]) -> Mapping[str, Json]:
+    """What rules made of the arguments of a decision, where these are the ones that were asked; else as they are."""
+    if not decided.operations:
+        return arguments
+    made = apply(arguments, read(orjson.loads(decided.operations)))
+    if isinstance(made, Refused) or arguments_digest(made.arguments).hex() != decided.rewritten_digest:
+        return arguments
+    return made.arguments

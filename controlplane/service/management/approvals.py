@@ -13,7 +13,7 @@ from actors.approval_messages import ApprovalAct, ApprovalRequest, Narrowed, Vie
 from actors.approval_task import APPROVED, OPEN, STATES
 from actors.approval_values import value_ordinal
 from actors.ids import approval_ordinal, bound_decision
-from actors.messages import DecidedAction
+from actors.messages import Decided, DecidedAction
 from controlplane.errors import (
     ConflictError,
     ForbiddenError,
@@ -27,6 +27,7 @@ from controlplane.service.fleet import Fleet
 from controlplane.service.management import approval_bodies as bodies
 from controlplane.service.management.bodies import read_body
 from controlplane.service.management.replies import json_reply
+from controlplane.service.modifying import as_decided
 from controlplane.service.owner_calls import OwnerCalls
 from controlplane.service.rate_limits import RateLimiter
 from controlplane.service.routing import DECIDING, READING, Call, Reply, Route
@@ -103,7 +104,9 @@ class ApprovalDoors:
         self._limiter.count(caller, action.subject_type, action.subject_id)
         arguments, digest = None, None
         if body.arguments is not None:
-            arguments, digest = canonical_json(body.arguments), arguments_digest(body.arguments)
+            # Approved is what would be executed, and only we know what rules made of what was asked.
+            decided = as_decided(Decided(*described["answer"]), body.arguments)
+            arguments, digest = canonical_json(decided), arguments_digest(decided)
             if len(arguments) > MOST_ARGUMENTS_BYTES:
                 raise TooLargeError(
                     f"a task keeps at most {MOST_ARGUMENTS_BYTES} bytes of arguments, found {len(arguments)}; without "
