@@ -16,7 +16,8 @@ from actors.journal import Journal, Transaction
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS approvals (
     id TEXT PRIMARY KEY, decision TEXT NOT NULL UNIQUE, agent TEXT NOT NULL, tenant TEXT NOT NULL, state TEXT NOT NULL,
-    due_us INTEGER, over_us INTEGER, task BLOB NOT NULL, arguments BLOB) WITHOUT ROWID;
+    bound TEXT NOT NULL, due_us INTEGER, over_us INTEGER, task BLOB NOT NULL, arguments BLOB) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS approvals_bound ON approvals (bound) WHERE over_us IS NULL;
 CREATE INDEX IF NOT EXISTS approvals_due ON approvals (due_us) WHERE due_us IS NOT NULL;
 CREATE INDEX IF NOT EXISTS approvals_open ON approvals (agent) WHERE state IN ('pending', 'partial');
 CREATE INDEX IF NOT EXISTS approvals_over ON approvals (over_us) WHERE over_us IS NOT NULL;
@@ -64,6 +65,12 @@ def of_decision(journal: Journal, decision: str) -> Task | None:
     return Task.from_bytes(rows[0][0]) if rows else None
 
 
+def of_action(journal: Journal, bound: str) -> Task | None:
+    """The task for the very same action that waits, or can still be used. Args: bound: see `Task.bound`."""
+    rows = journal.read("SELECT task FROM approvals WHERE bound = ? AND over_us IS NULL LIMIT 1", (bound,))
+    return Task.from_bytes(rows[0][0]) if rows else None
+
+
 def arguments_of(journal: Journal, identity: str) -> bytes | None:
     """JSON of the arguments as asked or narrowed, as long as they are kept."""
     rows = journal.read("SELECT arguments FROM approvals WHERE id = ?", (identity,))
@@ -77,13 +84,14 @@ def versions(journal: Journal, identities: Sequence[str]) -> dict[str, int]:
 
 def add(step: Transaction, task: Task, arguments: bytes | None) -> None:
     step.execute(
-        "INSERT INTO approvals VALUES (?, ?, ?, ?, ?, ?, NULL, ?, ?)",
+        "INSERT INTO approvals VALUES (?, ?, ?, ?, ?, ?, ?, NULL, ?, ?)",
         (
             task.id,
             task.decision,
             task.agent,
             task.tenant,
             task.state,
+            task.bound,
             task.due_us,
             task.to_bytes(),
             arguments,

@@ -7,6 +7,7 @@ pending ──▶ partial ──▶ approved ──▶ (used, once)
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
@@ -150,6 +151,23 @@ class Task:
     def remind_us(self) -> int:
         """When half of the time is left."""
         return self.requested_us + (self.expires_us - self.requested_us) // 2
+
+    @property
+    def bound(self) -> str:
+        """What stands for all that it is bound to, as it was asked for: the same action asked for again has the same.
+
+        Of a task that was narrowed it is no longer that.
+        """
+        said = (
+            self.agent,
+            self.session,
+            self.action,
+            self.resource_type,
+            self.resource_id,
+            self.arguments_digest,
+            [(rule.rule, rule.hash) for rule in self.rules],
+        )
+        return hashlib.sha256(repr(said).encode()).hexdigest()
 
     @property
     def due_us(self) -> int | None:

@@ -33,7 +33,10 @@ _SCANNED: Final = 2_000
 
 
 def request(owner: Owner, raw: tuple[Any, ...]) -> dict[str, Any]:
-    """Ask for an escalated decision to be approved. Durable when it returns; asked again it is the same task.
+    """Ask for an escalated decision to be approved. Durable when it returns.
+
+    Asked again it is the same task; and so it is for another decision about the very same action, as long as the task
+    waits or can be used: who retries does not fill desks, and nobody approves twice what is to happen once.
 
     Args: raw: an `ApprovalRequest`.
     Returns: ``{"task", "created"}``.
@@ -49,9 +52,7 @@ def request(owner: Owner, raw: tuple[Any, ...]) -> dict[str, Any]:
     known = approval_journal.of_decision(owner.journal, token.decision)
     if known is not None:
         _refuse_other_arguments(asked, known.arguments_digest if not known.narrowed else None)
-        with owner.journal.transaction() as step:
-            known = advance(owner, step, known, now_us)
-        return {"task": approval_rows.shown_task(known), "created": False}
+        return _known(owner, known, now_us)
     if token.expires_us <= now_us:
         raise ConflictError(
             "the time to ask for this approval is over: ask for the decision again",
@@ -66,7 +67,6 @@ def request(owner: Owner, raw: tuple[Any, ...]) -> dict[str, Any]:
     escalated = orjson.loads(action.escalated)
     rules = _asked_rules(owner, escalated)
     key = agent_key(action.tenant, action.subject_type, action.subject_id)
-    _refuse_too_many(owner, key)
     task = Task(
         id=approval_id(owner.new_event_id(now_us)),
         tenant=action.tenant,
@@ -88,6 +88,10 @@ def request(owner: Owner, raw: tuple[Any, ...]) -> dict[str, Any]:
         requested_us=now_us,
         expires_us=now_us + min(rule.terms.expires_us for rule in rules),
     )
+    known = approval_journal.of_action(owner.journal, task.bound)
+    if known is not None and now_us < known.expires_us:
+        return _known(owner, known, now_us)
+    _refuse_too_many(owner, key)
     more = {"justification": asked.justification} if asked.justification else None
     with owner.journal.transaction() as step:
         approval_journal.add(step, task, asked.arguments)
@@ -303,6 +307,12 @@ def _asked_rules(owner: Owner, escalated: dict[str, Any]) -> tuple[AskedRule, ..
             )
         )
     return tuple(found)
+
+
+def _known(owner: Owner, task: Task, now_us: int) -> dict[str, Any]:
+    with owner.journal.transaction() as step:
+        task = advance(owner, step, task, now_us)
+    return {"task": approval_rows.shown_task(task), "created": False}
 
 
 def _owner_now(owner: Owner, action: DecidedAction) -> list[str]:

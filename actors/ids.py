@@ -212,9 +212,11 @@ def _decode_binding(text: str) -> bytes | None:
     if not text.startswith(_BINDING_PREFIX) or len(text) != len(_BINDING_PREFIX) + 48:
         return None
     try:
-        return base64.b64decode(text.removeprefix(_BINDING_PREFIX), altchars=b"-_", validate=True)
+        raw = base64.b64decode(text.removeprefix(_BINDING_PREFIX), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
         return None
+    # Python takes `+` for `-` as well: only one spelling of a token is accepted.
+    return raw if _encode(raw) == text.removeprefix(_BINDING_PREFIX) else None
 
 
 def _body(ordinal: int, expires_us: int, random: bytes) -> bytes:

@@ -79,6 +79,26 @@ def test_asking_again_gives_the_same_task(desk: ApprovalBench) -> None:
     assert desk.events() == ["approval_requested"]
 
 
+def test_who_asks_for_the_same_action_again_gets_the_same_task_until_it_is_over(desk: ApprovalBench) -> None:
+    first = desk.asked()
+    assert desk.asked() == first
+    assert desk.asked(5001) != first
+    desk.approve(first, "user:anna", "user:bert")
+    assert desk.asked() == first
+    assert desk.pay(approval=first).effect == "allow"
+    second = desk.asked()
+    assert second != first
+    desk.deny(second, "user:anna")
+    third = desk.asked()
+    assert third != second
+    desk.pass_s(1800)
+    assert desk.asked() != third
+    desk.use(POLICY.replace("1000.0", "2000.0"))
+    assert desk.events().count("approval_requested") == 5
+    desk.asked()
+    assert desk.events().count("approval_requested") == 6
+
+
 def test_a_token_of_another_deployment_or_tenant_asks_for_nothing(desk: ApprovalBench) -> None:
     escalated = desk.pay()
     assert escalated.access is not None
@@ -116,8 +136,8 @@ def test_arguments_are_kept_while_somebody_has_to_look_at_them(desk: ApprovalBen
 # -- what an approval is bound to ----------------------------------------------------------------------------------
 
 
-def approved(desk: ApprovalBench) -> str:
-    identity = desk.asked()
+def approved(desk: ApprovalBench, amount: float = 5000) -> str:
+    identity = desk.asked(amount)
     desk.approve(identity, "user:anna", "user:bert")
     return identity
 
@@ -297,10 +317,10 @@ def test_one_denial_ends_it(desk: ApprovalBench) -> None:
 
 
 def test_what_is_approved_can_be_taken_back_until_it_is_used(desk: ApprovalBench) -> None:
-    taken_back, used = approved(desk), approved(desk)
+    taken_back, used = approved(desk), approved(desk, 6000)
     assert desk.deny(taken_back, "user:bert")["state"] == "denied"
     assert "is denied" in desk.pay(approval=taken_back).detail
-    assert desk.pay(approval=used).effect == "allow"
+    assert desk.pay(6000, approval=used).effect == "allow"
     refused(ConflictError, "approval_over", lambda: desk.deny(used, "user:bert"))
 
 
@@ -344,7 +364,7 @@ def test_a_delegation_ends(desk: ApprovalBench) -> None:
 
 
 def test_expired_is_denied(desk: ApprovalBench) -> None:
-    waiting, ready = desk.asked(), approved(desk)
+    waiting, ready = desk.asked(6000), approved(desk)
     desk.pass_s(1800)
     assert "has expired" in desk.pay(approval=ready).detail
     refused(ConflictError, "approval_over", lambda: desk.approve(waiting, "user:anna"))

@@ -10,11 +10,17 @@ from hypothesis import strategies as st
 
 from actors.ids import (
     MAX_ORDINAL,
+    BindingToken,
     agent_key,
+    approval_id,
+    approval_ordinal,
+    binding_token,
+    bound_decision,
     decision_id,
     delegation_ordinal,
     delegation_token,
     ordinal_of_decision,
+    read_binding_token,
     read_delegation_token,
     read_session_id,
     session_id,
@@ -130,3 +136,37 @@ def test_a_token_is_no_session_and_a_session_no_token() -> None:
 @given(st.text(max_size=60))
 def test_reading_any_text_as_a_delegation_token_never_fails(text: str) -> None:
     assert read_delegation_token("dlg_" + text, key=KEY, tenant="default") is None
+
+
+DECISION = decision_id(now_us=1_790_000_000_000_000, ordinal=3, random=77)
+
+
+def binding(tenant: str = "default") -> str:
+    return binding_token(key=KEY, tenant=tenant, decision=DECISION, expires_us=9_000_001)
+
+
+def test_a_binding_token_is_read_back_in_its_tenant_alone() -> None:
+    found = read_binding_token(binding(), key=KEY, tenant="default")
+    assert found == BindingToken(decision=DECISION, expires_us=9_000_000)
+    assert bound_decision(binding()) == DECISION
+    assert read_binding_token(binding(), key=KEY, tenant="acme") is None
+    assert read_binding_token(binding(), key=b"x" * 32, tenant="default") is None
+
+
+@given(position=st.integers(4, 51), letter=st.sampled_from("ABCxyz019-_+/= "))
+def test_a_binding_token_with_one_other_character_is_forged(position: int, letter: str) -> None:
+    genuine = binding()
+    forged = genuine[:position] + letter + genuine[position + 1 :]
+    if forged != genuine:
+        assert read_binding_token(forged, key=KEY, tenant="default") is None
+
+
+@given(st.text(max_size=60))
+def test_reading_any_text_as_a_binding_token_or_an_approval_never_fails(text: str) -> None:
+    assert read_binding_token("esc_" + text, key=KEY, tenant="default") is None
+    assert approval_ordinal("apr_" + text) is None
+
+
+def test_an_approval_says_which_log_has_it() -> None:
+    assert approval_ordinal(approval_id(DECISION)) == 3
+    assert approval_ordinal(DECISION) is None

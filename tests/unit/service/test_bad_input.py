@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -64,10 +65,11 @@ OPENED: dict[str, str] = {}
 ASKS = """
   - id: vault
     on: {tool: ledger.read}
-    when: args.account == "vault"
+    when: args.account.startsWith("vault")
     then: escalate
     approve: {by: [role:treasury], quorum: 2}
 """
+NUMBERS = itertools.count(1)
 WORDS: list[Any] = ["x" * 2_001, 1, None, True, [], {}]
 MOMENTS: list[Any] = ["", "soon", "2026-01-01", "2026-01-01T00:00:00", "x" * 41, 1, True, [], {}]
 
@@ -479,9 +481,9 @@ def a_stop(plane: InProcessPlane) -> str:
     return str(plane.send("POST", "/v1/stops", body).json["id"])
 
 
-def a_token(plane: InProcessPlane) -> str:
+def a_token(plane: InProcessPlane, account: str = "vault") -> str:
     """Of an escalated decision."""
-    asked = plane.ask("bot", "ledger.read", arguments={"account": "vault"})
+    asked = plane.ask("bot", "ledger.read", arguments={"account": account})
     return str(asked.json["context"]["access_request"]["binding_token"])
 
 
@@ -489,7 +491,7 @@ def a_task(plane: InProcessPlane) -> str:
     """A request for approval; the one before is given up, as an agent has only so many."""
     if "task" in OPENED:
         plane.send("POST", f"/v1/approvals/{OPENED['task']}/cancel", {})
-    answer = plane.send("POST", "/v1/approvals", {"binding_token": a_token(plane)})
+    answer = plane.send("POST", "/v1/approvals", {"binding_token": a_token(plane, f"vault {next(NUMBERS)}")})
     assert answer.status == 201, answer
     OPENED["task"] = answer.json["id"]
     return OPENED["task"]
