@@ -1,5 +1,5 @@
 """Approvals against a naive reference, over thousands of races: an owner has one thread, so that a race is an order in
-which approvers, time, restarts and the agent come, and every order must come to what the reference says."""
+which approvers, stops, time, restarts and the agent come, and every order must come to what the reference says."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ class Reference:
     given: list[str] = field(default_factory=list)
     ended: str = ""
     uses: int = 0
+    stopped: bool = False
 
     def expire(self, now_us: int) -> None:
         if not self.ended and not self.uses and now_us >= self.asked_us + EXPIRES_S * 1_000_000:
@@ -66,7 +67,7 @@ class Reference:
     def use(self, now_us: int) -> bool:
         """Whether an action that names it now is permitted."""
         self.expire(now_us)
-        if self.ended or self.uses or not self.approved or len(self.counting()) < QUORUM:
+        if self.stopped or self.ended or self.uses or not self.approved or len(self.counting()) < QUORUM:
             return False
         self.uses += 1
         return True
@@ -89,6 +90,7 @@ def test_whoever_comes_first_the_reference_says_what_comes_of_it(tmp_path: Path)
 
 def one_round(desk: ApprovalBench, dice: random.Random, amount: int) -> None:
     desk.people |= ROLES
+    desk.stopped = False
     desk.renew_lease()
     identity = desk.asked(amount)
     reference = Reference(desk.people, desk.world.wall_us)
@@ -97,7 +99,7 @@ def one_round(desk: ApprovalBench, dice: random.Random, amount: int) -> None:
         now_us = desk.world.wall_us
         who = dice.choice(PEOPLE)
         match dice.choices(
-            ["approve", "deny", "use", "time", "role", "tidy", "restart"], [9, 1, 5, 3, 2, 1, 0.3]
+            ["approve", "deny", "use", "time", "role", "stop", "tidy", "restart"], [9, 1, 5, 3, 2, 2, 1, 0.3]
         )[0]:
             case "approve":
                 assert done(lambda who=who: desk.approve(identity, who)) is reference.approve(who, now_us)  # type: ignore[misc]
@@ -117,6 +119,10 @@ def one_round(desk: ApprovalBench, dice: random.Random, amount: int) -> None:
                 desk.pass_s(dice.choice(steps))
             case "role":
                 desk.people[who] = dice.choice([["treasury"], ["board"], []])
+                desk.renew_lease()
+            case "stop":
+                # An approval waits out a stop of its agent: it permits nothing meanwhile, and is not used up.
+                desk.stopped = reference.stopped = not reference.stopped
                 desk.renew_lease()
             case "tidy":
                 let_time_pass(desk.owner)

@@ -13,6 +13,7 @@ from actors.approval_messages import ApprovalAct, ApprovalRequest, Narrowed, Vie
 from actors.approval_task import Task
 from actors.directory import Activation
 from actors.messages import Decided
+from actors.stops import Stop
 
 CATALOG = """
 kind: Catalog
@@ -52,6 +53,7 @@ class ApprovalBench(Bench):
     def setup(self, *more: str, policy: str = POLICY) -> ApprovalBench:
         self.people: dict[str, list[str]] = dict(PEOPLE)
         self.groups: dict[str, list[str]] = {}
+        self.stopped = False
         self.activations = 1
         self.use(policy + "".join(more))
         self.renew_lease()
@@ -72,6 +74,17 @@ class ApprovalBench(Bench):
             })
             for name, roles in getattr(self, "people", PEOPLE).items()
         ]  # fmt: skip
+        stop = Stop(
+            id="stp_0",
+            tenant="default",
+            target_type="agent",
+            target_id="bot",
+            reason="r",
+            by="k",
+            created_us=0,
+        )
+        stopped = getattr(self, "stopped", False)
+        changes.append(("stop", stop.id, stop.to_json() if stopped else None))
         self.directory.apply(0, (None, 0), changes, sent_s=self.world.monotonic_us / 1e6)
 
     def restart(self) -> None:
