@@ -15,14 +15,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from actors import (
-    approval_calls,
-    housekeeping,
-    reconciliation,
-    stop_counting,
-    stop_handover,
-)
+from actors import housekeeping, reconciliation
 from actors.agent_journal import open_agent_journal
+from actors.approvals import calls as approval_calls
 from actors.bounds import EVIDENCE_BACKLOG, OUTCOME_TIMEOUT_S
 from actors.channel import channel_path, private_folder, serve
 from actors.collector import collect_seldom
@@ -36,7 +31,9 @@ from actors.owner import BundleMismatchError, EvidenceBacklogError, Owner, Owner
 from actors.owner_work import WORK
 from actors.placement import CONTROL_STORE
 from actors.shadowing import Shadow
-from actors.stops import Stop
+from actors.stops import counting as stop_counting
+from actors.stops import handover as stop_handover
+from actors.stops.live import Stop
 from actors.world import REAL, monotonic_s
 from controlplane.errors import GovernanceError, UnavailableError
 

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from actors import (
-    approval_journal,
     asked_journal,
     delegation_journal,
     origin_journal,
-    own_stops,
     past_journal,
     reservation_journal,
 )
+from actors.approvals import journal as approval_journal
 from actors.ids import COUNTER_BITS, decision_key
 from actors.journal import Journal, Transaction
 from actors.live_agent import (
@@ -27,6 +26,7 @@ from actors.live_agent import (
     Session,
 )
 from actors.records import AgentRecord
+from actors.stops import own as own_stops
 
 # `decided` has a row id for a key: without one SQLite keeps a quarter of a page of a row at most and puts the rest on a
 # page of its own, which doubled what a decision costs; and with its id for a key it would have a second tree.

@@ -13,14 +13,14 @@ from typing import Any
 
 from actors import api_keys, evidence_rows
 from actors.bounds import EVIDENCE_BACKLOG
-from actors.channel_entries import ChannelEntries
 from actors.directory import Activation
 from actors.entries import ENTRIES, Entries
 from actors.ids import agent_key
 from actors.journal import Journal
+from actors.notifications.entries import ChannelEntries
 from actors.owner import Surroundings
 from actors.placement import FIRST_DEDICATED_ORDINAL, dedicated_name
-from actors.stop_registry import StopRegistry
+from actors.stops.registry import StopRegistry
 from controlplane.errors import ConflictError, NotFoundError, UnavailableError
 
 SCHEMA = (

@@ -8,12 +8,13 @@ import os
 from pathlib import Path
 from typing import Any
 
-from actors import activation, stop_counting
+from actors import activation
 from actors.control import Control, open_control_journal
 from actors.handles import ask
 from actors.journal_folder import Place, refuse_another
 from actors.log_feed import LogFeed
 from actors.placement import CONTROL_LOG, host_name
+from actors.stops import counting as stop_counting
 from actors.telling import Telling
 from actors.world import REAL
 from controlplane.errors import UnavailableError
@@ -96,7 +97,7 @@ class ControlStore:
         return self._live().stops.listed(**asked)
 
     async def count_stopped(self, asked: dict[str, Any]) -> dict[str, Any]:
-        """What a stop would meet now; see `actors.stop_counting`. Changes nothing."""
+        """What a stop would meet now; see `actors.stops.counting`. Changes nothing."""
         return await stop_counting.ask_all(ask, self._owners(), self._live().stops.proposed(**asked))
 
     async def _told(self, entry: dict[str, Any]) -> dict[str, Any]:

@@ -12,19 +12,10 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from actors import (
-    api_keys,
-    approval_use,
-    delegations,
-    messages,
-    modifying,
-    remembering,
-    settlements,
-    stopping,
-    tracing,
-)
+from actors import api_keys, delegations, messages, modifying, remembering, settlements, tracing
 from actors.agent_journal import find_bound
-from actors.approval_task import Task
+from actors.approvals import use as approval_use
+from actors.approvals.task import Task
 from actors.ids import agent_key, read_session_id
 from actors.journal import Transaction
 from actors.keeping import Step, binding_of, keep
@@ -46,6 +37,7 @@ from actors.owner import Owner
 from actors.owner_clock import EventTime
 from actors.records import AgentRecord
 from actors.remembering import Met
+from actors.stops import stopping
 from policies.effect import Effect
 from policies.rewriting import REWRITE_UNSTABLE
 from policies.rule_clauses import RuleClauses

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from actors import delegation_journal, sessions, stopping
+from actors import delegation_journal, sessions
 from actors.delegation_journal import Delegation
 from actors.ids import agent_key, delegation_token, read_delegation_token, read_session_id, subject_of_key
 from actors.journal import Transaction
@@ -16,6 +16,7 @@ from actors.live_agent import Delegated, LiveAgent, Session
 from actors.messages import DecisionRequest, DelegationRequest, SessionRequest, Vouch
 from actors.owner import Owner
 from actors.records import AgentRecord
+from actors.stops import stopping
 from controlplane.errors import (
     ConflictError,
     ForbiddenError,

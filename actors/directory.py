@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from actors.stops import STOP, LiveStops
+from actors.stops.live import STOP, LiveStops
 
 LEASE_S = 2.0
 REFRESH_S = 0.5

@@ -142,7 +142,7 @@ class DecidedAction(NamedTuple):
     looked_up: str | None = (
         None  # the worst origin of what its result is looked up by; None = nobody traced it
     )
-    escalated: str | None = None  # what a request for approval asks for, see `actors.approval_use`
+    escalated: str | None = None  # what a request for approval asks for, see `actors.approvals.use`
 
 
 class Decided(NamedTuple):

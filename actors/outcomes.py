@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from actors import evidence_rows, overdue, settlements, shadowing, stopping, tracing
+from actors import evidence_rows, overdue, settlements, shadowing, tracing
 from actors.agent_journal import find_decision, save_decision_outcome
 from actors.deciding import read_answer
 from actors.journal import Transaction
@@ -15,6 +15,7 @@ from actors.messages import Decided, DecidedAction, Outcome
 from actors.owner import Owner
 from actors.past_journal import save_outcome
 from actors.remembering import reported
+from actors.stops import stopping
 from controlplane.errors import ConflictError, NotFoundError
 from policies.effect import Effect
 from policies.origin.told import Told

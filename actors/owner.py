@@ -19,12 +19,12 @@ from actors.ids import COUNTER_BITS, agent_key, decision_id, subject_of_key
 from actors.journal import Journal
 from actors.live_agent import SESSIONS_AWAKE, LiveAgent, Session, standing_name, standing_workflow
 from actors.origins import WorkflowOrigins
-from actors.own_stops import OwnStops
 from actors.owner_clock import EventTime, OwnerClock
 from actors.past_journal import begin_record
 from actors.pasts import Pasts
 from actors.records import AgentRecord
 from actors.reservation_journal import begin_settlements
+from actors.stops.own import OwnStops
 from actors.tallies import WorkflowTallies
 from actors.uses import Uses
 from controlplane.errors import UnavailableError

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from actors import (
-    approval_calls,
     deciding,
     delegations,
     outcomes,
@@ -16,6 +15,7 @@ from actors import (
     settlements,
     vouching,
 )
+from actors.approvals import calls as approval_calls
 from actors.messages import DelegationRequest, Outcome, SessionRequest
 
 WORK: Final[Mapping[str, Callable[..., Any]]] = {

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from actors import evidence_rows, stopping
+from actors import evidence_rows
 from actors.agent_journal import count_live_sessions, save_sessions, subject_of_session
 from actors.asked_journal import save_basis
 from actors.delegation_journal import save_lineage
@@ -17,6 +17,7 @@ from actors.live_agent import SESSION_LIFETIME_US, SESSIONS_AWAKE, Delegated, Li
 from actors.messages import SessionRequest
 from actors.owner import Owner
 from actors.records import AgentRecord
+from actors.stops import stopping
 from controlplane.errors import ConflictError, NotFoundError, OverloadedError, UnavailableError
 from policies.asked.basis import Basis
 from policies.origin.happened import AskedFor

@@ -7,8 +7,8 @@ from typing import Any
 
 import orjson
 
-from actors import approval_values
 from actors.agent_journal import find_by_key
+from actors.approvals import values as approval_values
 from actors.ids import decision_key
 from actors.live_agent import Session
 from actors.messages import DecidedAction, DecisionRequest

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from actors import reservations, stopping
+from actors import reservations
 from actors.deciding import stale_records, unable
 from actors.messages import BATCH, STALE_BUNDLE, VOUCHED, DecisionRequest, Reserved, Vouch
 from actors.owner import EvidenceBacklogError, Owner
 from actors.records import AgentRecord
+from actors.stops import stopping
 from controlplane.errors import NotFoundError, UnavailableError
 from policies.stops import STOPPED
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from unit.actors.approvals_bench import PEOPLE as ROLES
 from unit.actors.approvals_bench import ApprovalBench, bench
 
-from actors import approvals
-from actors.approval_events import let_time_pass
+from actors.approvals import requests as approvals
+from actors.approvals.events import let_time_pass
 from controlplane.errors import ConflictError, ForbiddenError, NotFoundError
 
 ROUNDS = 3_000

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from unit.actors.owners import Bench
 
 from actors.active_bundle import ActiveBundle
-from actors.stops import GLOBBED, TARGET_TYPES, Acting, LiveStops, Stop
+from actors.stops.live import GLOBBED, TARGET_TYPES, Acting, LiveStops, Stop
 from policies.action import Resource, Subject
 from policies.engine import Engine
 

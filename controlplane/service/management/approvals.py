@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final
 
-from actors.approval_messages import ApprovalAct, ApprovalRequest, Narrowed, Viewer
-from actors.approval_task import APPROVED, OPEN, STATES
-from actors.approval_values import value_ordinal
+from actors.approvals.messages import ApprovalAct, ApprovalRequest, Narrowed, Viewer
+from actors.approvals.task import APPROVED, OPEN, STATES
+from actors.approvals.values import value_ordinal
 from actors.ids import approval_ordinal, bound_decision
 from actors.messages import Decided, DecidedAction
 from controlplane.errors import (

@@ -7,13 +7,15 @@ from typing import Any
 
 from unit.actors.owners import Bench
 
-from actors import approval_journal, approvals, approving
 from actors.active_bundle import ActiveBundle
-from actors.approval_messages import ApprovalAct, ApprovalRequest, Narrowed, Viewer
-from actors.approval_task import Task
+from actors.approvals import approving
+from actors.approvals import journal as approval_journal
+from actors.approvals import requests as approvals
+from actors.approvals.messages import ApprovalAct, ApprovalRequest, Narrowed, Viewer
+from actors.approvals.task import Task
 from actors.directory import Activation
 from actors.messages import Decided
-from actors.stops import Stop
+from actors.stops.live import Stop
 
 CATALOG = """
 kind: Catalog

@@ -9,8 +9,9 @@ import orjson
 import pytest
 from unit.actors.approvals_bench import POLICY, ApprovalBench, bench
 
-from actors import approval_journal, approvals
-from actors.approval_events import let_time_pass
+from actors.approvals import journal as approval_journal
+from actors.approvals import requests as approvals
+from actors.approvals.events import let_time_pass
 from actors.ids import binding_token
 from controlplane.errors import ConflictError, ForbiddenError, GovernanceError, NotFoundError, OverloadedError
 

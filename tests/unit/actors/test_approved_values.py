@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from unit.actors.approvals_bench import ApprovalBench, bench
 
-from actors import approval_journal, approval_values, outcomes
+from actors import outcomes
+from actors.approvals import journal as approval_journal
+from actors.approvals import values as approval_values
 from actors.messages import Decided, Outcome
 from controlplane.errors import ConflictError
 from policies.action import Action, Resource, Subject

@@ -9,10 +9,10 @@ import orjson
 import pytest
 from unit.actors.owners import World
 
-from actors import stop_registry
 from actors.control import Control, open_control_journal
 from actors.directory import Directory
-from actors.stops import Acting, Stop
+from actors.stops import registry as stop_registry
+from actors.stops.live import Acting, Stop
 from controlplane.errors import ConflictError, ForbiddenError, NotFoundError, OverloadedError
 
 DAY_S = 86_400

@@ -11,16 +11,16 @@ import pytest
 from unit.actors.owners import Bench
 from unit.actors.two_owners import TwoOwners
 
-from actors import own_stops
 from actors.active_bundle import ActiveBundle
 from actors.delegations import delegate, open_child
 from actors.journal import JournalError
 from actors.messages import Decided, DelegationRequest, Outcome, SessionRequest
 from actors.outcomes import report_outcome
 from actors.sessions import open_session
-from actors.stop_counting import count
-from actors.stop_handover import hand_over
-from actors.stops import Stop
+from actors.stops import own as own_stops
+from actors.stops.counting import count
+from actors.stops.handover import hand_over
+from actors.stops.live import Stop
 from actors.vouching import vouch_for_agent
 from controlplane.errors import ForbiddenError, UnavailableError
 

@@ -10,7 +10,7 @@ import orjson
 import pytest
 from unit.actors.approvals_bench import bench
 
-from actors.approval_events import let_time_pass
+from actors.approvals.events import let_time_pass
 from evidence.landing import LogBatch
 from evidence.query import query
 from evidence.table import EvidenceTable

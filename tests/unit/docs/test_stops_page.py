@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from actors import stop_registry
-from actors.stops import TARGET_TYPES
+from actors.stops import registry as stop_registry
+from actors.stops.live import TARGET_TYPES
 from controlplane.cli.app import app
 from controlplane.cli.stop import TargetType
 from controlplane.service.management.bodies import StopTarget

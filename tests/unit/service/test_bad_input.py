@@ -23,9 +23,9 @@ from unit.service.in_process_plane import (
     question,
 )
 
-from actors import approval_journal
-from actors.approval_journal import Value
-from actors.approval_values import PREFIX
+from actors.approvals import journal as approval_journal
+from actors.approvals.journal import Value
+from actors.approvals.values import PREFIX
 from actors.ids import decision_id
 from controlplane_sdk.decision import arguments_digest
 

@@ -6,11 +6,13 @@ from typing import Any, Final
 
 import orjson
 
-from actors import api_keys, approval_journal, approval_rows
-from actors.approval_events import advance, tell, write
-from actors.approval_messages import ApprovalRequest, Viewer
-from actors.approval_task import CANCELLED, AskedRule, Comment, Task
-from actors.approvers import may_act, seat_of
+from actors import api_keys
+from actors.approvals import journal as approval_journal
+from actors.approvals import rows as approval_rows
+from actors.approvals.approvers import may_act, seat_of
+from actors.approvals.events import advance, tell, write
+from actors.approvals.messages import ApprovalRequest, Viewer
+from actors.approvals.task import CANCELLED, AskedRule, Comment, Task
 from actors.ids import agent_key, approval_id, ordinal_of_decision, read_binding_token, subject_of_key
 from actors.journal import Transaction
 from actors.messages import DecidedAction

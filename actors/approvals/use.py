@@ -8,9 +8,12 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from actors import approval_events, approval_journal, approval_rows, approval_values
-from actors.approval_task import APPROVED, Task
-from actors.approvers import standing
+from actors.approvals import events as approval_events
+from actors.approvals import journal as approval_journal
+from actors.approvals import rows as approval_rows
+from actors.approvals import values as approval_values
+from actors.approvals.approvers import standing
+from actors.approvals.task import APPROVED, Task
 from actors.ids import agent_key, binding_token
 from actors.journal import Transaction
 from actors.live_agent import Session

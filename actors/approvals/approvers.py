@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
-from actors.approval_task import AskedRule, Given, Task
+from actors.approvals.task import AskedRule, Given, Task
 from actors.directory import Directory
 from actors.ids import agent_key
 

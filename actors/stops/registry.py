@@ -16,7 +16,7 @@ from actors import api_keys
 from actors.entries import Entries
 from actors.ids import agent_key
 from actors.journal import Journal, Transaction
-from actors.stops import GLOBBED, STOP, LiveStops, Stop, TargetType
+from actors.stops.live import GLOBBED, STOP, LiveStops, Stop, TargetType
 from controlplane.errors import ConflictError, ForbiddenError, NotFoundError, OverloadedError
 from evidence.record import EvidenceRow
 

@@ -12,7 +12,7 @@ from actors.ids import subject_of_key
 from actors.live_agent import IDLE_LIMIT_US
 from actors.owner import Owner
 from actors.records import AgentRecord
-from actors.stops import Acting, LiveStops, Stop
+from actors.stops.live import Acting, LiveStops, Stop
 from controlplane.errors import GovernanceError
 from policies.catalog import TOOL
 

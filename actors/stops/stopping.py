@@ -12,11 +12,11 @@ from actors.ids import subject_of_key
 from actors.journal import Transaction
 from actors.live_agent import LiveAgent, Session
 from actors.messages import Decided, DecidedAction, DecisionRequest, Vouch
-from actors.own_stops import OwnStops
 from actors.owner import Owner
 from actors.records import AgentRecord
-from actors.stop_registry import new_stop_id
-from actors.stops import Acting, Stop, TargetType, by_rule
+from actors.stops.live import Acting, Stop, TargetType, by_rule
+from actors.stops.own import OwnStops
+from actors.stops.registry import new_stop_id
 from controlplane.errors import ForbiddenError
 from policies.catalog import TOOL
 from policies.stops import STOPPED

@@ -1,6 +1,6 @@
 """Stops: who or what may do nothing for now, and the live ones by what they are about. No Ray.
 
-The control store owns them (`actors.stop_registry`); owners enforce them (`actors.stopping`).
+The control store owns them (`actors.stops.registry`); owners enforce them (`actors.stops.stopping`).
 """
 
 from __future__ import annotations

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from actors import approval_journal, approval_rows, approval_values
-from actors.approval_task import EXPIRED, Task
-from actors.approvers import may_act
+from actors.approvals import journal as approval_journal
+from actors.approvals import rows as approval_rows
+from actors.approvals import values as approval_values
+from actors.approvals.approvers import may_act
+from actors.approvals.task import EXPIRED, Task
 from actors.journal import Transaction
 from actors.owner import Owner
 

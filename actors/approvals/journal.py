@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from actors.approval_task import Task
+from actors.approvals.task import Task
 from actors.journal import Journal, Transaction
 
 SCHEMA = """

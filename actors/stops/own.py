@@ -1,7 +1,7 @@
 """Automatic stops that an owner has made and that its leased directory does not know yet.
 
-They are enforced from the transaction on that made them, and handed over to the control store (`actors.stop_handover`),
-which owns them from then on: it tells the other owners, and an operator releases them there.
+They are enforced from the transaction on that made them, and handed over to the control store
+(`actors.stops.handover`), which owns them from then on: it tells the other owners, and an operator releases them there.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from actors.journal import Journal, Transaction
-from actors.stops import LiveStops, Stop
+from actors.stops.live import LiveStops, Stop
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS own_stops (id TEXT PRIMARY KEY, value TEXT NOT NULL, revision INTEGER) WITHOUT ROWID;

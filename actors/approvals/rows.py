@@ -8,7 +8,7 @@ from typing import Any, Final
 import orjson
 
 from actors import evidence_rows
-from actors.approval_task import APPROVED, Task
+from actors.approvals.task import APPROVED, Task
 from actors.ids import subject_of_key
 from evidence.record import EvidenceRow
 

@@ -6,8 +6,11 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from actors import approval_journal, approval_values, approvals, approving
-from actors.approval_events import let_time_pass
+from actors.approvals import approving
+from actors.approvals import journal as approval_journal
+from actors.approvals import requests as approvals
+from actors.approvals import values as approval_values
+from actors.approvals.events import let_time_pass
 from actors.owner import Owner
 
 APPROVALS_S: Final = 1.0

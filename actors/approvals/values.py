@@ -11,10 +11,11 @@ from typing import Any, Final
 
 import orjson
 
-from actors import approval_journal, approval_rows
-from actors.approval_journal import Value
-from actors.approval_messages import Viewer
-from actors.approval_task import APPROVED, AskedRule, Given, Task
+from actors.approvals import journal as approval_journal
+from actors.approvals import rows as approval_rows
+from actors.approvals.journal import Value
+from actors.approvals.messages import Viewer
+from actors.approvals.task import APPROVED, AskedRule, Given, Task
 from actors.ids import agent_key, ordinal_of_decision, subject_of_key
 from actors.live_agent import Session
 from actors.messages import DecisionRequest

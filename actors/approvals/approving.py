@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from actors import approval_rows
-from actors.approval_events import remember_values, write
-from actors.approval_messages import ApprovalAct, Narrowed
-from actors.approval_task import APPROVED, DENIED, AskedRule, Delegated, Given, Task
-from actors.approval_values import LONGEST_US
-from actors.approvals import able, find, is_over, rule_changed, unknown
-from actors.approvers import Seat, seat_of, standing
+from actors.approvals import rows as approval_rows
+from actors.approvals.approvers import Seat, seat_of, standing
+from actors.approvals.events import remember_values, write
+from actors.approvals.messages import ApprovalAct, Narrowed
+from actors.approvals.requests import able, find, is_over, rule_changed, unknown
+from actors.approvals.task import APPROVED, DENIED, AskedRule, Delegated, Given, Task
+from actors.approvals.values import LONGEST_US
 from actors.owner import Owner
 from controlplane.errors import ConflictError, ForbiddenError, GovernanceError, InputError
 from policies.bundle import Bundle

@@ -1,0 +1,1 @@
+"""Approvals of escalated actions, at the owner that escalated."""

@@ -1,0 +1,1 @@
+"""Stops: set and released at the control store, enforced by every owner."""
