@@ -9,8 +9,8 @@ import orjson
 from actors import api_keys
 from actors.approvals import journal as approval_journal
 from actors.approvals import rows as approval_rows
-from actors.approvals.approvers import may_act, seat_of
-from actors.approvals.events import advance, tell, write
+from actors.approvals.approvers import may_act, seat_of, standing
+from actors.approvals.events import advance, owned_now, tell, write
 from actors.approvals.messages import ApprovalRequest, Viewer
 from actors.approvals.task import CANCELLED, AskedRule, Comment, Task
 from actors.ids import agent_key, approval_id, ordinal_of_decision, read_binding_token, subject_of_key
@@ -38,7 +38,7 @@ def request(owner: Owner, raw: tuple[Any, ...]) -> dict[str, Any]:
     """Ask for an escalated decision to be approved. Durable when it returns.
 
     Asked again it is the same task; and so it is for another decision about the very same action, as long as the task
-    waits or can be used: who retries does not fill desks, and nobody approves twice what is to happen once.
+    waits or can be used (not where approvers have lost the right to it since): who retries does not fill desks, and nobody approves twice what is to happen once.
 
     Args: raw: an `ApprovalRequest`.
     Returns: ``{"task", "created"}``.
@@ -91,11 +91,27 @@ def request(owner: Owner, raw: tuple[Any, ...]) -> dict[str, Any]:
         expires_us=now_us + min(rule.terms.expires_us for rule in rules),
     )
     known = approval_journal.of_action(owner.journal, task.bound)
-    if known is not None and now_us < known.expires_us:
+    if known is not None and now_us >= known.expires_us:
+        known = None
+    if known is not None and (known.open or _counts(owner, known)):
         return _known(owner, known, now_us)
     _refuse_too_many(owner, key)
     more = {"justification": asked.justification} if asked.justification else None
     with owner.journal.transaction() as step:
+        if known is not None:
+            # Two that can be used would permit twice: were its approvers to get their roles back, say.
+            known = known.ended(
+                CANCELLED, asked.key_id, "approvals of it count no more: it is asked for anew"
+            )
+            write(
+                owner,
+                step,
+                known,
+                approval_rows.CANCELLED,
+                now_us,
+                actor=asked.key_id,
+                comment=known.ended_comment,
+            )
         approval_journal.add(step, task, asked.arguments)
         tell(owner, step, task, approval_rows.REQUESTED, now_us, actor=asked.key_id, more=more)
     return {"task": approval_rows.shown_task(task, asked.arguments), "created": True}
@@ -158,6 +174,7 @@ def look(owner: Owner, viewer: tuple[Any, ...], identity: str) -> dict[str, Any]
     task = approval_journal.find(owner.journal, identity)
     if task is None or task.tenant != who.tenant:
         raise unknown(identity)
+    task = owned_now(owner, task)
     if task.due_us is not None and task.due_us <= now_us:
         owner.refuse_backlog()
         with owner.journal.transaction() as step:
@@ -235,7 +252,7 @@ def find(owner: Owner, step: Transaction, identity: str, tenant: str, now_us: in
     task = approval_journal.find(owner.journal, identity)
     if task is None or task.tenant != tenant:
         raise unknown(identity)
-    return advance(owner, step, task, now_us)
+    return advance(owner, step, owned_now(owner, task), now_us)
 
 
 def unknown(identity: str) -> NotFoundError:
@@ -309,6 +326,12 @@ def _asked_rules(owner: Owner, escalated: dict[str, Any]) -> tuple[AskedRule, ..
             )
         )
     return tuple(found)
+
+
+def _counts(owner: Owner, task: Task) -> bool:
+    """Whether an approved task's approvals still count, so that it can be used."""
+    counted = dict(standing(owner.directory, owned_now(owner, task)))
+    return all(len(counted[rule.rule]) >= rule.terms.quorum for rule in task.rules)
 
 
 def _known(owner: Owner, task: Task, now_us: int) -> dict[str, Any]:

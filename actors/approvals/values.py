@@ -72,7 +72,8 @@ def approved(
 
 
 def approved_with(owner: Owner, task: Task, time_us: int) -> list[Value]:
-    """The values that an approved task's approvers approved as such: a quorum of each rule has to."""
+    """The values that an approved task's approvers approved as such: for one agent or one workflow, a quorum of each
+    rule has to have said so."""
     if (
         task.state != APPROVED
         or approval_journal.count_values(owner.journal, limit=MOST_VALUES) >= MOST_VALUES
@@ -81,15 +82,18 @@ def approved_with(owner: Owner, task: Task, time_us: int) -> list[Value]:
     found: list[Value] = []
     for rule in task.rules:
         lasting = [one for one in rule.given if one.remember_until_us is not None]
-        if len(lasting) >= rule.terms.quorum:
-            found += _of_rule(owner, task, rule, lasting, time_us)
+        for scope in ("agent", "workflow"):
+            # Neither is the narrower one: who approves it for this agent speaks of no other in the workflow.
+            given = [one for one in lasting if one.remember_scope == scope]
+            if len(given) >= rule.terms.quorum:
+                found += _of_rule(owner, task, rule, given, time_us)
     return found
 
 
 def _of_rule(owner: Owner, task: Task, rule: AskedRule, given: list[Given], time_us: int) -> list[Value]:
     # The narrowest of what they said.
     until_us = min(one.remember_until_us or 0 for one in given)
-    for_workflow = task.workflow is not None and any(one.remember_scope == "workflow" for one in given)
+    for_workflow = task.workflow is not None and given[0].remember_scope == "workflow"
     holder = task.workflow if for_workflow and task.workflow is not None else task.agent
     found = []
     for digest, shown, at in rule.values:

@@ -182,6 +182,15 @@ def test_a_quorum_has_to_say_so(payees: Payees) -> None:
     assert payees.pay(approval=identity).effect == "allow"
 
 
+def test_a_quorum_has_to_mean_the_same_agent_or_the_same_workflow(payees: Payees) -> None:
+    payees.desk.use(RULES.replace("quorum: 1", "quorum: 2"))
+    identity = payees.remember(payees.pay(), scope="agent")
+    until_us = payees.desk.world.wall_us + HOUR_US
+    payees.desk.approve(identity, "user:bert", remember_until_us=until_us, remember_scope="workflow")
+    assert payees.desk.state(identity) == "approved"
+    assert approval_journal.values_of(payees.desk.owner.journal, "default", after="", limit=9) == []
+
+
 def test_nothing_is_remembered_of_what_is_denied(payees: Payees) -> None:
     payees.desk.use(RULES.replace("quorum: 1", "quorum: 2"))
     identity = payees.remember(payees.pay())

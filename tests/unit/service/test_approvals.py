@@ -330,6 +330,20 @@ def test_the_owner_of_an_agent_whose_home_is_elsewhere_may_not_approve(desk: Des
         plane.send("POST", "/v1/agents", {"id": HELPER, "owner": "user:nobody"})
 
 
+def test_the_owner_of_an_agent_that_has_another_act_for_it_may_not_approve(desk: Desk) -> None:
+    plane = desk.plane
+    plane.send("POST", "/v1/agents", {"id": PAYER, "owner": "user:anna"})
+    try:
+        opened = plane.send("POST", "/v1/sessions", {"agent": PAYER, "task": "pay"}).json["session"]
+        token = plane.send("POST", "/v1/delegations", {"session": opened, "to": HELPER}).json["token"]
+        child = plane.send("POST", "/v1/sessions", {"agent": HELPER, "parent": token}).json["session"]
+        identity = desk.request(desk.pay(agent=HELPER, session=child), agent=HELPER).json["id"]
+        refused = desk.decide("anna", identity)
+        assert (refused.status, refused.json["error"]["code"]) == (403, "may_not_approve")
+    finally:
+        plane.send("POST", "/v1/agents", {"id": PAYER, "owner": "user:nobody"})
+
+
 def test_an_approver_on_whose_behalf_it_is_may_not_approve(desk: Desk) -> None:
     body = {"agent": PAYER, "task": "pay", "principal": "user:bert"}
     session = desk.plane.send("POST", "/v1/sessions", body).json["session"]
