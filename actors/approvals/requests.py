@@ -81,6 +81,7 @@ def request(owner: Owner, raw: tuple[Any, ...]) -> dict[str, Any]:
         arguments_digest=action.arguments_digest,
         evidence_digest=action.evidence_digest,
         masked=escalated["masked"],
+        properties_digest=action.properties_digest,
         owners=tuple(dict.fromkeys([*escalated["owners"], *_owner_now(owner, action)])),
         decision=token.decision,
         bundle=answer.bundle,

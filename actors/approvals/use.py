@@ -200,6 +200,8 @@ def _void(task: Task | None, request: DecisionRequest, session: Session | None, 
     asked = (request.action, request.resource_type, request.resource_id)
     if asked != (task.action, task.resource_type, task.resource_id):
         return "is for another action"
+    if request.properties_digest.hex() != task.properties_digest:
+        return "is for other properties of the resource"
     if request.arguments_digest.hex() != task.arguments_digest:
         return "is for other arguments" + (", those that it was narrowed to" if task.narrowed else "")
     return ""

@@ -154,6 +154,30 @@ def test_a_client_of_the_draft_is_served(desk: Desk) -> None:
     assert unknown.json["type"] == "urn:openid:authzen:access-request:error:unknown_task"
 
 
+def test_what_is_said_of_the_resource_is_part_of_what_is_approved_and_of_what_a_key_is_bound_to(
+    desk: Desk,
+) -> None:
+    amount = next(desk.amounts)
+
+    def pay(properties: dict[str, Any], **context: Any) -> Answer:
+        body = question(PAYER, "bank.pay", arguments={"to": KNOWN, "amount": amount}, **context)
+        body["resource"]["properties"] = properties
+        return desk.send(PAYER, "POST", "/access/v1/evaluation", body)
+
+    identity = desk.request(pay({"account": "petty cash"}).json).json["id"]
+    for who in ("anna", "bert"):
+        assert desk.decide(who, identity).status == 200
+    for properties in ({"account": "main"}, {}):
+        other = pay(properties, approval={"id": identity}).json
+        assert other["decision"] is False
+        assert "is for other properties of the resource" in other["context"]["detail"]
+    key = f"properties-{amount}"
+    approved = {"account": "petty cash"}
+    assert pay(approved, approval={"id": identity}, idempotency_key=key).json["decision"] is True
+    assert pay(approved, idempotency_key=key).json["context"]["replayed"] is True
+    assert pay({"account": "main"}, idempotency_key=key).status == 409
+
+
 def test_errors_are_problem_details(desk: Desk) -> None:
     answer = desk.send("anna", "GET", "/v1/approvals/apr_nothing")
     assert answer.status == 404
