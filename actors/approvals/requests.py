@@ -287,6 +287,8 @@ def _sight(
         if not gave and not any(seat.concerned for seat in seats):
             return None
         shown = approval_rows.shown_task(task, raw)
+        if raw is not None:
+            shown["arguments_digest"] = task.arguments_digest
         waiting = [seat for seat, rule in zip(seats, task.rules, strict=True) if not rule.approved]
         shown["may_decide"] = task.open and any(seat.holder is not None for seat in waiting)
         if not shown["may_decide"]:

@@ -173,6 +173,7 @@ class ApprovalDoors:
         less = None if body.narrow is None else await self._narrowed(call, body.narrow)
         act = _act(call, body.comment)._replace(
             narrowed=less,
+            seen_digest=body.arguments_digest,
             remember_until_us=bodies.moment_us(body.remember_until, "remember_until"),
             remember_scope=body.remember_scope,
         )

@@ -13,6 +13,7 @@ import pytest
 from unit.service.in_process_plane import Answer, InProcessPlane, in_process_plane, question
 
 from actors.placement import host_of
+from controlplane.wire.digest import arguments_digest
 
 
 def agents_of(host: int, stem: str) -> list[str]:
@@ -245,6 +246,19 @@ def test_an_approver_narrows_and_the_agent_acts_on_less(desk: Desk) -> None:
     own = desk.send(PAYER, "GET", f"/v1/approvals/{identity}").json
     assert own["approved_arguments"] == {"to": KNOWN, "amount": 8000}
     assert desk.pay(8000, approval={"id": identity})["decision"] is True
+
+
+def test_nobody_approves_other_arguments_than_those_that_they_have_looked_at(desk: Desk) -> None:
+    identity = desk.asked()
+    look = lambda: desk.send("bert", "GET", f"/v1/approvals/{identity}").json  # noqa: E731
+    seen = look()
+    assert seen["arguments_digest"] == arguments_digest(seen["arguments"]).hex()
+    assert desk.decide("anna", identity, narrow={"/amount": 8000}).status == 200
+    late = desk.decide("bert", identity, arguments_digest=seen["arguments_digest"])
+    assert (late.status, late.json["error"]["code"]) == (409, "narrowed_meanwhile")
+    assert desk.decide("bert", identity, arguments_digest=look()["arguments_digest"]).status == 200
+    unseen = desk.request(desk.pay(next(desk.amounts))).json["id"]
+    assert "arguments_digest" not in desk.send("bert", "GET", f"/v1/approvals/{unseen}").json
 
 
 def test_what_was_asked_for_without_arguments_cannot_be_narrowed(desk: Desk) -> None:
