@@ -195,8 +195,9 @@ def listed(
     limit: int,
     *,
     mine: bool,
-) -> list[dict[str, Any]]:
-    """The tasks that the viewer may see, the newest first.
+) -> tuple[list[dict[str, Any]], str]:
+    """The tasks that the viewer may see, the newest first; and where it was left off, an id, if it was: not everybody
+    may see much of what waits here. Older ones were not looked at.
 
     Args:
         agent: only this agent's.
@@ -224,9 +225,9 @@ def listed(
                 found.append(shown)
         scanned += len(page)
         if len(page) < limit:
-            break
+            return found[:limit], ""
         before = page[-1].id
-    return found[:limit]
+    return found[:limit], before if len(found) < limit else ""
 
 
 def able(owner: Owner, key_id: str) -> int:

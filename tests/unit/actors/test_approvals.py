@@ -508,7 +508,8 @@ def test_lists_show_what_concerns_whom(desk: ApprovalBench) -> None:
 
     def ids(who: tuple[object, ...], *, mine: bool = False, limit: int = 10, before: str = "") -> list[str]:
         states = ["pending", "partial"]
-        found = approvals.listed(desk.owner, who, states, None, before, limit, mine=mine)
+        found, left = approvals.listed(desk.owner, who, states, None, before, limit, mine=mine)
+        assert left == ""
         return [task["id"] for task in found]
 
     assert ids(desk.viewer(who="user:anna")) == [second, first]

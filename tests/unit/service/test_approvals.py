@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from unit.service.in_process_plane import Answer, InProcessPlane, in_process_plane, question
 
+from actors.approvals import requests
 from actors.placement import host_of
 from controlplane.wire.digest import arguments_digest
 
@@ -294,6 +295,24 @@ def test_lists_join_all_owners(desk: Desk) -> None:
     only = desk.send("auditor", "GET", f"/v1/approvals?agent={HELPER}").json["approvals"]
     assert {task["agent"] for task in only} == {HELPER}
     assert desk.send("anna", "GET", "/v1/approvals?state=nonsense").status == 400
+
+
+def test_lists_reach_what_stands_behind_much_that_is_not_for_the_caller(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(requests, "_SCANNED", 2)
+    identity = desk.asked()
+    for _ in range(5):
+        desk.send("anna", "POST", f"/v1/approvals/{desk.asked()}/approve", {})
+    found, after = [], ""
+    for _ in range(40):
+        page = desk.send("anna", "GET", f"/v1/approvals?mine=true&limit=1{after}").json
+        found += [task["id"] for task in page["approvals"]]
+        if page["next"] is None:
+            break
+        after = f"&after={page['next']}"
+    assert identity in found and found == sorted(set(found), reverse=True)
+    assert page["next"] is None
 
 
 def test_a_malformed_approval_in_a_question_is_refused(desk: Desk) -> None:
