@@ -38,7 +38,8 @@ def request(owner: Owner, raw: tuple[Any, ...]) -> dict[str, Any]:
     """Ask for an escalated decision to be approved. Durable when it returns.
 
     Asked again it is the same task; and so it is for another decision about the very same action, as long as the task
-    waits or can be used (not where approvers have lost the right to it since): who retries does not fill desks, and nobody approves twice what is to happen once.
+    waits or can be used (not where approvers have lost the right to it since): who retries does not fill desks, and
+    nobody approves twice what is to happen once.
 
     Args: raw: an `ApprovalRequest`.
     Returns: ``{"task", "created"}``.

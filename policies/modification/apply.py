@@ -283,12 +283,12 @@ class _Redacting(_Below):
         return after
 
     def __call__(self, value: Place) -> Place:
-        return value if isinstance(value, Nothing) else self._named(steps_of(self._operation.at)[-1], value, 0)
+        return self._named(steps_of(self._operation.at)[-1], value, 0)
 
     def _member(self, name: str, value: Json, depth: int) -> tuple[str, Place]:
         return self._redacted(name), self._named(name, value, depth)
 
-    def _named(self, name: str, value: Json, depth: int) -> Place:
+    def _named(self, name: str, value: Place, depth: int) -> Place:
         """A value by the name under which it stands; of a list, each item's."""
         if "secret" in self._operation.kinds and secrets.is_name(name):
             if _may_be_secret(value):
@@ -301,7 +301,7 @@ class _Redacting(_Below):
         return self._at(value, depth)
 
 
-def _may_be_secret(value: Json) -> bool:
+def _may_be_secret(value: Place) -> bool:
     if isinstance(value, str):
         return value not in ("", label("secret"))
     return isinstance(value, int | float) and not isinstance(value, bool)
