@@ -137,6 +137,7 @@ def _is_one_of(directory: Directory, task: Task, who: str, names: Collection[str
     # Nobody is less of an owner for another case.
     own = {one.casefold() for one in (who, who.partition(":")[2], *principal.groups)}
     own |= {f"group:{one}".casefold() for one in principal.groups}
+    own |= {f"role:{one}".casefold() for one in principal.roles}
     return principal.is_named_by(names) or not own.isdisjoint(one.strip().casefold() for one in names)
 
 
