@@ -29,7 +29,9 @@ async def tidy(usable: Usable) -> None:
         more = overdue.notice(owner, limit=ROWS)
         await asyncio.sleep(_PAUSE_S)
     more = True
-    while more and (owner := usable()) is not None:
+    # INVARIANT (seen): no decision is forgotten whose missing outcome could not be noticed for want of room; nor does
+    # anything grow meanwhile.
+    while more and (owner := usable()) is not None and not owner.backlogged():
         now_us = owner.event_time().us
         more = forget_what_is_over(owner.journal, now_us=now_us, limit=ROWS)
         more |= forget_history(owner.journal, now_us=now_us, limit=ROWS)

@@ -152,6 +152,7 @@ def keep(
         shadow_past=watched.remembered or None,
         looked_up=looked_up,
         escalated=escalated,
+        properties_digest=request.properties_digest.hex(),
     )
     # orjson takes no named tuples.
     remembered, answer_json = orjson.dumps(tuple(action)), orjson.dumps(tuple(answer))
@@ -166,4 +167,4 @@ def binding_of(request: DecisionRequest) -> bytes:
     """What an idempotency key is bound to: the whole action as it was asked, so that a key cannot be carried to another
     tool, and that it is the same when it is asked again."""
     target = f"{request.session}\0{request.action}\0{request.resource_type}\0{request.resource_id}\0".encode()
-    return target + modifying.asked_digest(request)
+    return target + modifying.asked_digest(request) + request.properties_digest

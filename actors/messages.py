@@ -52,6 +52,7 @@ class DecisionRequest(NamedTuple):
     approval: str | None = None  # id of the approval that is to lift an escalation
     wanted: tuple[int, ...] = ()  # indexes of the modify rules that would change the action as it is sent
     rewritten: tuple[Any, ...] | None = None  # `Rewritten`, where all of the above is of a rewritten action
+    properties_digest: bytes = b""  # as `arguments_digest`, of `resource.properties`; b"" = there are none
 
 
 class Rewritten(NamedTuple):
@@ -143,6 +144,7 @@ class DecidedAction(NamedTuple):
         None  # the worst origin of what its result is looked up by; None = nobody traced it
     )
     escalated: str | None = None  # what a request for approval asks for, see `actors.approvals.use`
+    properties_digest: str = ""  # hexadecimal
 
 
 class Decided(NamedTuple):

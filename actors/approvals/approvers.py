@@ -134,8 +134,11 @@ def _is_one_of(directory: Directory, task: Task, who: str, names: Collection[str
     if principal is None:
         return True
     # A registered owner is free text: a bare name is taken for whoever has that id, and for that group.
-    own = {who.partition(":")[2], *principal.groups}
-    return principal.is_named_by(names) or not own.isdisjoint(names)
+    # Nobody is less of an owner for another case.
+    own = {one.casefold() for one in (who, who.partition(":")[2], *principal.groups)}
+    own |= {f"group:{one}".casefold() for one in principal.groups}
+    own |= {f"role:{one}".casefold() for one in principal.roles}
+    return principal.is_named_by(names) or not own.isdisjoint(one.strip().casefold() for one in names)
 
 
 def _principal(directory: Directory, tenant: str, name: str) -> _Principal | None:

@@ -121,17 +121,14 @@ def _approved(owner: Owner, task: Task, act: ApprovalAct, now_us: int) -> Task |
     for rule in task.rules:
         if owner.active is not None and not _says_the_same(owner.active.bundle, rule):
             return rule_changed(rule.rule)
+    if act.seen_digest is not None and act.seen_digest != task.arguments_digest:
+        return _narrowed_meanwhile(task, act.seen_digest)
     # Whoever lost their role since does not count, so that nothing is approved that could never be used.
     task = task.recounted(standing(owner.directory, task))
     if act.narrowed is not None:
         narrowed = Narrowed._make(act.narrowed)
         if narrowed.of_digest != task.arguments_digest:
-            return ConflictError(
-                "somebody has narrowed it meanwhile: look at it again",
-                code="narrowed_meanwhile",
-                expected=task.arguments_digest,
-                found=narrowed.of_digest,
-            )
+            return _narrowed_meanwhile(task, narrowed.of_digest)
         if act.remember_until_us is not None:
             return ConflictError(
                 "what is narrowed is approved once: it cannot be remembered as well",
@@ -162,6 +159,16 @@ def _approved(owner: Owner, task: Task, act: ApprovalAct, now_us: int) -> Task |
         )
         task = task.granted(given, [rule.rule])
     return task
+
+
+def _narrowed_meanwhile(task: Task, seen: str) -> ConflictError:
+    """INVARIANT (what is seen): nobody approves other arguments than those that they have looked at."""
+    return ConflictError(
+        "the arguments are not those that you have seen: it was narrowed meanwhile; look at it again",
+        code="narrowed_meanwhile",
+        expected=task.arguments_digest,
+        found=seen,
+    )
 
 
 def _says_the_same(bundle: Bundle, asked: AskedRule) -> bool:

@@ -13,6 +13,20 @@ from actors.approvals import values as approval_values
 from actors.approvals.events import let_time_pass
 from actors.owner import Owner
 
+
+def _list(
+    owner: Owner,
+    viewer: tuple[Any, ...],
+    states: list[str],
+    agent: str | None,
+    before: str,
+    limit: int,
+    mine: bool,
+) -> list[dict[str, Any]]:
+    found, left = approvals.listed(owner, viewer, states, agent, before, limit, mine=mine)
+    return [{"found": found, "left": left}]
+
+
 APPROVALS_S: Final = 1.0
 """How soon it is noticed, by whoever waits, that a request has expired."""
 WORK: Final[Mapping[str, Callable[..., Any]]] = {
@@ -20,9 +34,7 @@ WORK: Final[Mapping[str, Callable[..., Any]]] = {
     "approval_cancel": approvals.cancel,
     "approval_comment": approvals.comment,
     "approval_look": approvals.look,
-    "approval_list": lambda owner, viewer, states, agent, before, limit, mine: approvals.listed(
-        owner, viewer, states, agent, before, limit, mine=mine
-    ),
+    "approval_list": _list,
     "approval_versions": lambda owner, ids: approval_journal.versions(owner.journal, ids),
     "approval_approve": approving.approve,
     "approval_deny": approving.deny,

@@ -3,6 +3,7 @@ by itself as time passes."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final
 
 from actors.approvals import journal as approval_journal
@@ -10,6 +11,7 @@ from actors.approvals import rows as approval_rows
 from actors.approvals import values as approval_values
 from actors.approvals.approvers import may_act
 from actors.approvals.task import EXPIRED, Task
+from actors.delegation_journal import owner_elsewhere
 from actors.journal import Transaction
 from actors.owner import Owner
 
@@ -74,6 +76,13 @@ def tell(
         step, approval_rows.notice(task, event_type, time_us=time_us, to=to, actor=actor, comment=comment)
     )
     step.set_meta("event_time_us", time_us)
+
+
+def owned_now(owner: Owner, task: Task) -> Task:
+    """A task with whoever owns its agent by now among those that `exclude: owner` speaks of, besides who did."""
+    record = owner.record_by_key(task.agent)
+    whose = owner_elsewhere(owner.journal, task.agent) if record is None else record.owner
+    return task if not whose or whose in task.owners else replace(task, owners=(*task.owners, whose))
 
 
 def advance(owner: Owner, step: Transaction, task: Task, now_us: int) -> Task:

@@ -41,6 +41,7 @@ class ApprovalAct(NamedTuple):
     remember_scope: str = "agent"
     to: str = ""  # whom an approver delegates to
     until_us: int | None = None
+    seen_digest: str | None = None  # of the arguments that the approver has looked at, hexadecimal
 
 
 class Viewer(NamedTuple):

@@ -9,8 +9,8 @@ import orjson
 from actors import api_keys
 from actors.approvals import journal as approval_journal
 from actors.approvals import rows as approval_rows
-from actors.approvals.approvers import may_act, seat_of
-from actors.approvals.events import advance, tell, write
+from actors.approvals.approvers import may_act, seat_of, standing
+from actors.approvals.events import advance, owned_now, tell, write
 from actors.approvals.messages import ApprovalRequest, Viewer
 from actors.approvals.task import CANCELLED, AskedRule, Comment, Task
 from actors.ids import agent_key, approval_id, ordinal_of_decision, read_binding_token, subject_of_key
@@ -38,7 +38,8 @@ def request(owner: Owner, raw: tuple[Any, ...]) -> dict[str, Any]:
     """Ask for an escalated decision to be approved. Durable when it returns.
 
     Asked again it is the same task; and so it is for another decision about the very same action, as long as the task
-    waits or can be used: who retries does not fill desks, and nobody approves twice what is to happen once.
+    waits or can be used (not where approvers have lost the right to it since): who retries does not fill desks, and
+    nobody approves twice what is to happen once.
 
     Args: raw: an `ApprovalRequest`.
     Returns: ``{"task", "created"}``.
@@ -81,6 +82,7 @@ def request(owner: Owner, raw: tuple[Any, ...]) -> dict[str, Any]:
         arguments_digest=action.arguments_digest,
         evidence_digest=action.evidence_digest,
         masked=escalated["masked"],
+        properties_digest=action.properties_digest,
         owners=tuple(dict.fromkeys([*escalated["owners"], *_owner_now(owner, action)])),
         decision=token.decision,
         bundle=answer.bundle,
@@ -91,11 +93,27 @@ def request(owner: Owner, raw: tuple[Any, ...]) -> dict[str, Any]:
         expires_us=now_us + min(rule.terms.expires_us for rule in rules),
     )
     known = approval_journal.of_action(owner.journal, task.bound)
-    if known is not None and now_us < known.expires_us:
+    if known is not None and now_us >= known.expires_us:
+        known = None
+    if known is not None and (known.open or _counts(owner, known)):
         return _known(owner, known, now_us)
     _refuse_too_many(owner, key)
     more = {"justification": asked.justification} if asked.justification else None
     with owner.journal.transaction() as step:
+        if known is not None:
+            # Two that can be used would permit twice: were its approvers to get their roles back, say.
+            known = known.ended(
+                CANCELLED, asked.key_id, "approvals of it count no more: it is asked for anew"
+            )
+            write(
+                owner,
+                step,
+                known,
+                approval_rows.CANCELLED,
+                now_us,
+                actor=asked.key_id,
+                comment=known.ended_comment,
+            )
         approval_journal.add(step, task, asked.arguments)
         tell(owner, step, task, approval_rows.REQUESTED, now_us, actor=asked.key_id, more=more)
     return {"task": approval_rows.shown_task(task, asked.arguments), "created": True}
@@ -158,6 +176,7 @@ def look(owner: Owner, viewer: tuple[Any, ...], identity: str) -> dict[str, Any]
     task = approval_journal.find(owner.journal, identity)
     if task is None or task.tenant != who.tenant:
         raise unknown(identity)
+    task = owned_now(owner, task)
     if task.due_us is not None and task.due_us <= now_us:
         owner.refuse_backlog()
         with owner.journal.transaction() as step:
@@ -177,8 +196,9 @@ def listed(
     limit: int,
     *,
     mine: bool,
-) -> list[dict[str, Any]]:
-    """The tasks that the viewer may see, the newest first.
+) -> tuple[list[dict[str, Any]], str]:
+    """The tasks that the viewer may see, the newest first; and where it was left off, an id, if it was: not everybody
+    may see much of what waits here. Older ones were not looked at.
 
     Args:
         agent: only this agent's.
@@ -206,9 +226,9 @@ def listed(
                 found.append(shown)
         scanned += len(page)
         if len(page) < limit:
-            break
+            return found[:limit], ""
         before = page[-1].id
-    return found[:limit]
+    return found[:limit], before if len(found) < limit else ""
 
 
 def able(owner: Owner, key_id: str) -> int:
@@ -235,7 +255,7 @@ def find(owner: Owner, step: Transaction, identity: str, tenant: str, now_us: in
     task = approval_journal.find(owner.journal, identity)
     if task is None or task.tenant != tenant:
         raise unknown(identity)
-    return advance(owner, step, task, now_us)
+    return advance(owner, step, owned_now(owner, task), now_us)
 
 
 def unknown(identity: str) -> NotFoundError:
@@ -269,6 +289,8 @@ def _sight(
         if not gave and not any(seat.concerned for seat in seats):
             return None
         shown = approval_rows.shown_task(task, raw)
+        if raw is not None:
+            shown["arguments_digest"] = task.arguments_digest
         waiting = [seat for seat, rule in zip(seats, task.rules, strict=True) if not rule.approved]
         shown["may_decide"] = task.open and any(seat.holder is not None for seat in waiting)
         if not shown["may_decide"]:
@@ -309,6 +331,12 @@ def _asked_rules(owner: Owner, escalated: dict[str, Any]) -> tuple[AskedRule, ..
             )
         )
     return tuple(found)
+
+
+def _counts(owner: Owner, task: Task) -> bool:
+    """Whether an approved task's approvals still count, so that it can be used."""
+    counted = dict(standing(owner.directory, owned_now(owner, task)))
+    return all(len(counted[rule.rule]) >= rule.terms.quorum for rule in task.rules)
 
 
 def _known(owner: Owner, task: Task, now_us: int) -> dict[str, Any]:

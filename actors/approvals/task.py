@@ -96,6 +96,7 @@ class Task:
         session: the one that the action belongs to.
         arguments_digest: SHA-256 of the arguments that may be executed, hex: as asked, or as narrowed.
         evidence_digest: the same, keyed, hex.
+        properties_digest: SHA-256 of `resource.properties`, hex; "" = there were none.
         masked: JSON text of them without values.
         owners: whom `exclude: owner` speaks of: the agent's registered owner, and on whose behalf the session acts.
         decision, bundle: the escalated decision's id, and what it was decided with.
@@ -136,6 +137,7 @@ class Task:
     used_by: str = ""
     used_us: int = 0
     version: int = 1
+    properties_digest: str = ""
 
     @property
     def open(self) -> bool:
@@ -165,6 +167,7 @@ class Task:
             self.resource_type,
             self.resource_id,
             self.arguments_digest,
+            self.properties_digest,
             [(rule.rule, rule.hash) for rule in self.rules],
         )
         return hashlib.sha256(repr(said).encode()).hexdigest()

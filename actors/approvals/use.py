@@ -13,6 +13,7 @@ from actors.approvals import journal as approval_journal
 from actors.approvals import rows as approval_rows
 from actors.approvals import values as approval_values
 from actors.approvals.approvers import standing
+from actors.approvals.events import owned_now
 from actors.approvals.task import APPROVED, Task
 from actors.ids import agent_key, binding_token
 from actors.journal import Transaction
@@ -21,6 +22,7 @@ from actors.messages import DecisionRequest, Vouch
 from actors.owner import Owner
 from actors.records import AgentRecord
 from actors.sessions import principal_of
+from actors.stops import stopping
 from policies.bundle import Bundle
 from policies.effect import Effect
 from policies.rule_clauses import RuleClauses
@@ -67,6 +69,7 @@ def lift(
     why = _void(task, request, session, now_us)
     if task is None or why:
         return Found(escalated, None, f"approval `{request.approval}` {why}")
+    task = owned_now(owner, task)
     bundle = owner.active.bundle
     counted = dict(standing(owner.directory, task))
     lifted: set[int] = set()
@@ -164,7 +167,13 @@ def left_behind(
         objecting = clauses.objecting.get(rule.name, [])
         rules.append([rule.name, rule.hash, approval_values.values_of(request, objecting)])
     key = agent_key(request.tenant, request.subject_type, request.subject_id)
-    owners = [None if record is None else record.owner, principal_of(key, session)]
+    # INVARIANT (segregation): what an agent has another do for it is its owner's request, too.
+    acting = stopping.acting_agents(owner, request.subject_type, request.subject_id, record, session)
+    owners = [
+        *(whose for _, whose in acting),
+        None if record is None else record.owner,
+        principal_of(key, session),
+    ]
     if request.vouch is not None:
         owners.append(Vouch._make(request.vouch).owner)
     kept = {
@@ -191,6 +200,8 @@ def _void(task: Task | None, request: DecisionRequest, session: Session | None, 
     asked = (request.action, request.resource_type, request.resource_id)
     if asked != (task.action, task.resource_type, task.resource_id):
         return "is for another action"
+    if request.properties_digest.hex() != task.properties_digest:
+        return "is for other properties of the resource"
     if request.arguments_digest.hex() != task.arguments_digest:
         return "is for other arguments" + (", those that it was narrowed to" if task.narrowed else "")
     return ""

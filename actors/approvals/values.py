@@ -1,7 +1,8 @@
 """Values that were approved for a rule, so that they need not be approved with each action (`remember: value`).
 
-A value is kept as a digest over what `origin` looks up of it, bound to the rule's hash, to the action and the resource,
-the argument and its role, and to one agent or workflow; of its text there are the ends that explanations show.
+A value is kept as a digest over its text and what `origin` looks up of it, bound to the rule's hash, to the action and
+the resource, the place in the arguments and its role, and to one agent or workflow; of its text there are the ends that
+explanations show.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from actors.messages import DecisionRequest
 from actors.owner import Owner
 from controlplane.errors import NotFoundError
 from policies.bundle import Rule
-from policies.origin.units import Unit
+from policies.origin.units import LONGEST_PATH, Unit
 
 MOST_OF_RULE: Final = 32
 """Values of one action that can be approved as values."""
@@ -33,11 +34,15 @@ MOST_VALUES: Final = 100_000
 
 
 def digest_of(unit: Unit, *, action: str, resource_type: str, resource_id: str) -> str:
-    """What stands for a value: 128 bits, hex."""
-    argument = unit.path.split("/", 2)[1] if "/" in unit.path else ""
+    """What stands for a value: 128 bits, hex.
+
+    INVARIANT (that value): what `origin` takes for one, since it folds what disguises, is not one to whom it is sent.
+    """
+    # All items of a list are in one place.
+    place = tuple("*" if step.isdigit() else step for step in unit.path.split("/"))
     said = (
-        action, resource_type, resource_id, unit.role, argument, unit.whole, unit.names, unit.beside, unit.words,
-        unit.strong, unit.indirect,
+        action, resource_type, resource_id, unit.role, place, unit.whole, unit.names, unit.beside, unit.words,
+        unit.strong, unit.indirect, unit.exact,
     )  # fmt: skip
     return blake2b(repr(said).encode(), digest_size=16).hexdigest()
 
@@ -48,7 +53,7 @@ def values_of(request: DecisionRequest, objecting: list[Unit | None]) -> list[li
         return []
     found = []
     for unit in objecting:
-        if unit is None:
+        if unit is None or _is_cut(unit):
             return []
         found.append([_digest(request, unit), unit.masked, unit.path])
     return found
@@ -58,6 +63,8 @@ def approved(
     owner: Owner, request: DecisionRequest, session: Session, now_us: int, rule: Rule, unit: Unit
 ) -> str | None:
     """The id under which a value is approved for a rule, for this agent or workflow. Cost: two index lookups."""
+    if _is_cut(unit):
+        return None
     key = agent_key(request.tenant, request.subject_type, request.subject_id)
     holders = (key, session.workflow_id)
     # INVARIANT (rule): what was approved for a rule that says something else by now says nothing of it.
@@ -65,7 +72,8 @@ def approved(
 
 
 def approved_with(owner: Owner, task: Task, time_us: int) -> list[Value]:
-    """The values that an approved task's approvers approved as such: a quorum of each rule has to."""
+    """The values that an approved task's approvers approved as such: for one agent or one workflow, a quorum of each
+    rule has to have said so."""
     if (
         task.state != APPROVED
         or approval_journal.count_values(owner.journal, limit=MOST_VALUES) >= MOST_VALUES
@@ -74,15 +82,18 @@ def approved_with(owner: Owner, task: Task, time_us: int) -> list[Value]:
     found: list[Value] = []
     for rule in task.rules:
         lasting = [one for one in rule.given if one.remember_until_us is not None]
-        if len(lasting) >= rule.terms.quorum:
-            found += _of_rule(owner, task, rule, lasting, time_us)
+        for scope in ("agent", "workflow"):
+            # Neither is the narrower one: who approves it for this agent speaks of no other in the workflow.
+            given = [one for one in lasting if one.remember_scope == scope]
+            if len(given) >= rule.terms.quorum:
+                found += _of_rule(owner, task, rule, given, time_us)
     return found
 
 
 def _of_rule(owner: Owner, task: Task, rule: AskedRule, given: list[Given], time_us: int) -> list[Value]:
     # The narrowest of what they said.
     until_us = min(one.remember_until_us or 0 for one in given)
-    for_workflow = task.workflow is not None and any(one.remember_scope == "workflow" for one in given)
+    for_workflow = task.workflow is not None and given[0].remember_scope == "workflow"
     holder = task.workflow if for_workflow and task.workflow is not None else task.agent
     found = []
     for digest, shown, at in rule.values:
@@ -142,6 +153,11 @@ def revoke(owner: Owner, viewer: tuple[Any, ...], identity: str, key_id: str) ->
 def value_ordinal(identity: str) -> int | None:
     """Which log an approved value's id points to."""
     return ordinal_of_decision(identity.removeprefix(PREFIX)) if identity.startswith(PREFIX) else None
+
+
+def _is_cut(unit: Unit) -> bool:
+    """Whether a unit may stand for more than one value, or for one in more than one place."""
+    return unit.cut or len(unit.path) >= LONGEST_PATH
 
 
 def _digest(request: DecisionRequest, unit: Unit) -> str:

@@ -48,7 +48,7 @@ def halted(
         return None
     facts = owner.active.facts(request.resource_type, request.resource_id) if owner.active else None
     system = None if facts is None else facts.system
-    agents = _agents(owner, request.subject_type, request.subject_id, record, session)
+    agents = acting_agents(owner, request.subject_type, request.subject_id, record, session)
     return _find(
         owner,
         Acting(
@@ -77,7 +77,7 @@ def refuse(
     """
     acting = Acting(
         tenant=tenant,
-        agents=_agents(owner, subject_type, subject_id, record, session),
+        agents=acting_agents(owner, subject_type, subject_id, record, session),
         workflow=session.workflow_id if session else None,
     )
     found = _find(owner, acting, owner.event_time().us)
@@ -167,10 +167,11 @@ def _find(owner: Owner, acting: Acting, now_us: int) -> Halted | None:
     return None if found is None else Halted(found.id, f"stop `{found.id}` of {found.target}: {found.reason}")
 
 
-def _agents(
+def acting_agents(
     owner: Owner, subject_type: str, subject_id: str, record: AgentRecord | None, session: Session | None
 ) -> tuple[tuple[str, str | None], ...]:
-    """Who acts, and on whose delegation, level by level: a stop of an agent stops what acts for it."""
+    """Who acts, and on whose delegation, level by level, each with whose it is: a stop of an agent stops what acts for
+    it."""
     agents: list[tuple[str, str | None]] = []
     if subject_type == _AGENT:
         agents.append((subject_id, record.owner if record else None))

@@ -176,6 +176,9 @@ class Preparing:
             wanted=wanted,
             rewritten=None if rewritten is None else tuple(rewritten),
             approval=request.approval,
+            properties_digest=arguments_digest(request.resource_properties)
+            if request.resource_properties
+            else b"",
         )
 
     def _rewritten(self, found: Rewriting, original: bytes) -> Rewritten:

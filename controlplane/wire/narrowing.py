@@ -1,7 +1,7 @@
 """Approving less than what was asked for: smaller numbers, shorter lists, and nothing else.
 
 INVARIANT (narrow): what comes out asks for a part of what went in. What could mean more is refused: a zero (often "no
-limit"), an empty list (often "everyone"), texts, fields that come or go.
+limit"), an empty list (often "everyone"), another order, texts, fields that come or go.
 """
 
 from __future__ import annotations
@@ -39,13 +39,11 @@ def _less(pointer: str, old: Any, new: Any) -> Json:
             return new  # type: ignore[no-any-return]
         raise _refused(pointer, "a number becomes a smaller one of the same sign, and never zero")
     if isinstance(old, list) and isinstance(new, list):
-        left = [canonical_json(one) for one in old]
-        for one in new:
-            said = canonical_json(one)
-            if said not in left:
-                raise _refused(pointer, "a list becomes a part of itself, and something new is in it")
-            left.remove(said)
-        if new and left:
+        # In its order: the words of a command, or a range, say something else in another one.
+        left = iter([canonical_json(one) for one in old])
+        if not all(canonical_json(one) in left for one in new):
+            raise _refused(pointer, "a list becomes a part of itself, in its order, and this is none")
+        if 0 < len(new) < len(old):
             return new
         raise _refused(pointer, "a list becomes a smaller part of itself, and never empty")
     raise _refused(pointer, "only numbers and lists can be narrowed")

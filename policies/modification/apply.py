@@ -282,14 +282,26 @@ class _Redacting(_Below):
             self._counts[f"redact {kind}"] += count
         return after
 
+    def __call__(self, value: Place) -> Place:
+        return self._named(steps_of(self._operation.at)[-1], value, 0)
+
     def _member(self, name: str, value: Json, depth: int) -> tuple[str, Place]:
-        if "secret" in self._operation.kinds and secrets.is_name(name) and _may_be_secret(value):
-            self._counts["redact secret"] += 1
-            return self._redacted(name), label("secret")
-        return self._redacted(name), self._at(value, depth)
+        return self._redacted(name), self._named(name, value, depth)
+
+    def _named(self, name: str, value: Place, depth: int) -> Place:
+        """A value by the name under which it stands; of a list, each item's."""
+        if "secret" in self._operation.kinds and secrets.is_name(name):
+            if _may_be_secret(value):
+                self._counts["redact secret"] += 1
+                return label("secret")
+            if isinstance(value, list):
+                if depth > MAX_DEPTH:
+                    raise TooDeepError
+                return mapped(value, lambda item: self._named(name, item, depth + 1))
+        return self._at(value, depth)
 
 
-def _may_be_secret(value: Json) -> bool:
+def _may_be_secret(value: Place) -> bool:
     if isinstance(value, str):
         return value not in ("", label("secret"))
     return isinstance(value, int | float) and not isinstance(value, bool)

@@ -44,6 +44,8 @@ class Unit(NamedTuple):
         trivial: there is nothing to check: null, a boolean, an empty text, a small number.
         cut: more than is checked; the rest, at or below `path`, is unknown.
         masked: for explanations, at most two characters from either end.
+        exact: digest of the text as it stands, of an IBAN of its one spelling: what is the same by all of the above may
+            still be another value to the tool (`../a` and `a`, `-5000` and `5000`, look-alikes).
     """
 
     path: str
@@ -58,6 +60,7 @@ class Unit(NamedTuple):
     trivial: bool
     cut: bool
     masked: str
+    exact: int = 0
 
 
 def units_of(
@@ -217,19 +220,20 @@ def _unit(
         # Nothing but punctuation: as it stands.
         if not bare:
             return _nothing(path, role, indirect=indirect, cut=cut)
-        return _symbols(path, role, bare, hasher, shown)
+        return _symbols(path, role, bare, hasher, shown)._replace(exact=hasher.name(f"={text}"))
     if len(words) == 1:
         name = only_name(words)
         whole = hasher.name(name) if name is not None else 0
         word = whole if name == words[0] else hasher.name(words[0])
+        exact = word if words[0][:2] == "a:" and is_iban(words[0][2:]) else hasher.name(f"={text}")
         return Unit(
             path, role, whole, (), tuple(map(hasher.name, beside)), (word & WORD_MASK,), (), strong, indirect,
-            False, cut, shown,
+            False, cut, shown, exact,
         )  # fmt: skip
     digest_of = hasher.words(words)
     return Unit(
         path, role, 0, tuple(map(hasher.name, names)), tuple(map(hasher.name, beside)),
-        tuple([digest_of[word] for word in words]), runs, strong, indirect, False, cut, shown,
+        tuple([digest_of[word] for word in words]), runs, strong, indirect, False, cut, shown, hasher.name(f"={text}"),
     )  # fmt: skip
 
 

@@ -51,6 +51,7 @@ class NewApproval(RequestBody):
 class Approval(RequestBody):
     comment: Words = ""
     narrow: dict[str, Any] | None = None
+    arguments_digest: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
     remember_until: Moment | None = None
     remember_scope: Literal["agent", "workflow"] = "agent"
 

@@ -159,12 +159,14 @@ class ApprovalDoors:
         mine = call.query.get("mine", "") == "true"
         after = call.query.get("after", "")
         arguments = (_viewer(call), states, call.query.get("agent"), after, limit, mine)
-        found, silent = await self._ask_all("approval_list", *arguments)
+        answers, silent = await self._ask_all("approval_list", *arguments)
+        # What is older than where one of them left off comes with the next page: whoever pages on misses nothing.
+        left = max((str(answer["left"]) for answer in answers), default="")
+        found = [task for answer in answers for task in answer["found"] if task["id"] >= left]
         found.sort(key=lambda task: str(task["id"]), reverse=True)
         page = found[:limit]
-        more = len(found) >= limit
-        reply = {"approvals": page, "next": page[-1]["id"] if more and page else None, "unavailable": silent}
-        return json_reply(reply)
+        end = page[-1]["id"] if len(found) >= limit else left or None
+        return json_reply({"approvals": page, "next": end, "unavailable": silent})
 
     # -- who decides -------------------------------------------------------------------------------------------------
 
@@ -173,6 +175,7 @@ class ApprovalDoors:
         less = None if body.narrow is None else await self._narrowed(call, body.narrow)
         act = _act(call, body.comment)._replace(
             narrowed=less,
+            seen_digest=body.arguments_digest,
             remember_until_us=bodies.moment_us(body.remember_until, "remember_until"),
             remember_scope=body.remember_scope,
         )

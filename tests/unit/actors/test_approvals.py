@@ -271,7 +271,17 @@ def test_the_agents_owner_may_not_approve(desk: ApprovalBench) -> None:
     assert not seen["may_decide"] and "owns the agent" in seen["why_not"]
 
 
-@pytest.mark.parametrize("owner", ["anna", "desk-7", "group:desk-7", "user:anna"])
+def test_who_owns_the_agent_by_now_may_not_approve_what_waits(desk: ApprovalBench) -> None:
+    identity = approved(desk)
+    waits = desk.asked(6000)
+    desk.register("bot", owner="user:anna")
+    refused(ForbiddenError, "may_not_approve", lambda: desk.approve(waits, "user:anna"))
+    assert "1 still count, of 2" in desk.pay(approval=identity).detail
+
+
+@pytest.mark.parametrize(
+    "owner", ["anna", "desk-7", "group:desk-7", "user:anna", "Anna", "User:ANNA ", "Desk-7", "Group:desk-7"]
+)
 def test_an_owner_is_a_person_or_a_team_however_it_is_written(desk: ApprovalBench, owner: str) -> None:
     desk.groups["user:anna"] = ["desk-7"]
     desk.renew_lease()
@@ -307,6 +317,19 @@ def test_an_approval_that_counts_no_more_is_not_half_of_a_quorum(desk: ApprovalB
     desk.renew_lease()
     assert desk.approve(identity, "user:bert")["state"] == "pending"
     assert desk.approve(identity, "user:cleo")["state"] == "approved"
+
+
+def test_what_is_approved_by_nobody_who_counts_is_asked_for_anew(desk: ApprovalBench) -> None:
+    identity = approved(desk)
+    desk.people["user:bert"] = []
+    desk.renew_lease()
+    anew = desk.asked()
+    assert anew != identity and desk.state(identity) == "cancelled"
+    desk.people["user:bert"] = ["treasury"]
+    desk.renew_lease()
+    assert desk.pay(approval=identity).effect == "escalate", "no two that can be used"
+    desk.approve(anew, "user:anna", "user:cleo")
+    assert desk.asked() == anew and desk.pay(approval=anew).effect == "allow"
 
 
 def test_one_denial_ends_it(desk: ApprovalBench) -> None:
@@ -485,7 +508,8 @@ def test_lists_show_what_concerns_whom(desk: ApprovalBench) -> None:
 
     def ids(who: tuple[object, ...], *, mine: bool = False, limit: int = 10, before: str = "") -> list[str]:
         states = ["pending", "partial"]
-        found = approvals.listed(desk.owner, who, states, None, before, limit, mine=mine)
+        found, left = approvals.listed(desk.owner, who, states, None, before, limit, mine=mine)
+        assert left == ""
         return [task["id"] for task in found]
 
     assert ids(desk.viewer(who="user:anna")) == [second, first]

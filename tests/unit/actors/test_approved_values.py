@@ -114,6 +114,36 @@ def test_all_values_that_are_objected_to_have_to_be_approved(payees: Payees) -> 
         assert payees.do("bank.send", {"cc": several}).effect == "allow"
 
 
+@pytest.mark.parametrize(
+    ("approved", "other"),
+    [
+        ("files/report", "../files/report"),
+        ("ann@stranger.example", "\u0430nn@stranger.example"),
+        ("1BoatSLRHtKNngkdXEeobR76b53LETtpyT", "1boatslrhtknngkdxeeobr76b53lettpyt"),
+        ("https://stranger.example/a", "http://stranger.example/a"),
+        ("folder of invoices", "folder of invoices *"),
+        (-70000, 70000),
+    ],
+)
+def test_another_text_that_origin_takes_for_the_same_is_not_approved(
+    payees: Payees, approved: Any, other: Any
+) -> None:
+    payees.remember(payees.do("bank.send", {"to": approved}))
+    assert payees.do("bank.send", {"to": approved}).effect == "allow"
+    assert payees.do("bank.send", {"to": other}).effect == "escalate"
+
+
+def test_values_are_approved_where_they_stand(payees: Payees) -> None:
+    place = lambda to, back: [{"to": to, "back": back}]  # noqa: E731
+    payees.remember(payees.do("bank.send", {"cc": place(STRANGER, ANOTHER)}))
+    assert payees.do("bank.send", {"cc": place(STRANGER, ANOTHER) * 2}).effect == "allow"
+    assert payees.do("bank.send", {"cc": place(ANOTHER, STRANGER)}).effect == "escalate"
+    deep = "n" * 1_024
+    identity = str(payees.desk.ask(payees.do("bank.send", {"cc": {deep: {"to": STRANGER}}}))["id"])
+    with pytest.raises(ConflictError):
+        payees.desk.approve(identity, "user:anna", remember_until_us=payees.desk.world.wall_us + HOUR_US)
+
+
 def test_it_ends_by_itself(payees: Payees) -> None:
     payees.remember(payees.pay(), hours=1)
     payees.desk.pass_s(3599)
@@ -150,6 +180,15 @@ def test_a_quorum_has_to_say_so(payees: Payees) -> None:
     assert payees.desk.state(identity) == "approved"
     assert payees.pay().effect == "escalate"
     assert payees.pay(approval=identity).effect == "allow"
+
+
+def test_a_quorum_has_to_mean_the_same_agent_or_the_same_workflow(payees: Payees) -> None:
+    payees.desk.use(RULES.replace("quorum: 1", "quorum: 2"))
+    identity = payees.remember(payees.pay(), scope="agent")
+    until_us = payees.desk.world.wall_us + HOUR_US
+    payees.desk.approve(identity, "user:bert", remember_until_us=until_us, remember_scope="workflow")
+    assert payees.desk.state(identity) == "approved"
+    assert approval_journal.values_of(payees.desk.owner.journal, "default", after="", limit=9) == []
 
 
 def test_nothing_is_remembered_of_what_is_denied(payees: Payees) -> None:

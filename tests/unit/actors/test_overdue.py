@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 from unit.actors.owners import START_US, Bench, World
 
-from actors import overdue
+from actors import housekeeping, overdue
 from actors.bounds import OUTCOME_TIMEOUT_S
 from actors.messages import Outcome
 from actors.outcomes import describe_decision, report_outcome
@@ -113,3 +114,15 @@ def test_findings_wait_where_evidence_cannot_land(tmp_path: Path) -> None:
     passes(bench, OUTCOME_TIMEOUT_S + 1)
     overdue.notice(bench.owner, limit=100)
     assert findings(bench) == []
+
+
+def test_no_decision_is_forgotten_before_its_missing_outcome_could_be_noticed(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "host-000.db", World(wall_us=START_US), evidence_backlog=2)
+    bench.register("bot")
+    (allowed,) = bench.decided(bench.request())
+    passes(bench, 25 * 3_600)
+    asyncio.run(housekeeping.tidy(lambda: bench.owner))
+    assert findings(bench) == []
+    bench.owner.journal.trim(landed_seq=bench.owner.journal.next_seq - 1)
+    asyncio.run(housekeeping.tidy(lambda: bench.owner))
+    assert [one["decisions"] for one in findings(bench)] == [[allowed.id]]

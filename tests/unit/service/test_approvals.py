@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 from unit.service.in_process_plane import Answer, InProcessPlane, in_process_plane, question
 
+from actors.approvals import requests
 from actors.placement import host_of
+from controlplane.wire.digest import arguments_digest
 
 
 def agents_of(host: int, stem: str) -> list[str]:
@@ -154,6 +156,30 @@ def test_a_client_of_the_draft_is_served(desk: Desk) -> None:
     assert unknown.json["type"] == "urn:openid:authzen:access-request:error:unknown_task"
 
 
+def test_what_is_said_of_the_resource_is_part_of_what_is_approved_and_of_what_a_key_is_bound_to(
+    desk: Desk,
+) -> None:
+    amount = next(desk.amounts)
+
+    def pay(properties: dict[str, Any], **context: Any) -> Answer:
+        body = question(PAYER, "bank.pay", arguments={"to": KNOWN, "amount": amount}, **context)
+        body["resource"]["properties"] = properties
+        return desk.send(PAYER, "POST", "/access/v1/evaluation", body)
+
+    identity = desk.request(pay({"account": "petty cash"}).json).json["id"]
+    for who in ("anna", "bert"):
+        assert desk.decide(who, identity).status == 200
+    for properties in ({"account": "main"}, {}):
+        other = pay(properties, approval={"id": identity}).json
+        assert other["decision"] is False
+        assert "is for other properties of the resource" in other["context"]["detail"]
+    key = f"properties-{amount}"
+    approved = {"account": "petty cash"}
+    assert pay(approved, approval={"id": identity}, idempotency_key=key).json["decision"] is True
+    assert pay(approved, idempotency_key=key).json["context"]["replayed"] is True
+    assert pay({"account": "main"}, idempotency_key=key).status == 409
+
+
 def test_errors_are_problem_details(desk: Desk) -> None:
     answer = desk.send("anna", "GET", "/v1/approvals/apr_nothing")
     assert answer.status == 404
@@ -223,6 +249,19 @@ def test_an_approver_narrows_and_the_agent_acts_on_less(desk: Desk) -> None:
     assert desk.pay(8000, approval={"id": identity})["decision"] is True
 
 
+def test_nobody_approves_other_arguments_than_those_that_they_have_looked_at(desk: Desk) -> None:
+    identity = desk.asked()
+    look = lambda: desk.send("bert", "GET", f"/v1/approvals/{identity}").json  # noqa: E731
+    seen = look()
+    assert seen["arguments_digest"] == arguments_digest(seen["arguments"]).hex()
+    assert desk.decide("anna", identity, narrow={"/amount": 8000}).status == 200
+    late = desk.decide("bert", identity, arguments_digest=seen["arguments_digest"])
+    assert (late.status, late.json["error"]["code"]) == (409, "narrowed_meanwhile")
+    assert desk.decide("bert", identity, arguments_digest=look()["arguments_digest"]).status == 200
+    unseen = desk.request(desk.pay(next(desk.amounts))).json["id"]
+    assert "arguments_digest" not in desk.send("bert", "GET", f"/v1/approvals/{unseen}").json
+
+
 def test_what_was_asked_for_without_arguments_cannot_be_narrowed(desk: Desk) -> None:
     identity = desk.request(desk.pay(6100)).json["id"]
     answer = desk.decide("anna", identity, narrow={"/amount": 1})
@@ -256,6 +295,24 @@ def test_lists_join_all_owners(desk: Desk) -> None:
     only = desk.send("auditor", "GET", f"/v1/approvals?agent={HELPER}").json["approvals"]
     assert {task["agent"] for task in only} == {HELPER}
     assert desk.send("anna", "GET", "/v1/approvals?state=nonsense").status == 400
+
+
+def test_lists_reach_what_stands_behind_much_that_is_not_for_the_caller(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(requests, "_SCANNED", 2)
+    identity = desk.asked()
+    for _ in range(5):
+        desk.send("anna", "POST", f"/v1/approvals/{desk.asked()}/approve", {})
+    found, after = [], ""
+    for _ in range(40):
+        page = desk.send("anna", "GET", f"/v1/approvals?mine=true&limit=1{after}").json
+        found += [task["id"] for task in page["approvals"]]
+        if page["next"] is None:
+            break
+        after = f"&after={page['next']}"
+    assert identity in found and found == sorted(set(found), reverse=True)
+    assert page["next"] is None
 
 
 def test_a_malformed_approval_in_a_question_is_refused(desk: Desk) -> None:
@@ -328,6 +385,20 @@ def test_the_owner_of_an_agent_whose_home_is_elsewhere_may_not_approve(desk: Des
         assert (refused.status, refused.json["error"]["code"]) == (403, "may_not_approve")
     finally:
         plane.send("POST", "/v1/agents", {"id": HELPER, "owner": "user:nobody"})
+
+
+def test_the_owner_of_an_agent_that_has_another_act_for_it_may_not_approve(desk: Desk) -> None:
+    plane = desk.plane
+    plane.send("POST", "/v1/agents", {"id": PAYER, "owner": "user:anna"})
+    try:
+        opened = plane.send("POST", "/v1/sessions", {"agent": PAYER, "task": "pay"}).json["session"]
+        token = plane.send("POST", "/v1/delegations", {"session": opened, "to": HELPER}).json["token"]
+        child = plane.send("POST", "/v1/sessions", {"agent": HELPER, "parent": token}).json["session"]
+        identity = desk.request(desk.pay(agent=HELPER, session=child), agent=HELPER).json["id"]
+        refused = desk.decide("anna", identity)
+        assert (refused.status, refused.json["error"]["code"]) == (403, "may_not_approve")
+    finally:
+        plane.send("POST", "/v1/agents", {"id": PAYER, "owner": "user:nobody"})
 
 
 def test_an_approver_on_whose_behalf_it_is_may_not_approve(desk: Desk) -> None:

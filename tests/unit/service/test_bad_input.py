@@ -393,6 +393,7 @@ SAMPLES: dict[tuple[str, str], Sample] = {
         lambda: {"comment": "seen"},
         {
             "comment": WORDS,
+            "arguments_digest": ["", "00", "G" * 64, 1, True, [], {}],
             "narrow": [1, True, "x", []],
             "remember_until": MOMENTS,
             "remember_scope": ["", "all", 1, None, True, [], {}],

@@ -204,6 +204,17 @@ def test_numbers_names_and_what_is_below_are_redacted() -> None:
     assert apply(found.arguments, (operation,)) == Applied(found.arguments, ())
 
 
+def test_a_secret_is_told_by_its_name_in_a_list_and_where_the_rule_points_at_it() -> None:
+    operation = Redact(at="/b", kinds=("secret",))
+    found = apply({"b": {"password": ["hunter2", ["x", {"note": "y"}], None]}}, (operation,))
+    assert isinstance(found, Applied)
+    assert found.arguments == {"b": {"password": ["[secret]", ["[secret]", {"note": "y"}], None]}}
+    assert apply(found.arguments, (operation,)) == Applied(found.arguments, ())
+    pointed = apply({"login": {"password": "hunter2"}}, (Redact(at="/login/password", kinds=("secret",)),))
+    assert isinstance(pointed, Applied)
+    assert pointed.arguments == {"login": {"password": "[secret]"}}
+
+
 def test_what_would_take_too_long_to_look_through_is_refused() -> None:
     text = "+1 202 456 1414 " * 2_500
     with pytest.raises(TooMuchError):
