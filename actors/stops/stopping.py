@@ -156,7 +156,7 @@ def _add(own: OwnStops, step: Transaction, stop: Stop) -> bool:
             other.expires_us is None or (stop.expires_us is not None and stop.expires_us <= other.expires_us)
         ):
             return False
-    if own.full(step, stop.created_us):
+    if own.full(step, stop):
         return False
     own.add(step, stop)
     return True

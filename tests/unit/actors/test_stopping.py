@@ -388,6 +388,18 @@ def test_past_the_bound_a_rule_denies_and_stops_nobody(bench: Bench, monkeypatch
     assert own(bench) == []
 
 
+def test_however_many_workflows_are_stopped_an_agent_is_and_is_told_of_first(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(own_stops, "MOST_WAITING", 1)
+    too_much(bench, "mate", 2_000_000)
+    assert [stop.target_type for stop in own(bench)] == ["workflow"]
+    for _ in range(4):
+        too_much(bench)
+    assert reason(bench) == "stopped"
+    assert [one["target_type"] for one in bench.owner.stops.waiting(1)] == ["agent"]
+
+
 def test_those_that_have_run_out_make_room(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(own_stops, "MOST_WAITING", 1)
     first = probed(bench)
