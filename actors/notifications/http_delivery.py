@@ -6,6 +6,7 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
+from http.cookiejar import DefaultCookiePolicy
 from typing import Final
 
 import httpx
@@ -48,6 +49,8 @@ class HttpDelivery:
             # Names share addresses: a connection that was made for one must not be used for another.
             limits=httpx.Limits(max_keepalive_connections=0),
         )
+        # And so must a cookie: it is kept by address, and nothing that a receiver says is kept at all.
+        self._client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=()))
 
     async def send(self, target: HttpTarget, notice: Notice, *, delivery: str, now_s: int) -> Attempt:
         """One attempt. Never raises but when it is cancelled.

@@ -77,6 +77,25 @@ def test_a_redirect_is_a_failure_and_is_not_followed(there: Receiver) -> None:
     assert len(there.received) == 1
 
 
+def test_no_cookie_is_kept_for_whoever_else_answers_at_the_address(there: Receiver) -> None:
+    async def resolve(host: str, port: int) -> Sequence[str]:
+        return ["127.0.0.1"]
+
+    async def send() -> None:
+        delivery = HttpDelivery(resolve, ssl.create_default_context())
+        for url in (there.url, other.url, there.url):
+            channel = hook(url=url).target
+            assert isinstance(channel, HttpTarget)
+            await delivery.send(channel, notice(), delivery="msg_1", now_s=NOW_S)
+        await delivery.close()
+
+    there.answers.append((204, {"set-cookie": "session=s3cret; Path=/"}))
+    with receiver() as other:
+        asyncio.run(send())
+    received = there.received + other.received
+    assert len(received) == 3 and not any("cookie" in found for _, found, _ in received)
+
+
 @pytest.mark.parametrize(
     ("status", "retry_after", "for_good", "asked_s"),
     [(500, None, False, None), (429, "120", False, 120), (404, None, False, None), (410, None, True, None)],
