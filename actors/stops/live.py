@@ -149,7 +149,9 @@ class LiveStops:
 
     def globs(self, tenant: str, now_us: int) -> int:
         """How many live ones of a tenant's are named by a glob."""
-        return sum(stop.live(now_us) for kind in GLOBBED for stop in self._globs.get((tenant, kind), {}).values())
+        return sum(
+            stop.live(now_us) for kind in GLOBBED for stop in self._globs.get((tenant, kind), {}).values()
+        )
 
     def count(self, tenant: str, target_type: TargetType) -> int:
         """How many of a tenant's there are of this type, live or not."""

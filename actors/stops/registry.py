@@ -107,7 +107,8 @@ class StopRegistry:
     def set(self, **asked: Any) -> dict[str, Any]:
         """Stop something. Args: as `proposed`.
 
-        Returns: the entry, with ``known``: whether there is such an agent; None where one entry cannot tell.
+        Returns: the entry, with ``known``: whether there is such an agent, or one of this owner; None where the index of
+            agents cannot tell.
         Raises: OverloadedError: too many are live.
         """
         stop = self.proposed(**asked)
@@ -284,6 +285,18 @@ class StopRegistry:
         return next((other for other in same if other.by == stop.by and other.live(now_us)), None)
 
     def _known(self, stop: Stop) -> bool | None:
+        if stop.target_type == "owner":
+            # Cost: a scan of the index of agents where there is none: 10 ms at 10 000.
+            rows = self._journal.read(
+                "SELECT 1 FROM entries WHERE kind = 'agent' AND id >= ? AND id < ?"
+                " AND json_extract(value, '$.owner') = ? LIMIT 1",
+                (
+                    agent_key(stop.tenant, "agent", ""),
+                    agent_key(stop.tenant, "agent", "\U0010ffff"),
+                    stop.target_id,
+                ),
+            )
+            return bool(rows)
         if stop.target_type != "agent" or "*" in stop.target_id:
             return None
         return self._entries.get("agent", agent_key(stop.tenant, "agent", stop.target_id)) is not None

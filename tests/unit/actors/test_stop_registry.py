@@ -345,7 +345,7 @@ def test_what_was_over_long_ago_is_forgotten_and_an_old_copy_begins_anew(registr
 
 
 def test_whether_an_agent_is_registered_is_told_where_one_is_named(registry: Registry) -> None:
-    registry.control.claim_agent(tenant="default", agent_id="bot", isolation=None, owner=None, by="k")
+    registry.control.claim_agent(tenant="default", agent_id="bot", isolation=None, owner="treasury", by="k")
 
     def known(target_type: str, target_id: str) -> bool | None:
         found: bool | None = registry.control.stops.set(
@@ -360,3 +360,4 @@ def test_whether_an_agent_is_registered_is_told_where_one_is_named(registry: Reg
 
     assert (known("agent", "bot"), known("agent", "bto"), known("agent", "b*")) == (True, False, None)
     assert known("fleet", "") is None
+    assert (known("owner", "treasury"), known("owner", "tresury")) == (True, False)

@@ -115,6 +115,10 @@ def delegated(bench: Bench, session: str, to: str, depth: int = 0) -> str:
 
 
 def child(bench: Bench, session: str, agent: str, depth: int = 0) -> str:
+    return used(bench, delegated(bench, session, agent, depth), agent)
+
+
+def used(bench: Bench, token: str, agent: str) -> str:
     request = SessionRequest(
         tenant="default",
         subject_type="agent",
@@ -122,7 +126,7 @@ def child(bench: Bench, session: str, agent: str, depth: int = 0) -> str:
         task_digest=None,
         new_workflow=False,
         key_id="k",
-        parent=delegated(bench, session, agent, depth),
+        parent=token,
     )
     return str(open_child(bench.owner, request)["session"])
 
@@ -187,6 +191,20 @@ def test_who_cannot_know_of_stops_says_so_first(bench: Bench) -> None:
     stopped(bench, "fleet")
     bench.world.pass_s(3)
     assert reason(bench) == "lease_expired"
+
+
+def test_who_cannot_know_of_stops_opens_and_delegates_nothing(bench: Bench) -> None:
+    root = opened(bench)
+    token = delegated(bench, root["session"], "mate")
+    bench.world.pass_s(3)
+    for attempt in (
+        lambda: opened(bench),
+        lambda: delegated(bench, root["session"], "mate"),
+        lambda: used(bench, token, "mate"),
+    ):
+        with pytest.raises(UnavailableError) as caught:
+            attempt()
+        assert caught.value.code == "lease_expired"
 
 
 def test_a_stop_of_a_workflow_meets_everybody_in_it_and_nobody_else(bench: Bench) -> None:
