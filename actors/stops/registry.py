@@ -107,8 +107,8 @@ class StopRegistry:
     def set(self, **asked: Any) -> dict[str, Any]:
         """Stop something. Args: as `proposed`.
 
-        Returns: the entry, with ``known``: whether there is such an agent, or one of this owner; None where the index of
-            agents cannot tell.
+        Returns: the entry, with ``known``: whether there is such an agent, or one of this owner; None where the
+            index cannot tell.
         Raises: OverloadedError: too many are live.
         """
         stop = self.proposed(**asked)

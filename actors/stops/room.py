@@ -12,9 +12,9 @@ MAX_OPERATORS_STOPS: Final = 5_000
 MAX_WIDE_STOPS: Final = 200
 """The same of owners' agents and of the fleet, counted apart: however much is stopped, everything can be."""
 MAX_AUTOMATIC_STOPS: Final = 5_000
-"""Live ones of a tenant that rules and findings have brought about, of agents, and as many of workflows: whatever agents
-do, an operator can stop them; and however many workflows one of them begins, it can itself be stopped. One that finds
-no room is enforced by the owner that made it alone."""
+"""Live ones of a tenant that rules and findings have brought about, of agents, and as many of workflows: whatever
+agents do, an operator can stop them; and however many workflows one of them begins, it can itself be stopped. One that
+finds no room is enforced by the owner that made it alone."""
 MAX_GLOBS: Final = 100
 """Live ones of a tenant that are named by a glob: each action is compared with each."""
 
