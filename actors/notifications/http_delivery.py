@@ -19,9 +19,10 @@ from actors.notifications.http_bodies import body
 from actors.notifications.notice import Notice
 from actors.notifications.retries import read_retry_after
 
-CONNECT_S: Final = 5.0
+CONNECT_S: Final = 2.0
+"""To each address: all that are tried have their turn before time is up."""
 ANSWER_S: Final = 10.0
-_ADDRESSES_TRIED: Final = 4
+ADDRESSES_TRIED: Final = 4
 _GONE: Final = 410
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
@@ -69,7 +70,7 @@ class HttpDelivery:
                     in_clear=url.scheme == "http",
                     allow_in_clear=target.allow_in_clear,
                 )
-                return await self._post(target, url, addresses[:_ADDRESSES_TRIED], notice, delivery, now_s)
+                return await self._post(target, url, addresses[:ADDRESSES_TRIED], notice, delivery, now_s)
         except TargetRefusedError as error:
             return Attempt(delivered=False, error=error.message, for_good=True)
         except Exception as error:

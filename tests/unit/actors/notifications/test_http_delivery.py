@@ -16,7 +16,7 @@ from unit.actors.notifications.samples import SECRET, hook, notice
 
 from actors.notifications.attempt import Attempt
 from actors.notifications.channels import HttpTarget
-from actors.notifications.http_delivery import HttpDelivery
+from actors.notifications.http_delivery import ADDRESSES_TRIED, ANSWER_S, CONNECT_S, HttpDelivery
 from actors.notifications.signature import headers
 
 NOW_S = 1_800_000_000
@@ -69,6 +69,10 @@ def test_a_second_address_is_tried_where_the_first_takes_no_connection(there: Re
     port = there.url.split(":")[2].split("/")[0]
     named = target(there, url=f"http://hooks.example:{port}/a")
     assert sent(named, {"hooks.example": ["::1", "127.0.0.1"]}).delivered
+
+
+def test_addresses_that_say_nothing_leave_time_for_the_last_one() -> None:
+    assert CONNECT_S * (ADDRESSES_TRIED - 1) < ANSWER_S
 
 
 def test_a_redirect_is_a_failure_and_is_not_followed(there: Receiver) -> None:
