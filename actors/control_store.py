@@ -144,6 +144,7 @@ class ControlStore:
             "epoch": control.journal.epoch,
             "pending_rows": control.journal.pending_count(),
             "stops": control.stops.live(),
+            "release_needs_second_operator": self._second_operator,
         }
 
     def _live(self) -> Control:

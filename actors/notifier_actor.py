@@ -169,7 +169,7 @@ class NotifierActor:
         notifier = self._notifier
         if notifier is None or not notifier.deliveries.journal.usable:
             return
-        if given_up := notifier.deliveries.given_up(limit=REPORTED_AT_ONCE):
+        while given_up := notifier.deliveries.given_up(limit=REPORTED_AT_ONCE):
             reports = [_report_of(delivery) for delivery in given_up]
             await ask(
                 CONTROL_STORE, "call", "record_undelivered", {"reports": reports}, timeout_s=CALL_TIMEOUT_S

@@ -31,7 +31,7 @@ class Telling:
         told = {name: self._after_now(name) for name in owners}
         if told:
             await asyncio.wait(told.values(), timeout=TOLD_TIMEOUT_S)
-        return {name: task.done() and not task.cancelled() and task.result() for name, task in told.items()}
+        return {name: task.done() and _said_so(task) for name, task in told.items()}
 
     def _after_now(self, name: str) -> asyncio.Task[bool]:
         """A call to an owner that has not begun yet."""
@@ -50,3 +50,8 @@ class Telling:
         finally:
             if name not in self._next:
                 del self._under_way[name]
+
+
+def _said_so(task: asyncio.Task[bool]) -> bool:
+    """What fails in a way of its own is no acknowledgement either, and no failure of what was told: that is durable."""
+    return not task.cancelled() and task.exception() is None and task.result()

@@ -22,10 +22,12 @@ _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 _METADATA: Final = frozenset(
     map(
         ipaddress.ip_address,
-        # AWS over IPv6, Azure, Alibaba, Oracle's first; all others answer on link-local addresses.
-        ("fd00:ec2::254", "168.63.129.16", "100.100.100.200", "192.0.0.192"),
+        # Azure, Alibaba, Oracle's first, Google over IPv6; all others answer on link-local addresses.
+        ("168.63.129.16", "100.100.100.200", "192.0.0.192", "fd20:ce::254"),
     )
 )
+_OF_INSTANCES: Final = ipaddress.IPv6Network("fd00:ec2::/32")
+"""AWS over IPv6: metadata, and the credentials of pods beside it."""
 
 
 class TargetRefusedError(ForbiddenError):
@@ -106,6 +108,7 @@ def refuse(addresses: Iterable[str], *, host: str, in_clear: bool, allow_in_clea
             or address.is_unspecified
             or address.is_reserved
             or address in _METADATA
+            or address in _OF_INSTANCES
         ):
             raise TargetRefusedError(
                 f"`{host}` stands for `{address}`, where nothing is sent: link-local, metadata and reserved addresses "

@@ -71,7 +71,7 @@ class NoticeChannel:
         return (
             notice.tenant == self.tenant
             and (not self.events or notice.event in self.events)
-            and (not self.approvers or not self.approvers.isdisjoint(notice.concerned))
+            and (not self.approvers or not self.approvers.isdisjoint(notice.concerns))
         )
 
     @classmethod

@@ -39,6 +39,7 @@ _SHOWN: Final = (
     "SELECT d.id, d.channel, d.state, d.attempts, d.next_us, d.created_us, d.changed_us, d.status, d.error, n.body"
     " FROM deliveries d JOIN notices n ON n.id = d.notice"
 )
+_TOLD: Final = "(state != 'dead' OR in_evidence = 1)"
 
 
 def open_delivery_journal(path: Path, *, new_log_id: str) -> Journal:
@@ -196,18 +197,22 @@ class Deliveries:
         return {"waiting": 0, "dead": 0} | dict(rows)
 
     def forget(self, *, now_us: int) -> None:
-        """What is over for longer than the log remembers, and the oldest of a channel beyond their bounds."""
+        """What is over for longer than the log remembers, and the oldest of a channel beyond their bounds.
+
+        INVARIANT (not in silence): no dead letter before evidence knows of it.
+        """
         over_us = now_us - LOG_MEMORY_US
         with self.journal.transaction() as step:
             step.execute(
-                "DELETE FROM deliveries WHERE state IN ('delivered', 'dead') AND changed_us < ?", (over_us,)
+                f"DELETE FROM deliveries WHERE state IN ('delivered', 'dead') AND changed_us < ? AND {_TOLD}",  # noqa: S608
+                (over_us,),
             )
             for channel, states in self.counts().items():
                 for state, most in (("dead", MOST_DEAD), ("delivered", MOST_DELIVERED)):
                     if (surplus := states.get(state, 0) - most) > 0:
                         step.execute(
-                            "DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries WHERE channel = ?"
-                            " AND state = ? ORDER BY changed_us LIMIT ?)",
+                            "DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries WHERE channel = ?"  # noqa: S608
+                            f" AND state = ? AND {_TOLD} ORDER BY changed_us LIMIT ?)",
                             (channel, state, surplus),
                         )
             step.execute(

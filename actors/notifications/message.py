@@ -50,8 +50,9 @@ def message(notice: Notice) -> Message:
     """What to say of a notice. Each fact has one line, and comes from a bounded text."""
     task = notice.task
     # Unheard-of events of later owners are told under their name.
-    # Ids may look like URLs, and resources' are an agent's to name.
+    # Ids may look like URLs. Those of tools are an operator's to name; others' are an agent's, and so are arguments'.
     agent, action, resource = (_SCHEME.sub("[:]", text) for text in (task.agent, task.action, task.resource))
+    resource = resource if resource.startswith("tool:") else unlinked(resource)
     subject = _HEADLINES.get(notice.event, "{event}: {agent}, {action} {resource}").format(
         event=notice.event,
         agent=agent,
@@ -64,7 +65,7 @@ def message(notice: Notice) -> Message:
         "State": task.state,
         "Agent": agent,
         "Action": f"{action} {resource}",
-        "Arguments (masked)": task.masked_arguments,
+        "Arguments (masked)": unlinked(task.masked_arguments),
         "In the agent's words": unlinked(task.justification),
         **{f"Rule {rule.rule}": _asked(rule) for rule in task.rules},
         "May decide now": ", ".join(notice.to),
@@ -91,6 +92,6 @@ def unlinked(text: str) -> str:
 def _asked(rule: RuleAsked) -> str:
     who = f"{rule.quorum} of {', '.join(rule.by) or 'nobody'}"
     given = f"; given: {', '.join(rule.approved_by)}" if rule.approved_by else ""
-    objected = f"; objects to {', '.join(rule.values)}" if rule.values else ""
+    objected = f"; objects to {unlinked(', '.join(rule.values))}" if rule.values else ""
     because = f" ({rule.because})" if rule.because else ""
     return f"{who}{given}{objected}{because}"

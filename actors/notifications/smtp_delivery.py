@@ -74,8 +74,15 @@ class SmtpDelivery:
                 server.quit()  # it is accepted, whatever becomes of the farewell
         finally:
             server.close()
-        error = f"{len(refused)} of {len(target.recipients)} recipients are refused" if refused else ""
-        return Attempt(delivered=True, status=250, error=error)
+        if not refused:
+            return Attempt(delivered=True, status=250)
+        # Not again: the others have it. Somebody was not told, and has to be.
+        return Attempt(
+            delivered=False,
+            status=min(code for code, _ in refused.values()),
+            error=f"{len(refused)} of {len(target.recipients)} recipients are refused; the others have it",
+            for_good=True,
+        )
 
     def _judge(self, target: SmtpTarget, addresses: Sequence[str]) -> None:
         refuse(

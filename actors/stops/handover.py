@@ -12,8 +12,8 @@ from controlplane.errors import GovernanceError
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 200
-"""Stops of one owner in a round."""
+AT_ONCE = 50
+"""Stops of one owner in a round: each is a transaction, during which the control store renews nobody's lease."""
 HAND_OVER_S = 0.5
 LEAST_GAP_S = 0.05
 """Between two rounds: a flood of stops goes together."""

@@ -147,9 +147,15 @@ class LiveStops:
         """Those of exactly this name, live or not."""
         return iter(self._named.get((tenant, target_type, target_id), {}).values())
 
-    def globs(self, tenant: str) -> int:
-        """How many of a tenant's are named by a glob."""
-        return sum(len(self._globs.get((tenant, kind), ())) for kind in GLOBBED)
+    def globs(self, tenant: str, now_us: int) -> int:
+        """How many live ones of a tenant's are named by a glob."""
+        return sum(
+            stop.live(now_us) for kind in GLOBBED for stop in self._globs.get((tenant, kind), {}).values()
+        )
+
+    def count(self, tenant: str, target_type: TargetType) -> int:
+        """How many of a tenant's there are of this type, live or not."""
+        return len(self._of_type.get((tenant, target_type), ()))
 
     def on(self, tenant: str, target_type: TargetType, target_id: str, now_us: int) -> Stop | None:
         """A live stop of this very thing."""

@@ -18,7 +18,8 @@ CREATE TABLE IF NOT EXISTS own_stops (id TEXT PRIMARY KEY, value TEXT NOT NULL, 
 """
 
 MOST_WAITING: Final = 5_000
-"""Of one owner. Past it a rule that stops somebody denies all the same, each time; evidence tells of each."""
+"""Of one owner, tenant and type of target. Past it a rule that stops somebody denies all the same, each time; evidence
+tells of each."""
 
 
 class OwnStops:
@@ -47,13 +48,13 @@ class OwnStops:
             if revision is not None:
                 self._handed[identity] = revision
 
-    def full(self, step: Transaction, now_us: int) -> bool:
-        """Whether there is no room for another one; those that have run out make room, though nobody has taken them."""
-        if len(self.live) < MOST_WAITING:
+    def full(self, step: Transaction, stop: Stop) -> bool:
+        """Whether there is no room for one more; those that have run out make room, though nobody has taken them."""
+        if self.live.count(stop.tenant, stop.target_type) < MOST_WAITING:
             return False
-        over = [stop.id for stop in self.live if not stop.live(now_us)]
+        over = [one.id for one in self.live if not one.live(stop.created_us)]
         self._drop(step, over)
-        return len(self.live) >= MOST_WAITING
+        return self.live.count(stop.tenant, stop.target_type) >= MOST_WAITING
 
     def add(self, step: Transaction, stop: Stop) -> None:
         """Enforce a stop from now on, and, with the transaction, over restarts."""
@@ -62,8 +63,9 @@ class OwnStops:
         self.fresh = True
 
     def waiting(self, limit: int) -> list[dict[str, Any]]:
-        """Those that the control store has not acknowledged."""
+        """Those that the control store has not acknowledged. Agents first: they may act elsewhere meanwhile."""
         found = [stop for stop in self.live if stop.id not in self._handed]
+        found.sort(key=lambda stop: stop.target_type != "agent")
         return [stop.to_json() for stop in found[:limit]]
 
     def handed_over(self, identities: Sequence[str], revision: int) -> None:

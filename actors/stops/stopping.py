@@ -17,7 +17,7 @@ from actors.records import AgentRecord
 from actors.stops.live import Acting, Stop, TargetType, by_rule
 from actors.stops.own import OwnStops
 from actors.stops.registry import new_stop_id
-from controlplane.errors import ForbiddenError
+from controlplane.errors import ForbiddenError, UnavailableError
 from policies.catalog import TOOL
 from policies.stops import STOPPED
 
@@ -73,8 +73,11 @@ def refuse(
     """Asked before a session is opened, or something delegated.
 
     Args: session: in which it acts, or would; None = not known yet.
-    Raises: ForbiddenError: who acts there is stopped.
+    Raises: ForbiddenError: who acts there is stopped. UnavailableError: nobody here knows.
     """
+    # INVARIANT (lease): a copy of the stops that may have missed one opens nothing.
+    if not owner.directory.fresh(now_s=owner.world.monotonic_us() / 1e6):
+        raise UnavailableError("stops cannot be known now: the control store is away", code="lease_expired")
     acting = Acting(
         tenant=tenant,
         agents=acting_agents(owner, subject_type, subject_id, record, session),
@@ -156,7 +159,7 @@ def _add(own: OwnStops, step: Transaction, stop: Stop) -> bool:
             other.expires_us is None or (stop.expires_us is not None and stop.expires_us <= other.expires_us)
         ):
             return False
-    if own.full(step, stop.created_us):
+    if own.full(step, stop):
         return False
     own.add(step, stop)
     return True

@@ -242,8 +242,11 @@ def _print(console: Console, settings: Settings, found: Status) -> None:
     pairs(console, {**where, "restarts": restarts or None, "bundle": found.service.get("bundle")})
     if lagging := found.service.get("lagging"):
         console.print(f"lagging: {cell(lagging)}: not deciding with this bundle", style="yellow")
-    if stops := (found.service.get("control_store") or {}).get("stops"):
+    store = found.service.get("control_store") or {}
+    if stops := store.get("stops"):
         console.print(f"{stops} stops are live; see `controlplane stops`", style="yellow")
+    if store.get("release_needs_second_operator"):
+        console.print("it takes two operators to release a stop")
     for title, parts in (
         ("hosts", found.service.get("hosts")),
         ("evidence", [found.service.get("evidence")]),

@@ -148,7 +148,10 @@ def _stopped(console: Console, answer: dict[str, Any]) -> None:
     ends = f" until {answer['expires_at']}" if answer.get("expires_at") else ""
     console.print(cell(f"stopped {_named(answer['target'])}{ends}: {answer['id']}"))
     if answer.get("known") is False:
-        text = f"no agent `{answer['target']['id']}` is registered: it stops one that comes"
+        name = answer["target"]["id"]
+        nobody = {"owner": f"no agent is registered with the owner `{name}`"}
+        text = nobody.get(answer["target"]["type"], f"no agent `{name}` is registered")
+        text += ": it stops one that comes"
         console.print(cell(text), style="yellow")
     _lagging(
         console,

@@ -148,8 +148,9 @@ def _follow(tasks: dict[str, _Task], row: Mapping[str, Any]) -> _Task:
     task.rules = tuple(row["rule_ids"] or task.rules)
     if may_act := json.loads(row["details"] or "{}").get("may_act"):
         task.may_act = tuple(may_act)
-    # The first end counts: one that was approved and not used in time expires, and was approved all the same.
-    if task.ended_us is None and state in _OUTCOMES:
+    # The first end counts: one that was approved and not used in time expires, and was approved all the same. But an
+    # approver may take an approval back before it is used, and that is the last word.
+    if state in _OUTCOMES and (task.ended_us is None or (state == "denied" and task.outcome != "denied")):
         task.outcome, task.ended_us = state, time_us
     return task
 

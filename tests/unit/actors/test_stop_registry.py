@@ -11,7 +11,7 @@ from unit.actors.owners import World
 
 from actors.control import Control, open_control_journal
 from actors.directory import Directory
-from actors.stops import registry as stop_registry
+from actors.stops import room
 from actors.stops.live import Acting, Stop
 from controlplane.errors import ConflictError, ForbiddenError, NotFoundError, OverloadedError
 
@@ -206,6 +206,7 @@ def test_a_request_is_void_once_its_key_is_revoked_or_a_day_has_passed(two: Regi
     two.control.revoke_key(two.first, tenant="default", by="k")
     assert two.release(identity, two.second)["release_request"]["by"] == two.second
     two.world.pass_s(DAY_S + 1)
+    assert two.control.stops.get(identity=identity, tenant="default")["release_request"] is None
     assert two.release(identity, two.second)["over_us"] is None
     assert two.stopped()
 
@@ -213,23 +214,71 @@ def test_a_request_is_void_once_its_key_is_revoked_or_a_day_has_passed(two: Regi
 def test_live_stops_are_bounded_operators_apart_from_automatic_ones(
     registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stop_registry, "MAX_OPERATORS_STOPS", 2)
-    monkeypatch.setattr(stop_registry, "MAX_AUTOMATIC_STOPS", 1)
+    monkeypatch.setattr(room, "MAX_OPERATORS_STOPS", 2)
+    monkeypatch.setattr(room, "MAX_AUTOMATIC_STOPS", 1)
     stops = [automatic("stp_1"), automatic("stp_2", target_id="other")]
     _, taken = registry.control.stops.take(stops=stops)
     assert taken == ["stp_1"]
     first = registry.stop()
     registry.stop()
-    with pytest.raises(OverloadedError, match="2 stops are live"):
+    with pytest.raises(OverloadedError, match="2 such stops are live"):
         registry.stop()
     registry.release(first)
     registry.stop(tenant="another")
     registry.stop()
-    monkeypatch.setattr(stop_registry, "MAX_GLOBS", 0)
-    monkeypatch.setattr(stop_registry, "MAX_OPERATORS_STOPS", 9)
+    monkeypatch.setattr(room, "MAX_GLOBS", 0)
+    monkeypatch.setattr(room, "MAX_OPERATORS_STOPS", 9)
     with pytest.raises(OverloadedError, match="glob"):
         registry.stop("agent", "tre*")
     registry.stop("owner", "lit*eral")
+
+
+def test_however_much_is_stopped_the_fleet_can_be(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "MAX_OPERATORS_STOPS", 1)
+    registry.stop()
+    with pytest.raises(OverloadedError, match="or stop an owner's agents or the fleet instead"):
+        registry.stop()
+    registry.stop("owner", "treasury")
+    registry.stop("fleet", "")
+    assert registry.stopped("anybody")
+
+
+def test_what_has_run_out_takes_no_room_before_a_sweep_says_so(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "MAX_OPERATORS_STOPS", 1)
+    monkeypatch.setattr(room, "MAX_GLOBS", 1)
+    registry.stop("agent", "tre*", expires_in_s=10)
+    registry.world.pass_s(11)
+    registry.stop("agent", "pay*")
+    assert registry.stopped("payer")
+
+
+def test_an_agent_that_stops_workflow_after_workflow_is_stopped_all_the_same(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "MAX_AUTOMATIC_STOPS", 2)
+    flood = [automatic(f"stp_{one}", target_type="workflow", target_id=f"wfl_{one}") for one in range(9)]
+    assert registry.control.stops.take(stops=flood)[1] == ["stp_0", "stp_1"]
+    assert registry.control.stops.take(stops=[automatic("stp_bot")])[1] == ["stp_bot"]
+    assert registry.stopped()
+
+
+def test_what_finds_no_room_is_counted_once_a_call(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "MAX_AUTOMATIC_STOPS", 0)
+    counted: list[str] = []
+    refuse = room.refuse_too_many
+    monkeypatch.setattr(
+        "actors.stops.registry.refuse_too_many",
+        lambda live, stop, now_us: (counted.append(stop.id), refuse(live, stop, now_us)),
+    )
+    stops = [automatic(f"stp_{one}", target_id=f"bot-{one}") for one in range(200)]
+    assert registry.control.stops.take(stops=stops)[1] == []
+    assert counted == ["stp_0"]
 
 
 def test_an_automatic_stop_is_taken_in_once_and_one_of_a_rule_and_target_is_live(registry: Registry) -> None:
@@ -296,7 +345,7 @@ def test_what_was_over_long_ago_is_forgotten_and_an_old_copy_begins_anew(registr
 
 
 def test_whether_an_agent_is_registered_is_told_where_one_is_named(registry: Registry) -> None:
-    registry.control.claim_agent(tenant="default", agent_id="bot", isolation=None, owner=None, by="k")
+    registry.control.claim_agent(tenant="default", agent_id="bot", isolation=None, owner="treasury", by="k")
 
     def known(target_type: str, target_id: str) -> bool | None:
         found: bool | None = registry.control.stops.set(
@@ -311,3 +360,4 @@ def test_whether_an_agent_is_registered_is_told_where_one_is_named(registry: Reg
 
     assert (known("agent", "bot"), known("agent", "bto"), known("agent", "b*")) == (True, False, None)
     assert known("fleet", "") is None
+    assert (known("owner", "treasury"), known("owner", "tresury")) == (True, False)

@@ -115,6 +115,10 @@ def delegated(bench: Bench, session: str, to: str, depth: int = 0) -> str:
 
 
 def child(bench: Bench, session: str, agent: str, depth: int = 0) -> str:
+    return used(bench, delegated(bench, session, agent, depth), agent)
+
+
+def used(bench: Bench, token: str, agent: str) -> str:
     request = SessionRequest(
         tenant="default",
         subject_type="agent",
@@ -122,7 +126,7 @@ def child(bench: Bench, session: str, agent: str, depth: int = 0) -> str:
         task_digest=None,
         new_workflow=False,
         key_id="k",
-        parent=delegated(bench, session, agent, depth),
+        parent=token,
     )
     return str(open_child(bench.owner, request)["session"])
 
@@ -187,6 +191,20 @@ def test_who_cannot_know_of_stops_says_so_first(bench: Bench) -> None:
     stopped(bench, "fleet")
     bench.world.pass_s(3)
     assert reason(bench) == "lease_expired"
+
+
+def test_who_cannot_know_of_stops_opens_and_delegates_nothing(bench: Bench) -> None:
+    root = opened(bench)
+    token = delegated(bench, root["session"], "mate")
+    bench.world.pass_s(3)
+    for attempt in (
+        lambda: opened(bench),
+        lambda: delegated(bench, root["session"], "mate"),
+        lambda: used(bench, token, "mate"),
+    ):
+        with pytest.raises(UnavailableError) as caught:
+            attempt()
+        assert caught.value.code == "lease_expired"
 
 
 def test_a_stop_of_a_workflow_meets_everybody_in_it_and_nobody_else(bench: Bench) -> None:
@@ -386,6 +404,18 @@ def test_past_the_bound_a_rule_denies_and_stops_nobody(bench: Bench, monkeypatch
     monkeypatch.setattr(own_stops, "MOST_WAITING", 0)
     assert [too_much(bench).reason_code for _ in range(5)] == ["rule_deny"] * 5
     assert own(bench) == []
+
+
+def test_however_many_workflows_are_stopped_an_agent_is_and_is_told_of_first(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(own_stops, "MOST_WAITING", 1)
+    too_much(bench, "mate", 2_000_000)
+    assert [stop.target_type for stop in own(bench)] == ["workflow"]
+    for _ in range(4):
+        too_much(bench)
+    assert reason(bench) == "stopped"
+    assert [one["target_type"] for one in bench.owner.stops.waiting(1)] == ["agent"]
 
 
 def test_those_that_have_run_out_make_room(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -107,3 +107,17 @@ def test_what_is_durable_before_is_known_to_whoever_acknowledges_in_thousands_of
             await asyncio.gather(*(change() for _ in range(1 + round_ % 5)))
 
     asyncio.run(scenario())
+
+
+def test_an_owner_that_fails_in_a_way_of_its_own_has_not_said_so_and_spoils_nothing() -> None:
+    async def failing(name: str, method: str, *_: Any, timeout_s: float) -> bool:
+        if name == "b":
+            raise RuntimeError("nobody expected it")
+        return True
+
+    async def scenario() -> None:
+        renewals = Telling(failing)
+        assert await renewals.tell(["a", "b"]) == {"a": True, "b": False}
+        assert not renewals._under_way and not renewals._next
+
+    asyncio.run(scenario())

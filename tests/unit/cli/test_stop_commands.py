@@ -55,6 +55,10 @@ def test_it_names_those_that_lag_and_an_agent_that_nobody_registered(
     remote.answer("POST", "/v1/stops", SET | {"lagging": ["host-001"], "known": False}, 201)
     shown = ask("stop", "agent", "bot", "--reason", "r")
     assert "lagging: host-001" in shown.stdout and "no agent `bot` is registered" in shown.stdout
+    owner = SET | {"target": {"type": "owner", "id": "tresury"}, "known": False}
+    remote.answer("POST", "/v1/stops", owner, 201)
+    shown = ask("stop", "owner", "tresury", "--reason", "r")
+    assert "no agent is registered with the owner `tresury`" in shown.stdout
 
 
 def test_a_dry_run_needs_no_reason_and_prints_how_many(ask: Run, remote: FakeControlPlane) -> None:

@@ -41,6 +41,9 @@ EVENTS: list[tuple[float, str, str, str, str | None, list[str]]] = [
     (2_000, "expired", "f", "expired", None, BOTH[1:]),
     (1_000, "requested", "g", "pending", None, BOTH[1:]),
     (500, "cancelled", "g", "cancelled", None, BOTH[1:]),
+    (400, "requested", "h", "pending", None, BOTH[:1]),
+    (300, "granted", "h", "approved", "user:bob", BOTH[:1]),
+    (200, "denied", "h", "denied", "user:anna", BOTH[:1]),
 ]
 
 
@@ -123,8 +126,8 @@ def test_by_approver(table: str, load: Load) -> None:
         (one.approver, one.approved, one.denied, one.hasty) for one in load.approvers
     ]
     assert [(one.approver, one.approved, one.denied, one.hasty) for one in load.approvers] == [
-        ("user:anna", 2, 1, 2),
-        ("user:bob", 1, 0, 0),
+        ("user:anna", 2, 2, 2),
+        ("user:bob", 2, 0, 0),
     ]
     for row, one in zip(rows, load.approvers, strict=True):
         assert (row["rate"], row["median_s"]) == (pytest.approx(one.rate), pytest.approx(one.median_s))
@@ -138,8 +141,9 @@ def test_by_rule(table: str, load: Load) -> None:
     ]
     assert {one.rule: (one.requested, one.approved, one.expired) for one in load.rules} == {
         "bank/payee": (5, 2, 1),
-        "bank/large": (3, 1, 0),
+        "bank/large": (4, 1, 0),
     }
+    assert {one.rule: one.denied for one in load.rules} == {"bank/payee": 0, "bank/large": 2}
 
 
 def test_of_what_nobody_was_told(table: str) -> None:

@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from actors.stops import registry as stop_registry
+from actors.stops import room
 from actors.stops.live import TARGET_TYPES
 from controlplane.cli.app import app
 from controlplane.cli.stop import TargetType
@@ -54,7 +55,7 @@ def test_the_page_names_every_event_that_the_registry_leaves() -> None:
 
 
 def test_the_numbers_of_the_page_are_the_codes() -> None:
-    assert f"at most {stop_registry.MAX_GLOBS} of them" in PAGE
+    assert f"at most {room.MAX_GLOBS} of them" in PAGE
     assert stop_registry.RELEASE_REQUEST_US == 24 * 3_600_000_000 and "within a day" in PAGE
     assert stop_registry.STOPS_KEPT_US == 7 * 24 * 3_600_000_000 and "for a week" in PAGE
 

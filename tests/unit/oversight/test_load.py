@@ -115,6 +115,19 @@ def test_by_rule_what_became_of_what_it_held_up() -> None:
     )
 
 
+def test_what_an_approver_denies_after_it_was_approved_is_denied() -> None:
+    rows = [
+        event(0, "requested", "a", "pending"),
+        event(10, "granted", "a", "approved", "user:anna"),
+        event(20, "denied", "a", "denied", "user:bob"),
+        event(0, "requested", "b", "pending"),
+        event(10, "granted", "b", "approved", "user:anna"),
+        event(30, "cancelled", "b", "cancelled"),
+    ]
+    (rule,) = load_of(rows, since_us=0, now_us=100 * S).rules
+    assert (rule.approved, rule.denied, rule.cancelled, rule.median_s) == (1, 1, 0, 15)
+
+
 def test_a_rule_whose_approvals_all_wait_has_no_rate() -> None:
     (rule,) = load_of([event(0, "requested", "a", "pending")], since_us=0, now_us=S).rules
     assert (rule.rate, rule.median_s) == (None, None)

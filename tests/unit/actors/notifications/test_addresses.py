@@ -57,6 +57,8 @@ def test_what_is_no_url_is_refused_and_not_repeated(text: str) -> None:
         "fe80::1",
         "fe80::1%eth0",
         "fd00:ec2::254",
+        "fd00:ec2::23",
+        "fd20:ce::254",
         "100.100.100.200",
         "168.63.129.16",
         "192.0.0.192",

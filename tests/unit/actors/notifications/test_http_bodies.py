@@ -82,8 +82,16 @@ def test_no_program_makes_a_link_of_an_agent_s_words(text: str, seen: str) -> No
 
 
 def test_no_program_makes_a_link_of_a_resource_s_id() -> None:
-    words = message(notice(resource={"type": "page", "id": "https://evil.example/login"}))
-    assert "://" not in words.as_text()
+    for name in ("https://evil.example/login", "www.evil.example/login"):
+        words = message(notice(resource={"type": "page", "id": name})).as_text()
+        assert "://" not in words and "evil.example" not in words
+
+
+def test_no_program_makes_a_link_of_an_argument_s_name() -> None:
+    rule = {"rule": "r", "values": [{"at": "/www.evil.example", "shown": "DE…00"}]}
+    masked = {"https://evil.example/login": "number"}
+    words = message(notice(masked_arguments=masked, rules=[rule])).as_text()
+    assert "://" not in words and "evil.example" not in words
 
 
 def test_the_longest_notice_fits_every_service() -> None:

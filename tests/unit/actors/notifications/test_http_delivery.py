@@ -16,7 +16,7 @@ from unit.actors.notifications.samples import SECRET, hook, notice
 
 from actors.notifications.attempt import Attempt
 from actors.notifications.channels import HttpTarget
-from actors.notifications.http_delivery import HttpDelivery
+from actors.notifications.http_delivery import ADDRESSES_TRIED, ANSWER_S, CONNECT_S, HttpDelivery
 from actors.notifications.signature import headers
 
 NOW_S = 1_800_000_000
@@ -71,10 +71,33 @@ def test_a_second_address_is_tried_where_the_first_takes_no_connection(there: Re
     assert sent(named, {"hooks.example": ["::1", "127.0.0.1"]}).delivered
 
 
+def test_addresses_that_say_nothing_leave_time_for_the_last_one() -> None:
+    assert CONNECT_S * (ADDRESSES_TRIED - 1) < ANSWER_S
+
+
 def test_a_redirect_is_a_failure_and_is_not_followed(there: Receiver) -> None:
     there.answers.append((307, {"location": there.url}))
     assert sent(target(there)) == Attempt(delivered=False, status=307, error="answered 307")
     assert len(there.received) == 1
+
+
+def test_no_cookie_is_kept_for_whoever_else_answers_at_the_address(there: Receiver) -> None:
+    async def resolve(host: str, port: int) -> Sequence[str]:
+        return ["127.0.0.1"]
+
+    async def send() -> None:
+        delivery = HttpDelivery(resolve, ssl.create_default_context())
+        for url in (there.url, other.url, there.url):
+            channel = hook(url=url).target
+            assert isinstance(channel, HttpTarget)
+            await delivery.send(channel, notice(), delivery="msg_1", now_s=NOW_S)
+        await delivery.close()
+
+    there.answers.append((204, {"set-cookie": "session=s3cret; Path=/"}))
+    with receiver() as other:
+        asyncio.run(send())
+    received = there.received + other.received
+    assert len(received) == 3 and not any("cookie" in found for _, found, _ in received)
 
 
 @pytest.mark.parametrize(

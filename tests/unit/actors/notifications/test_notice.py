@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from unit.actors.notifications.samples import notice, outbox_entry
+from unit.actors.notifications.samples import hook, notice, outbox_entry
 
 from actors.notifications.notice import Entry, Notice, NoticeError, clean, read
 
@@ -37,7 +37,15 @@ def test_the_same_entry_has_the_same_id_and_another_journal_s_has_another() -> N
 
 
 def test_whoever_may_act_later_is_concerned_as_well() -> None:
-    assert notice().concerned == {"role:treasury", "user:cfo"}
+    assert notice().concerns == ("role:treasury", "user:cfo")
+
+
+def test_nobody_is_left_out_because_many_are_concerned() -> None:
+    many = [f"user:u{one}" for one in range(100)]
+    rules = [{"rule": f"r{one}", "by": ["role:r"]} for one in range(10)]
+    told = notice(rules=[*rules, {"rule": "last", "by": many, "then_to": ["user:late"]}])
+    assert {*many, "user:late"} < set(told.concerns)
+    assert hook(approvers=frozenset({"user:u99"})).wants(told)
 
 
 @pytest.mark.parametrize(

@@ -393,6 +393,12 @@ def test_dead_letters_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         for _ in range(3):
             await deliver(notifier)
         notifier.deliveries.forget(now_us=world.now_us)
+        world.pass_s(31 * 86_400)
+        notifier.deliveries.forget(now_us=world.now_us)
+        # Evidence does not know of them yet.
+        assert notifier.deliveries.counts() == {"default/hook": {"dead": 5}}
+        notifier.deliveries.note_evidence(notifier.deliveries.given_up(limit=9))
+        notifier.deliveries.forget(now_us=world.now_us - 31 * 86_400_000_000)
         assert notifier.deliveries.counts() == {"default/hook": {"dead": 2}}
 
     run(work, tmp_path, hook(), hook=Attempt(delivered=False, error="refused", for_good=True))

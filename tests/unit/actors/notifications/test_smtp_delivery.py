@@ -169,7 +169,8 @@ def test_a_server_without_starttls_gets_nothing() -> None:
     [
         (["550 who", "550 who"], (False, 550, True)),
         (["550 who", "450 later"], (False, 450, False)),
-        ([None, "550 who"], (True, 250, False)),
+        ([None, "550 who"], (False, 550, True)),
+        ([None, "450 later"], (False, 450, True)),
     ],
 )
 def test_refused_recipients(answers: list[str | None], expected: tuple[bool, int, bool]) -> None:
