@@ -70,7 +70,7 @@ MISTAKES = {
         "expected a list, found a mapping",
         "write `[{…}]`, or begin each item with `-`",
     ),
-    "no region": (
+    "a region in words": (
         rule("{at: /note, redact: phone, region: Germany}"),
         "invalid_name",
         "`Germany` does not fit",
