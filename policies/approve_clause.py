@@ -90,6 +90,11 @@ def check_approve(rule: RuleDocument, authors: Iterable[str]) -> list[ClauseErro
         if duration_us(approve.then_to.after) >= expires_us:
             message = f"`then_to` begins after {approve.then_to.after}, when the request has expired"
             wrong(("then_to",), "then_to_never", message, "give `expires` more time, or `after` less")
+    for one in everybody:
+        kind, _, name = one.partition(":")
+        if (meant := kind.lower().removesuffix("s")) in ("role", "group") and kind != meant:
+            message = f"`{one}` is a principal of the type `{kind}`, and no {meant}"
+            wrong(("by",), "no_such_set", message, f"did you mean `{meant}:{name}`?")
     people = set(everybody)
     if len(people) < approve.quorum and not any(one.startswith(_SETS) for one in people):
         message = f"a quorum of {approve.quorum} cannot be reached by {len(people)} named approver(s)"

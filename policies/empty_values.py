@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, get_args, get_origin
 
-from policies.document_types import Strict, bare, stands_alone
+from policies.document_types import Strict, bare, stands_alone, written_fields
 from policies.error import PolicyError
 from policies.located import Located
 from policies.yaml_tree import Node
@@ -48,8 +48,18 @@ def _nulls(node: Node, annotation: Any, path: Path) -> Iterator[Path]:
             yield from _nulls(item, _item_of(annotation), (*path, index))
     elif isinstance(node.value, dict):
         for name, child in node.value.items():
+            if child.value is None and _is_unknown(annotation, name):
+                continue  # told as an unknown key: a value would not make it a known one
             if child.value is not None or not stands_alone(annotation, name):
                 yield from _nulls(child, _child_of(annotation, name), (*path, name))
+
+
+def _is_unknown(annotation: Any, name: str) -> bool:
+    return (
+        isinstance(annotation, type)
+        and issubclass(annotation, Strict)
+        and name not in written_fields(annotation)
+    )
 
 
 def _item_of(annotation: Any) -> Any:

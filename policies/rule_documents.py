@@ -33,10 +33,8 @@ ModeName: TypeAlias = Literal["enforce", "monitor"]
 FactName: TypeAlias = Literal["trusted", "derived", "mixed", "unknown", "untrusted"]
 AnswerName: TypeAlias = Literal["yes", "no", "unknown"]
 _AnyOf = one_or_many({"type": "string"}, at_least=1)
-Principal: TypeAlias = Annotated[
-    str,
-    StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/@-]{0,255}:[A-Za-z0-9][A-Za-z0-9._:/@-]{0,255}$"),
-]
+PRINCIPAL = r"^[A-Za-z0-9][A-Za-z0-9._/@-]{0,255}:[A-Za-z0-9][A-Za-z0-9._:/@-]{0,255}$"
+Principal: TypeAlias = Annotated[str, StringConstraints(pattern=PRINCIPAL)]
 ExcludedName: TypeAlias = Literal["owner", "author"]
 
 

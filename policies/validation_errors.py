@@ -10,12 +10,22 @@ from typing import Any, get_args, get_origin
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from policies.document_types import DEFINE_NAME, DURATION, NAME, Duration, Strict, bare, written_fields
+from policies.document_types import (
+    DEFINE_NAME,
+    DURATION,
+    NAME,
+    Duration,
+    Strict,
+    bare,
+    stands_alone,
+    written_fields,
+)
 from policies.documents import LATER_KEYS, On, RuleDocument
 from policies.error import PolicyError, did_you_mean
 from policies.located import Located
+from policies.modification.documents import REGION
 from policies.pointers import POINTER, did_you_point
-from policies.rule_documents import DefineDocument, LimitDocument, OriginDocument
+from policies.rule_documents import PRINCIPAL, DefineDocument, LimitDocument, OriginDocument
 
 NOT_SUPPORTED_YET = "not_supported_yet"
 
@@ -23,6 +33,8 @@ _DURATION_HINT = "write a whole number and s, m, h or d, such as `24h`"
 _NAMES = {
     NAME: "a name has letters, digits, `.`, `_` and `-`, and begins with a letter or digit",
     DEFINE_NAME: "an atom's name has small letters, digits and `_`, and begins with a letter",
+    PRINCIPAL: "write `role:NAME`, `group:NAME`, or who it is with the type, such as `user:anna`",
+    REGION: "two capital letters, such as `DE`",
 }
 _PARAMETER = re.compile(r"\$[a-z][a-z0-9_]{0,63}")
 _KEYS_SHOWN = 8
@@ -80,8 +92,8 @@ def _explain_one(located: Located[object], root: type[Strict], detail: ErrorDeta
             if pattern == POINTER:
                 message = f"`{_shown(found)}` is not a JSON pointer to an argument"
                 return located.error(path, "invalid_pointer", message, did_you_point(str(found)))
-            message = f"`{_shown(found)}` does not fit `{pattern}`"
             hint = _NAMES.get(pattern, "")
+            message = f"`{_shown(found)}` does not fit" + ("" if hint else f" `{pattern}`")
             if _PARAMETER.fullmatch(str(found)):
                 hint = "declare it, if it is meant as a parameter: `parameters: {…}` beside `rules`"
             return located.error(path, "invalid_name", message, hint, at_key=at_key)
@@ -91,10 +103,14 @@ def _explain_one(located: Located[object], root: type[Strict], detail: ErrorDeta
                     path, "wrong_type", f"expected a duration, found {_kind(found)}", _DURATION_HINT
                 )
             hint = "quote it" if isinstance(found, bool | int | float) else ""
+            if isinstance(found, dict) and len(found) == 1 and path[-2:-1] == ("by",):
+                hint = "write `{}:{}`".format(*(_shown(part) for part in next(iter(found.items()))))
             return located.error(path, "wrong_type", f"expected text, found {_kind(found)}", hint)
         case "bool_type":
             meant = _BOOLEANS.get(found.lower()) if isinstance(found, str) else None
             hint = f"write `{meant}`" if meant else ""
+            if not meant and stands_alone(model, key):
+                hint = f"it says which kind is meant, and names none: write `{key}` alone"
             return located.error(
                 path, "wrong_type", f"expected `true` or `false`, found {_kind(found)}", hint
             )
@@ -105,11 +121,16 @@ def _explain_one(located: Located[object], root: type[Strict], detail: ErrorDeta
             return located.error(path, "wrong_type", f"expected a mapping, found {_kind(found)}", hint)
         case "list_type":
             hint = f"write `[{_shown(found)}]`" if isinstance(found, str) else ""
+            if isinstance(found, dict):
+                hint = "write `[{…}]`, or begin each item with `-`"
             return located.error(path, "wrong_type", f"expected a list, found {_kind(found)}", hint)
         case "too_short" if isinstance(found, list):
             return located.error(path, "invalid", "an empty list: it needs at least one item")
         case "int_type":
             return located.error(path, "wrong_type", f"expected a whole number, found {_kind(found)}")
+        case "greater_than_equal" | "less_than_equal":
+            bound = f"at least {context['ge']}" if "ge" in context else f"at most {context['le']}"
+            return located.error(path, "invalid", f"expected {bound}, found {_kind(found)}")
         case _:
             return located.error(path, "invalid", detail["msg"][:1].lower() + detail["msg"][1:])
 
@@ -157,7 +178,7 @@ def _mapping_hint(root: type[Strict], path: tuple[str | int, ...]) -> str:
 
 
 def _is_duration(model: type[Strict], key: str) -> bool:
-    field = model.model_fields.get(key)
+    field = written_fields(model).get(key)
     return field is not None and Duration in get_args(field.annotation)
 
 
@@ -188,7 +209,7 @@ def _model_at(root: type[Strict], path: tuple[str | int, ...]) -> type[Strict] |
 
 
 def _literals(annotation: Any) -> list[str]:
-    return [str(value) for value in get_args(annotation)]
+    return [_shown(value) for value in get_args(annotation)]
 
 
 def _kind(value: object) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
+from actors.approvals.rows import time_of
 from actors.approvals.task import AskedRule, Given, Task
 from actors.directory import Directory
 from actors.ids import agent_key
@@ -59,16 +60,18 @@ def seat_of(directory: Directory, task: Task, rule: AskedRule, who: str, now_us:
     concerned = own or holder is not None or principal.is_named_by((*rule.terms.by, *rule.terms.then_to))
     if holder is None:
         if concerned:
-            return Seat(None, "it is not yet for those of `then_to` to decide", concerned=True)
+            from_us = task.requested_us + (rule.terms.after_us or 0)
+            return Seat(None, f"those of `then_to` may decide from {time_of(from_us)} on", concerned=True)
         return Seat(None, f"rule `{rule.rule}` takes {' or '.join(f'`{one}`' for one in asked)}")
     # INVARIANT (segregation): neither the delegate nor who delegated is somebody who may not approve.
     for one in dict.fromkeys((who, holder)):
-        if why := _excluded(directory, task, rule, one):
+        if why := excluded(directory, task, rule, one):
             return Seat(None, why, concerned=True)
     # INVARIANT (one each): one person, and one seat, counts once.
     for given in rule.given:
         if who in (given.approver, given.seat) or holder in (given.approver, given.seat):
-            return Seat(None, f"`{given.approver}` has approved it already", concerned=True)
+            once = "" if given.approver == who else "; who delegates and their delegate count once"
+            return Seat(None, f"`{given.approver}` has approved it already{once}", concerned=True)
     return Seat(holder, concerned=True)
 
 
@@ -95,7 +98,7 @@ def _stands(directory: Directory, task: Task, rule: AskedRule, given: Given) -> 
     """Whether an approval still counts: of whom it was, and in whose place, by what they are now."""
     asked = (*rule.terms.by, *rule.terms.then_to)
     for name in dict.fromkeys((given.approver, given.seat)):
-        if _principal(directory, task.tenant, name) is None or _excluded(directory, task, rule, name):
+        if _principal(directory, task.tenant, name) is None or excluded(directory, task, rule, name):
             return False
     holder = _principal(directory, task.tenant, given.seat)
     return holder is not None and holder.is_named_by(asked)
@@ -120,7 +123,8 @@ def _delegated_by(
     return None
 
 
-def _excluded(directory: Directory, task: Task, rule: AskedRule, who: str) -> str:
+def excluded(directory: Directory, task: Task, rule: AskedRule, who: str) -> str:
+    """Why somebody may not approve a rule, whatever their roles; empty where nothing says so."""
     terms = rule.terms
     if "owner" in terms.exclude and _is_one_of(directory, task, who, task.owners):
         return f"`{who}` owns the agent, or it acts on their behalf: somebody else has to decide"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from actors.approvals import rows as approval_rows
-from actors.approvals.approvers import Seat, seat_of, standing
+from actors.approvals.approvers import Seat, excluded, seat_of, standing
 from actors.approvals.events import remember_values, write
 from actors.approvals.messages import ApprovalAct, Narrowed
 from actors.approvals.requests import able, find, is_over, rule_changed, unknown
@@ -208,6 +208,9 @@ def _delegated(owner: Owner, task: Task, act: ApprovalAct, now_us: int) -> Task 
     kind, _, identity = act.to.partition(":")
     if owner.record_of(None, act.tenant, kind, identity) is None or kind == "agent":
         return InputError(f"`{act.to}` is not a registered principal", code="unknown_principal")
+    mine = [rule for rule, seat in seats if seat.holder == act.approver]
+    if all(whys := [excluded(owner.directory, task, rule, act.to) for rule in mine]):
+        return ForbiddenError(whys[0], code="may_not_delegate")
     if len(task.delegated) >= MOST_DELEGATIONS:
         return ConflictError(
             f"a task is delegated {MOST_DELEGATIONS} times at most", code="too_many_delegations"

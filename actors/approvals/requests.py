@@ -51,7 +51,7 @@ def request(owner: Owner, raw: tuple[Any, ...]) -> dict[str, Any]:
     now_us = able(owner, asked.key_id)
     token = read_binding_token(asked.token, key=owner.settings.session_key, tenant=asked.tenant)
     if token is None or ordinal_of_decision(token.decision) != owner.settings.ordinal:
-        raise NotFoundError("no such binding token", code="unknown_binding_token")
+        raise unknown_token()
     known = approval_journal.of_decision(owner.journal, token.decision)
     if known is not None:
         _refuse_other_arguments(asked, known.arguments_digest if not known.narrowed else None)
@@ -260,6 +260,11 @@ def find(owner: Owner, step: Transaction, identity: str, tenant: str, now_us: in
 
 def unknown(identity: str) -> NotFoundError:
     return NotFoundError(f"no approval `{identity}`", code="unknown_approval")
+
+
+def unknown_token() -> NotFoundError:
+    message = "no such binding token; an escalation has it in `context.access_request`"
+    return NotFoundError(message, code="unknown_binding_token")
 
 
 def is_over(task: Task) -> ConflictError:

@@ -3,6 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+_MEANS: Final = {
+    "ConnectError": "no connection: nobody listens there, its name is not known, or TLS failed",
+    "ConnectTimeout": "no connection in time",
+    "ConnectionRefusedError": "nobody listens there",
+    "ReadTimeout": "no answer in time",
+    "SMTPNotSupportedError": "the mail server does not offer what the channel asks for: STARTTLS, or a login",
+    "SSLCertVerificationError": "its certificate is not believed",
+    "TimeoutError": "no answer in time",
+    "gaierror": "the host's name is not known",
+}
+"""What exceptions come to, for whoever set the channel up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,4 +36,5 @@ class Attempt:
 
 def failed(error: Exception) -> Attempt:
     """An attempt that met an exception. Its kind alone is told: texts may repeat a URL, which is a password."""
-    return Attempt(delivered=False, error=type(error).__name__)
+    kind = type(error).__name__
+    return Attempt(delivered=False, error=f"{kind}: {_MEANS[kind]}" if kind in _MEANS else kind)

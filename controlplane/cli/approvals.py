@@ -40,6 +40,7 @@ app.add_typer(values_app, name="values")
 IdArgument = Annotated[str, typer.Argument(help="The approval: `apr_…`.")]
 CommentOption = Annotated[str | None, typer.Option(help="Why; it goes into the evidence.")]
 _MOST_DAYS = 90
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class State(StrEnum):
@@ -129,8 +130,9 @@ def approve(
     remember_until: Annotated[
         str | None,
         typer.Option(
-            metavar="DURATION",
-            help=f"Approve the values that the rule objects to for later actions, too: 30d, at most {_MOST_DAYS}d.",
+            metavar="WHEN",
+            help="Approve the values that the rule objects to for later actions, too: for 30d from now, or until an "
+            f"RFC 3339 time; at most {_MOST_DAYS}d.",
         ),
     ] = None,
     remember_for: Annotated[
@@ -182,7 +184,10 @@ def delegate(
     to: Annotated[str, typer.Option(metavar="TYPE:ID", help="Who approves in my place, like user:bob.")],
     until: Annotated[
         str | None,
-        typer.Option(metavar="DURATION", help="For how long: 2h. [default: as long as the approval waits]"),
+        typer.Option(
+            metavar="WHEN",
+            help="For 2h from now, or until an RFC 3339 time. [default: as long as the approval waits]",
+        ),
     ] = None,
     comment: CommentOption = None,
     data: DataOption = None,
@@ -362,7 +367,11 @@ def _tell_silent(console: Console, silent: list[str]) -> None:
 
 
 def _until(text: str) -> str:
-    moment = datetime.now(UTC) + timedelta(seconds=seconds(text))
+    """From now on for so long, or a moment. Raises: typer.BadParameter."""
+    if text[-1:] in ("s", "m", "h", "d"):
+        moment = datetime.now(UTC) + timedelta(seconds=seconds(text))
+    else:
+        moment = _EPOCH + timedelta(microseconds=moment_us(text, now_us=0))
     return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 

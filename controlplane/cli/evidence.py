@@ -26,7 +26,13 @@ def evidence() -> None:
 @app.command("query")
 @reported
 def query(
-    sql: Annotated[str, typer.Argument(help="DuckDB SQL, reading only; the table is the view `evidence`.")],
+    sql: Annotated[
+        str,
+        typer.Argument(
+            metavar="SQL|@FILE",
+            help="DuckDB SQL, reading only; the table is the view `evidence`. @FILE or @- reads it.",
+        ),
+    ],
     data: DataOption = None,
     path: Annotated[
         Path | None, typer.Option("--table", help="The Delta table itself. [default: the one in --data]")
@@ -41,13 +47,15 @@ def query(
     is `rule_ids` and `reason_code`, and `details` is JSON in text (`json_extract(details, '$.shadow')`).
 
     Example: controlplane evidence query "select decision, count(*) from evidence group by 1"
+
+    Example: controlplane evidence query @query.sql
     """
     if as_csv and as_json:
         raise typer.BadParameter("--csv and --json exclude each other")
     from evidence.query import query as ask
 
     where = path if path is not None else Settings.open(data or default_data(os.environ)).evidence_table
-    answer = ask(str(where), sql, max_rows=max_rows)
+    answer = ask(str(where), _read(sql), max_rows=max_rows)
     columns: list[str] = answer.column_names
     rows = list(zip(*(column.to_pylist() for column in answer.columns), strict=True))
     if as_csv:
@@ -62,3 +70,10 @@ def query(
         [dict(zip(columns, row, strict=True)) for row in rows],
         lambda console: table(console, columns, rows, empty="no rows"),
     )
+
+
+def _read(text: str) -> str:
+    """A query, or what stands in its file: a comment at its beginning would be taken for an option."""
+    if not text.startswith("@"):
+        return text
+    return sys.stdin.read() if text == "@-" else Path(text[1:]).read_text(encoding="utf-8")

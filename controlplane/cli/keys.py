@@ -153,9 +153,11 @@ def _check(role: Role, agents: list[str], subjects: list[str], grants: list[Gran
             )
     if role is Role.APPROVER:
         whose = subjects[0] if len(subjects) == 1 else ""
-        if agents or grants or ":" not in whose or "*" in whose or whose.startswith("agent:"):
+        kind, colon, _ = whose.partition(":")
+        if agents or grants or not colon or "*" in whose or kind in ("agent", "role", "group"):
             raise typer.BadParameter(
-                "an approver's key is one person's: give `--subject user:anna`, no pattern, no `--agent`, no `--grant`",
+                "an approver's key is one person's: give `--subject user:anna`, no role, group or pattern, no "
+                "`--agent`, no `--grant`",
                 param_hint="--subject",
             )
     if role is Role.GATEWAY and not (agents or subjects):

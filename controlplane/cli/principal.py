@@ -33,6 +33,16 @@ def add(
 
     Example: controlplane principal add ada@bank.example --role treasury
     """
+    if id.startswith(f"{type}:"):
+        told = f"its id alone: `{id.removeprefix(f'{type}:')}`; its type is `{type}` (--type)"
+        raise typer.BadParameter(told, param_hint="ID")
+    for option, names in (("role", role), ("group", group)):
+        for name in names or ():
+            if name.startswith(f"{option}:"):
+                raise typer.BadParameter(
+                    f"its name alone: `{name.removeprefix(f'{option}:')}`; rules say `{name}` of it",
+                    param_hint=f"--{option}",
+                )
     body: dict[str, Any] = {"type": type, "id": id, "roles": role or [], "groups": group or []}
     if attributes is not None:
         body["attributes"] = attributes.value

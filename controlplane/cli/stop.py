@@ -77,8 +77,16 @@ def stop(
     if lasts is not None:
         body["expires_in_s"] = seconds(lasts)
     with connect(data, url, key) as client:
-        answer = client.request("POST", "/v1/stops", body | ({"dry_run": True} if dry_run else {}))
-    show(as_json, answer, lambda console: _counted(console, answer) if dry_run else _stopped(console, answer))
+        if dry_run:
+            counted = client.request("POST", "/v1/stops", body | {"dry_run": True})
+            show(as_json, counted, lambda console: _counted(console, counted))
+            return
+        answer = client.request("POST", "/v1/stops", body)
+        show(as_json, answer, lambda console: _stopped(console, answer))
+        # It is in force and said so. Now whether it met anything: a name with a typo stops nobody.
+        if not as_json and what is not TargetType.FLEET and answer.get("known") is None:
+            counted = client.request("POST", "/v1/stops", body | {"dry_run": True})
+            show(False, counted, lambda console: _met(console, counted, answer["id"]))
 
 
 @reported
@@ -132,6 +140,10 @@ def release(
 
     Example: controlplane release stp_0123456789abcdef01 --reason 'mended, see 4711'
     """
+    if not id.startswith("stp_"):
+        raise typer.BadParameter(
+            f"`{id}` is no stop: `controlplane stops` lists them, `stp_…`", param_hint="ID"
+        )
     with connect(data, url, key) as client:
         answer = client.request("POST", f"/v1/stops/{quote(id, safe='')}/release", {"reason": reason})
 
@@ -157,6 +169,18 @@ def _stopped(console: Console, answer: dict[str, Any]) -> None:
         console,
         answer,
         "have not said so; within two seconds they deny everything until they have heard of it",
+    )
+
+
+def _met(console: Console, counted: dict[str, Any], stop: str) -> None:
+    if counted["agents"] or counted["sessions"] or counted.get("unreachable"):
+        return
+    console.print(
+        cell(
+            "it meets no agent that is registered, and no live session: is "
+            f"{_named(counted['target'])} spelled as it is meant? `controlplane release {stop}` takes it back"
+        ),
+        style="yellow",
     )
 
 

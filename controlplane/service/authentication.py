@@ -36,7 +36,9 @@ class Authenticator:
         scheme, _, key = authorization.partition(" ")
         parts = split(key.strip()) if scheme.lower() == "bearer" else None
         if parts is None:
-            raise UnauthenticatedError("`Authorization` must be `Bearer ` and a key that begins with `cp_`")
+            raise UnauthenticatedError(
+                "`Authorization` must be `Bearer ` and a key as `controlplane keys create` printed it: `cp_…_…`, whole"
+            )
         # INVARIANT (lease): a copy of the directory that may have missed a revocation lets nobody in.
         if not self._fleet.fresh():
             await self._fleet.refresh()

@@ -16,7 +16,8 @@ MOST_KEPT: Final = 64
 
 KindName: TypeAlias = Literal["card-number", "iban", "email", "phone", "secret"]
 assert get_args(KindName) == KINDS
-Region: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
+REGION = r"^[A-Z]{2}$"
+Region: TypeAlias = Annotated[str, StringConstraints(pattern=REGION)]
 Bound: TypeAlias = Annotated[int | float | str, BeforeValidator(number)]
 
 

@@ -10,6 +10,7 @@ import asyncio
 from typing import Any, Final
 
 from actors.approvals.messages import ApprovalAct, ApprovalRequest, Narrowed, Viewer
+from actors.approvals.requests import unknown_token
 from actors.approvals.task import APPROVED, OPEN, STATES
 from actors.approvals.values import value_ordinal
 from actors.ids import approval_ordinal, bound_decision
@@ -93,13 +94,13 @@ class ApprovalDoors:
         body = read_body(bodies.NewApproval, call.body)
         decision = bound_decision(body.token)
         if decision is None:
-            raise NotFoundError("no such binding token", code="unknown_binding_token")
+            raise unknown_token()
         owner = self._fleet.owner_of_decision(decision)
         described = await self._calls.call_by(call.deadline_us, owner, "describe_decision", decision)
         action = DecidedAction(**described["action"])
         caller = call.caller
         if action.tenant != caller.tenant or not caller.may_speak_for(action.subject_type, action.subject_id):
-            raise NotFoundError("no such binding token", code="unknown_binding_token")
+            raise unknown_token()
         _refuse_another(body, action)
         self._limiter.count(caller, action.subject_type, action.subject_id)
         arguments, digest = None, None

@@ -15,6 +15,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 
 from controlplane.errors import InputError
 from controlplane.limits import MAX_RATE_PER_S
@@ -23,10 +24,24 @@ from controlplane.wire.authzen import ID_PATTERN
 Id = Annotated[str, StringConstraints(pattern=f"^{ID_PATTERN}$")]
 PATTERN = r"[A-Za-z0-9*][A-Za-z0-9._:/@*-]{0,255}"
 Pattern = Annotated[str, StringConstraints(pattern=f"^{PATTERN}$")]
-Principal = Annotated[str, StringConstraints(pattern=rf"^{ID_PATTERN}:{ID_PATTERN}$")]
+_PRINCIPAL = rf"^{ID_PATTERN}:{ID_PATTERN}$"
+Principal = Annotated[str, StringConstraints(pattern=_PRINCIPAL)]
+_SLUG = r"^[a-z0-9][a-z0-9-]{0,62}$"
+Slug = Annotated[str, StringConstraints(pattern=_SLUG)]
+_MAIL = r"^[A-Za-z0-9._%+-]+@[A-Za-z0-9][A-Za-z0-9.-]*$"
+MailAddress = Annotated[str, StringConstraints(pattern=_MAIL, max_length=254)]
 Token = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 Text = Annotated[str, StringConstraints(max_length=512)]
-Reason = Annotated[str, StringConstraints(min_length=1, max_length=512, pattern=r"\S")]
+_VISIBLE = r"\S"
+Reason = Annotated[str, StringConstraints(min_length=1, max_length=512, pattern=_VISIBLE)]
+_SPELLED = {
+    f"^{ID_PATTERN}$": "an id is 1 to 256 letters, digits and `._:/@-`, the first a letter or a digit",
+    _PRINCIPAL: "write `type:id`, such as `user:anna` or `role:treasury`",
+    _SLUG: "small letters, digits and dashes, 63 at most, the first no dash",
+    _MAIL: "write an address such as `desk@bank.example`",
+    _VISIBLE: "it must not be blank",
+}
+"""What a pattern asks for, in words."""
 Label = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 
 _ATTRIBUTES_BYTES = 16_384
@@ -168,7 +183,12 @@ def read_body(model: type[Body], value: dict[str, Any]) -> Body:
         return model.model_validate(value)
     except ValidationError as error:
         problems = "; ".join(
-            f"`{'.'.join(str(part) for part in item['loc']) or '$'}`: {item['msg'][:1].lower()}{item['msg'][1:]}"
+            f"`{'.'.join(str(part) for part in item['loc']) or '$'}`: {_told(item)}"
             for item in error.errors(include_url=False, include_input=False)[:10]
         )
         raise InputError(problems) from None
+
+
+def _told(item: ErrorDetails) -> str:
+    pattern = str(item.get("ctx", {}).get("pattern"))
+    return _SPELLED.get(pattern) or item["msg"][:1].lower() + item["msg"][1:]

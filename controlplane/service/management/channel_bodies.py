@@ -10,11 +10,7 @@ from actors.notifications.addresses import read_url
 from actors.notifications.notice import Event
 from actors.notifications.signature import read_secret
 from controlplane.errors import InputError
-from controlplane.service.management.bodies import Principal
-
-MailAddress = Annotated[
-    str, StringConstraints(pattern=r"^[A-Za-z0-9._%+-]+@[A-Za-z0-9][A-Za-z0-9.-]*$", max_length=254)
-]
+from controlplane.service.management.bodies import MailAddress, Principal, Slug
 
 _TAKEN: Final = frozenset({"dead-letters"})
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -25,7 +21,7 @@ _MAIL_ALONE: Final = frozenset({"host", "port", "tls", "username", "sender", "re
 class NewChannel(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
 
-    id: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+    id: Slug
     kind: Literal["webhook", "slack", "teams", "smtp"]
     url: Annotated[str, StringConstraints(max_length=2048)] = ""
     secret: Annotated[str, StringConstraints(pattern=r"^[\x20-\x7e]*$", max_length=512)] = ""

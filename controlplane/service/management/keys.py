@@ -45,7 +45,9 @@ class KeyDoors:
                 )
         if body.role == "approver":
             whose = body.subjects[0] if len(body.subjects) == 1 else ""
-            if body.agents or body.grants or ":" not in whose or "*" in whose or whose.startswith("agent:"):
+            kind, colon, _ = whose.partition(":")
+            nobody = not colon or "*" in whose or kind in ("agent", "role", "group")
+            if body.agents or body.grants or nobody:
                 raise InputError(
                     "an approver's key stands for one person: give their `type:id` in `subjects`, such as `user:anna`, "
                     "and nothing else"

@@ -12,6 +12,7 @@ from unit.actors.approvals_bench import POLICY, ApprovalBench, bench
 from actors.approvals import journal as approval_journal
 from actors.approvals import requests as approvals
 from actors.approvals.events import let_time_pass
+from actors.approvals.rows import time_of
 from actors.ids import binding_token
 from controlplane.errors import ConflictError, ForbiddenError, GovernanceError, NotFoundError, OverloadedError
 
@@ -373,8 +374,29 @@ def test_a_delegate_takes_the_place_of_who_delegated(desk: ApprovalBench) -> Non
 def test_who_may_not_approve_cannot_have_it_done(desk: ApprovalBench) -> None:
     identity = desk.asked()
     refused(ForbiddenError, "may_not_delegate", lambda: desk.delegate(identity, "user:owner", "user:emil"))
-    desk.delegate(identity, "user:anna", "user:owner")
-    refused(ForbiddenError, "may_not_approve", lambda: desk.approve(identity, "user:owner"))
+    message = refused(
+        ForbiddenError, "may_not_delegate", lambda: desk.delegate(identity, "user:anna", "user:owner")
+    )
+    assert "`user:owner` owns the agent" in message
+
+
+def test_whom_an_owning_group_takes_in_may_not_approve_in_anybodys_place(desk: ApprovalBench) -> None:
+    desk.register("bot", owner="group:desk")
+    identity = desk.asked()
+    desk.delegate(identity, "user:anna", "user:emil")
+    desk.groups = {"user:emil": ["desk"]}
+    desk.renew_lease()
+    refused(ForbiddenError, "may_not_approve", lambda: desk.approve(identity, "user:emil"))
+
+
+def test_an_approver_is_told_that_their_delegate_was_there_before(desk: ApprovalBench) -> None:
+    identity = desk.asked()
+    desk.delegate(identity, "user:anna", "user:emil")
+    desk.approve(identity, "user:emil")
+    message = refused(ForbiddenError, "may_not_approve", lambda: desk.approve(identity, "user:anna"))
+    assert message.endswith(
+        "`user:emil` has approved it already; who delegates and their delegate count once"
+    )
 
 
 def test_a_delegation_ends(desk: ApprovalBench) -> None:
@@ -403,7 +425,8 @@ def test_expired_is_denied(desk: ApprovalBench) -> None:
 def test_after_a_time_others_may_approve_as_well(desk: ApprovalBench) -> None:
     identity = desk.asked()
     message = refused(ForbiddenError, "may_not_approve", lambda: desk.approve(identity, "user:dora"))
-    assert "not yet" in message
+    from_us = desk.world.wall_us + 600_000_000
+    assert f"those of `then_to` may decide from {time_of(from_us)[:19]}" in message
     desk.pass_s(600)
     let_time_pass(desk.owner)
     (notice,) = [

@@ -115,6 +115,8 @@ def test_remembering_says_until_when(ask: Run, remote: FakeControlPlane) -> None
     until = datetime.fromisoformat(remote.last_body["remember_until"])
     assert timedelta(days=29) < until - datetime.now(UTC) <= timedelta(days=30)
     assert remote.last_body["remember_scope"] == "workflow"
+    ask("approvals", "approve", "apr_1", "--remember-until", "2026-12-01T12:00:00+01:00")
+    assert remote.last_body["remember_until"] == "2026-12-01T11:00:00Z"
 
 
 @pytest.mark.parametrize(
@@ -124,7 +126,7 @@ def test_remembering_says_until_when(ask: Run, remote: FakeControlPlane) -> None
         (("approve", "apr_1", "--narrow", "/amount"), "is not POINTER=JSON"),
         (("approve", "apr_1", "--narrow", "/to=DE89"), "texts have quotes"),
         (("approve", "apr_1", "--narrow", "/amount=1e999"), "is no JSON value"),
-        (("approve", "apr_1", "--remember-until", "soon"), "is no duration"),
+        (("approve", "apr_1", "--remember-until", "soon"), "is neither a duration"),
         (("approve", "apr_1", "--remember-for", "agent"), "--remember-until"),
         (("deny", "apr_1"), "--comment"),
         (("delegate", "apr_1"), "--to"),

@@ -113,6 +113,15 @@ def test_evidence_without_a_table_is_one_line(run: Run, tmp_path: Path) -> None:
     assert "no evidence table" in done.stderr
 
 
+def test_evidence_reads_a_query_with_a_comment_in_front_from_its_file(run: Run, tmp_path: Path) -> None:
+    table = pytest.importorskip("evidence.table")
+    table.EvidenceTable.open_or_create(str(tmp_path / "decisions"))
+    (tmp_path / "q.sql").write_text("-- how many\nselect count(*) as n from evidence\n", encoding="utf-8")
+    done = run("evidence", "query", f"@{tmp_path / 'q.sql'}", "--table", tmp_path / "decisions", "--csv")
+    assert (done.exit_code, done.stdout) == (0, "n\n0\n")
+    assert run("evidence", "query", f"@{tmp_path / 'none.sql'}").exit_code == 1
+
+
 def test_evidence_answers_from_the_table_alone(run: Run, tmp_path: Path) -> None:
     table = pytest.importorskip("evidence.table")
     table.EvidenceTable.open_or_create(str(tmp_path / "decisions"))

@@ -563,3 +563,21 @@ def test_a_data_directory_where_nothing_runs_says_how_to_start(run: Run, tmp_pat
     done = run("agent", "list", "--data", tmp_path / "cp")
     assert done.exit_code == 1
     assert f"controlplane up --data {tmp_path / 'cp'}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("principal", "add", "user:ada", "--role", "treasury"), "its id alone: `ada`"),
+        (("principal", "add", "ada", "--role", "role:treasury"), "its name alone: `treasury`"),
+        (("principal", "add", "ada", "--group", "group:board"), "its name alone: `board`"),
+        (("keys", "create", "--role", "approver", "--subject", "role:treasury"), "an approver's key is one person's"),
+        (("keys", "create", "--role", "approver", "--subject", "group:board"), "an approver's key is one person's"),
+    ],
+)  # fmt: skip
+def test_what_rules_write_before_a_name_is_no_part_of_it(
+    ask: Run, remote: FakeControlPlane, words: tuple[str, ...], told: str
+) -> None:
+    done = ask(*words)
+    assert done.exit_code == 2 and told in " ".join(done.stderr.split())
+    assert remote.asked == []

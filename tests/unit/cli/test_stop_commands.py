@@ -61,6 +61,23 @@ def test_it_names_those_that_lag_and_an_agent_that_nobody_registered(
     assert "no agent is registered with the owner `tresury`" in shown.stdout
 
 
+@pytest.mark.parametrize(("agents", "sessions", "told"), [(0, 0, True), (0, 1, False), (1, 0, False)])
+def test_a_stop_that_meets_nobody_says_so(
+    ask: Run, remote: FakeControlPlane, agents: int, sessions: int, told: bool
+) -> None:
+    met = {"target": {"type": "tool", "id": "pay.trasnfer"}, "agents": agents, "sessions": sessions}
+    remote.answer("POST", "/v1/stops", SET | met | {"known": None, "unreachable": []}, 201)
+    shown = ask("stop", "tool", "pay.trasnfer", "--reason", "r")
+    assert shown.exit_code == 0 and "stopped tool pay.trasnfer: stp_1" in shown.stdout
+    assert [body.get("dry_run") for _, _, body in remote.asked] == [None, True]
+    assert ("is tool pay.trasnfer spelled as it is meant?" in " ".join(shown.stdout.split())) is told
+
+
+def test_a_release_of_what_is_no_stop_asks_nobody(ask: Run, remote: FakeControlPlane) -> None:
+    shown = ask("release", "bot", "--reason", "r")
+    assert shown.exit_code == 2 and "`controlplane stops` lists them" in shown.stderr and remote.asked == []
+
+
 def test_a_dry_run_needs_no_reason_and_prints_how_many(ask: Run, remote: FakeControlPlane) -> None:
     counted = {
         "dry_run": True,

@@ -40,6 +40,28 @@ def test_what_could_not_work_is_refused(approve: str, code: str) -> None:
         assert error.code == code
 
 
+@pytest.mark.parametrize(
+    ("approve", "message", "hint"),
+    [
+        ("{by: treasury}", "`treasury` does not fit", "write `role:NAME`, `group:NAME`, or who it is"),
+        ("{by: {role: treasury}}", "expected text, found a mapping", "write `role:treasury`"),
+        ("{by: ['user:anna', 'roles:board']}", "no role in rule `p/a`", "did you mean `role:board`?"),
+        ("{by: 'Group:board'}", "no group in rule `p/a`", "did you mean `group:board`?"),
+        ("{by: 'role:treasury', quorum: 0}", "expected at least 1, found the number `0`", ""),
+        ("{by: 'role:treasury', quorum: 101}", "expected at most 100, found the number `101`", ""),
+        (
+            "{by: 'role:treasury', expires: 30}",
+            "expected a duration",
+            "write a whole number and s, m, h or d",
+        ),
+    ],
+)
+def test_a_mistake_says_what_to_write(approve: str, message: str, hint: str) -> None:
+    (error,) = errors_of(policy(f"{{id: a, {PAYS}, then: escalate, approve: {approve}}}"), CATALOG)
+    assert message in error.message and "^" not in error.message
+    assert hint in error.hint and bool(hint) == bool(error.hint)
+
+
 def test_the_terms_of_a_rule_are_compiled() -> None:
     rule = rule_of(
         "then: escalate, approve: {by: ['role:treasury', 'user:anna'], quorum: 2, expires: 30m,"

@@ -55,6 +55,23 @@ def test_what_a_stop_cannot_be_is_refused_where_it_stands(rule: str, code: str, 
     assert error.code == code and text in error.message
 
 
+@pytest.mark.parametrize(
+    ("stop", "code", "told"),
+    [
+        ("{tool, for: 1h}", "unknown_key", "unknown key `tool`; known keys: agent, for, workflow"),
+        ("{agent: bot-7}", "wrong_type", "write `agent` alone"),
+        (
+            "{agent, for: 1}",
+            "wrong_type",
+            "expected a duration, found the number `1`; write a whole number and",
+        ),
+    ],
+)
+def test_a_mistake_says_what_to_write(stop: str, code: str, told: str) -> None:
+    (error,) = errors_of(policy(f"{{id: a, then: deny, stop: {stop}}}"))
+    assert error.code == code and told in str(error)
+
+
 @pytest.mark.parametrize("stop", ["{fleet}", "{agent: 1h}", "{agent, for: soon}", "{agent, until: 1h}"])
 def test_other_forms_are_refused(stop: str) -> None:
     assert errors_of(policy(f"{{id: a, then: deny, stop: {stop}}}"))

@@ -202,6 +202,8 @@ def test_only_people_with_an_approvers_key_approve(desk: Desk) -> None:
         {"role": "approver", "subjects": ["user:*"]},
         {"role": "approver", "subjects": ["user:a", "user:b"]},
         {"role": "approver", "subjects": ["agent:bot"]},
+        {"role": "approver", "subjects": ["role:treasury"]},
+        {"role": "approver", "subjects": ["group:board"]},
         {"role": "approver", "subjects": ["user:a"], "agents": ["bot"]},
         {"role": "approver", "subjects": ["user:a"], "grants": ["witness"]},
     ):

@@ -62,7 +62,19 @@ MISTAKES = {
         rule("{at: /to, remove: false}"),
         "unknown_value",
         "unknown value `false`",
-        "one of `True`",
+        "one of `true`",
+    ),
+    "no list": (
+        rule("").replace("[]", "{at: /to, remove: true}"),
+        "wrong_type",
+        "expected a list, found a mapping",
+        "write `[{…}]`, or begin each item with `-`",
+    ),
+    "a region in words": (
+        rule("{at: /note, redact: phone, region: Germany}"),
+        "invalid_name",
+        "`Germany` does not fit",
+        "two capital letters, such as `DE`",
     ),
     "an unknown kind": (
         rule("{at: /note, redact: credit-card}"),
