@@ -6,22 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from policies import approve_clause, cel
-from policies.approval_terms import ApprovalTerms
-from policies.bundle import Atom, Bundle, OriginClause, Rule
+from policies.bundle import Atom, Bundle
 from policies.catalog_build import build_catalog
 from policies.cel_types import Arguments, check_condition
 from policies.clauses import CheckedClauses, ClauseError, check_clauses, reserved_name
 from policies.documents import DefineDocument, PolicyDocument, RuleDocument
-from policies.duration import duration_us
 from policies.effect import Effect
 from policies.error import PolicyError, PolicyErrors, Source, did_you_mean
 from policies.loader import DocumentSet, load_documents
 from policies.located import Located
-from policies.modification.documents import operations_of
 from policies.normal_form import atom_of, authors_of, digest_of
-from policies.past.formula import names
 from policies.program_build import ProgramBuilder
-from policies.stops import StopClause
+from policies.rule_build import build_rule
 from policies.vocabulary import Vocabulary
 
 _DEFAULT_NAME = "bundle"
@@ -92,14 +88,15 @@ def compile_bundle(documents: DocumentSet) -> Bundle:
     if monitored and default is Effect.DENY:
         warnings.append(_denies_all(documents))
     compiled = [
-        _rule(
+        build_rule(
             name,
-            placed,
+            _rule_of(placed),
             atoms[placed.atom],
             clauses[name],
-            named,
+            _defines_of(name[0], defines),
+            atoms,
             builder,
-            _approval(name[0], placed, clauses[name], defines, authors[name[0]]),
+            authors=authors[name[0]],
             monitored=monitored,
         )
         for name, placed in sorted(rules.items())
@@ -172,81 +169,17 @@ def _put(
         errors.append(placed.policy.error(path, "duplicate_id", message, at_key=what == "define"))
 
 
-def _rule(
-    name: tuple[str, str],
-    placed: _Placed,
-    atom: int,
-    clauses: CheckedClauses,
-    named: Mapping[tuple[str, str], int],
-    builder: ProgramBuilder,
-    approval: tuple[ApprovalTerms | None, str],
-    *,
-    monitored: bool,
-) -> Rule:
-    document = placed.document
-    assert isinstance(document, RuleDocument)
-    past = limit = None
-    if clauses.formula is not None:
-        number_of = {define: number for (policy, define), number in named.items() if policy == name[0]}
-        past = builder.monitor(document, clauses.formula, number_of)
-    if document.limit is not None:
-        limit = builder.limit(document.limit, atom, restricting=document.then != "allow")
-    return Rule(
-        policy=name[0],
-        id=name[1],
-        effect=Effect(document.then),
-        atom=atom,
-        because=document.because,
-        controls=tuple(document.controls),
-        past=past,
-        limit=limit,
-        origin=_origin(document),
-        asked=None if document.asked is None else frozenset(document.asked),
-        monitored=monitored or document.mode == "monitor",
-        modify=operations_of(document.modify or ()),
-        stop=_stop(document),
-        approval=approval[0],
-        hash=approval[1],
-    )
+def _rule_of(placed: _Placed) -> RuleDocument:
+    assert isinstance(placed.document, RuleDocument)
+    return placed.document
 
 
-def _stop(document: RuleDocument) -> StopClause | None:
-    stop = document.stop
-    if stop is None:
-        return None
-    lasts_us = None if stop.lasts is None else duration_us(stop.lasts)
-    return StopClause(agent=stop.agent, workflow=stop.workflow, lasts_us=lasts_us)
-
-
-def _approval(
-    policy: str,
-    placed: _Placed,
-    clauses: CheckedClauses,
-    defines: Mapping[tuple[str, str], _Placed],
-    authors: Sequence[str],
-) -> tuple[ApprovalTerms | None, str]:
-    """The terms on which an escalating rule can be lifted, and its hash."""
-    document = placed.document
-    assert isinstance(document, RuleDocument)
-    if document.then != "escalate":
-        return None, ""
-    named = (
-        {} if clauses.formula is None else {name: defines[policy, name] for name in names(clauses.formula)}
-    )
-    used = {name: one.document for name, one in named.items() if isinstance(one.document, DefineDocument)}
-    terms = None if document.approve is None else approve_clause.terms_of(document.approve, authors)
-    return terms, approve_clause.rule_hash(policy, document, used, authors)
-
-
-def _origin(document: RuleDocument) -> OriginClause | None:
-    origin = document.origin
-    if origin is None:
-        return None
-    return OriginClause(
-        facts=frozenset(origin.facts),
-        roles=frozenset(origin.roles or ()),
-        pointers=tuple(sorted(set(origin.args or ()))),
-    )
+def _defines_of(policy: str, defines: Mapping[tuple[str, str], _Placed]) -> dict[str, DefineDocument]:
+    return {
+        name: placed.document
+        for (own, name), placed in defines.items()
+        if own == policy and isinstance(placed.document, DefineDocument)
+    }
 
 
 def _check_past(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
 
 from policies.action import Action, Json, Resource, Subject
 from policies.asked.basis import Basis
@@ -19,8 +18,9 @@ from policies.asked.scope import Scope as AskedScope
 from policies.asked.tallies import Tallies
 from policies.bundle import Bundle
 from policies.catalog import ResourceFacts
-from policies.delegation import PARENT_ENDED, Grant, Refusal, covers, narrow
+from policies.delegation import Grant, Refusal, narrow
 from policies.effect import Effect
+from policies.engine_session import EngineSession
 from policies.origin.facts import Fact
 from policies.origin.happened import Acted
 from policies.origin.hashing import TokenHasher
@@ -36,30 +36,6 @@ from policies.rewriting import REWRITE_UNSTABLE, Rewriting, prepare
 from policies.rule_clauses import RuleClauses
 from policies.stops import STOPPED, StoppedNames
 from policies.verdict import Verdict, decide, escalating, matched_rules, modified, rewriting
-
-SESSION_ENDED: Final = "session_ended"
-
-
-@dataclass(slots=True, kw_only=True)
-class EngineSession:
-    """One run of one subject.
-
-    Attributes:
-        parent: the session that delegated to it.
-        grants: under which it acts: its ancestors' and its own.
-        basis: what it was opened for.
-        workflow: name of the root session.
-    """
-
-    name: str
-    tenant: str
-    subject: Subject
-    workflow: str
-    parent: EngineSession | None = None
-    grants: tuple[Grant, ...] = ()
-    ended: bool = False
-    basis: Basis | None = None
-    pasts: Mapping[Scope, Past] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,11 +188,7 @@ class Engine:
         facts = self.bundle.catalog.facts(resource.type, resource.id)
         rewritten = prepare(self._preparer, asked)
         event, clauses = self._met(session, rewritten, origins, facts)
-        refusal = (
-            self._halted(session, now_us)
-            or self._outside(session, resource, now_us)
-            or rewritten.prepared.refusal
-        )
+        refusal = self._refusal(session, resource, now_us) or rewritten.prepared.refusal
         if refusal is None and (rules := self._rewriting(rewritten, clauses)):
             if not rewritten.rules:
                 rewritten = prepare(self._preparer, asked, rules)
@@ -286,7 +258,7 @@ class Engine:
                 self._stopped.stop(
                     self.bundle.stops,
                     [reason.rule for reason in verdict.reasons],
-                    agent=_agent_of(session),
+                    agent=session.agent,
                     workflow=session.workflow,
                     now_us=now_us,
                 )
@@ -380,31 +352,9 @@ class Engine:
             past = self._pasts[scope, name] = Past(self.bundle.program, scope)
         return past
 
-    def _halted(self, session: EngineSession, now_us: int) -> str | None:
-        """Whether a rule has stopped who acts, its workflow, or who it acts for."""
-        if not self.bundle.stops:
-            return None
-        acting: list[str] = []
-        above: EngineSession | None = session
-        while above is not None:
-            if (agent := _agent_of(above)) is not None:
-                acting.append(agent)
-            above = above.parent
-        return (
-            STOPPED if self._stopped.meets(agents=acting, workflow=session.workflow, now_us=now_us) else None
-        )
-
-    def _outside(self, session: EngineSession, resource: Resource, now_us: int) -> str | None:
-        if session.ended:
-            return SESSION_ENDED
-        ancestor = session.parent
-        while ancestor is not None:
-            if ancestor.ended:
-                return PARENT_ENDED
-            ancestor = ancestor.parent
-        return covers(session.grants, resource.type, resource.id, now_us=now_us)
-
-
-def _agent_of(session: EngineSession) -> str | None:
-    subject = session.subject
-    return f"{session.tenant}/{subject.id}" if subject.type == "agent" else None
+    def _refusal(self, session: EngineSession, resource: Resource, now_us: int) -> str | None:
+        if self.bundle.stops and self._stopped.meets(
+            agents=session.acting(), workflow=session.workflow, now_us=now_us
+        ):
+            return STOPPED
+        return session.outside(resource, now_us)

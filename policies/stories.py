@@ -15,7 +15,8 @@ from policies.clause_words import explained
 from policies.delegation import MAX_DEPTH, Grant, Refusal
 from policies.duration import duration_us
 from policies.effect import Effect
-from policies.engine import Engine, EngineSession
+from policies.engine import Engine
+from policies.engine_session import EngineSession
 from policies.error import did_you_mean
 from policies.located import Located
 from policies.modification.operations import form_of

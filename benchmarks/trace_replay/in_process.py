@@ -16,7 +16,8 @@ from policies.asked.scope import read_scope
 from policies.bundle import Bundle
 from policies.catalog import TOOL
 from policies.delegation import Grant, Refusal
-from policies.engine import Engine, EngineDecision, EngineSession
+from policies.engine import Engine, EngineDecision
+from policies.engine_session import EngineSession
 
 _EXPIRES_IN_S = 3600
 
