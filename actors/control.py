@@ -74,7 +74,12 @@ class Control:
     def changes(
         self, since: int
     ) -> tuple[int, tuple[str | None, int, bool], list[tuple[str, str, dict[str, Any] | None]]]:
-        """(revision, active bundle, what changed since). Cost: an index range; nothing when nothing changed."""
+        """(revision, active bundle, what changed since). Cost: a look-up, and an index range where something changed.
+
+        Raises: FencedError: another control store has the journal.
+        """
+        # INVARIANT (single owner): whoever was superseded may have missed a stop, and vouches for nobody's copy.
+        self.journal.refuse_fenced()
         if since >= self.revision:
             return self.revision, self.activation.to_tuple(), []
         changed = [*self._entries.newer(since, _LEASED), *self.stops.changes(since)]

@@ -11,6 +11,7 @@ from unit.actors.owners import World
 
 from actors import api_keys
 from actors.control import Control, open_control_journal
+from actors.journal import FencedError
 from controlplane.errors import ConflictError, NotFoundError
 
 DIGEST = "sha256:" + "a" * 64
@@ -38,6 +39,17 @@ class Registry:
 @pytest.fixture
 def registry(tmp_path: Path) -> Registry:
     return Registry(tmp_path / "control.db")
+
+
+def test_a_control_store_that_was_superseded_leases_nothing(tmp_path: Path) -> None:
+    path, world = tmp_path / "control.db", World().surroundings()
+    first, second = (Control(open_control_journal(path, new_log_id="control.x"), world) for _ in range(2))
+    second.stops.set(
+        tenant="default", target_type="fleet", target_id="", reason="r", expires_in_s=None, by="k"
+    )
+    with pytest.raises(FencedError):
+        first.changes(0)
+    assert [kind for kind, _, _ in second.changes(0)[2]] == ["stop"]
 
 
 def make_key(control: Control, **more: Any) -> dict[str, Any]:
