@@ -121,7 +121,11 @@ def call(
 
 
 def mail(
-    plane: InProcessPlane, session: str, body: str, to: tuple[str, ...] = ("a@x.example", "b@y.example"), **more: Any
+    plane: InProcessPlane,
+    session: str,
+    body: str,
+    to: tuple[str, ...] = ("a@x.example", "b@y.example"),
+    **more: Any,
 ) -> Answer:
     return call(plane, session, "mail.send", {"to": list(to), "body": body}, **more)
 
@@ -323,7 +327,9 @@ def test_items_of_a_batch_are_decided_in_order_though_one_is_rewritten_first(sha
 def test_a_short_circuit_stops_after_a_modification_as_after_an_allow(shared: InProcessPlane) -> None:
     session = opened(shared)
     call(shared, session, "crm.read", {"id": 7})
-    one = question(CLERK, "mail.send", session=session, arguments={"to": ["a@x.example", "b@y.example"], "body": CARD})
+    one = question(
+        CLERK, "mail.send", session=session, arguments={"to": ["a@x.example", "b@y.example"], "body": CARD}
+    )
     assert [effect for effect, _ in batch(shared, "permit_on_first_permit", one, one)] == ["modify"]
     assert [effect for effect, _ in batch(shared, "deny_on_first_deny", one, one)] == ["modify", "modify"]
 
@@ -332,7 +338,9 @@ def test_a_short_circuit_stops_after_a_modification_as_after_an_allow(shared: In
 def test_a_long_batch_stops_where_it_should(shared: InProcessPlane, mails: int) -> None:
     session = opened(shared)
     call(shared, session, "crm.read", {"id": 7})
-    one = question(CLERK, "mail.send", session=session, arguments={"to": ["a@x.example", "b@y.example"], "body": CARD})
+    one = question(
+        CLERK, "mail.send", session=session, arguments={"to": ["a@x.example", "b@y.example"], "body": CARD}
+    )
     no = question(CLERK, "pay.send", session=session, arguments={"amount": "lots"})
     read = question(CLERK, "crm.read", session=session, arguments={"id": 7})
     answers = batch(shared, "deny_on_first_deny", *[one] * mails, no, read, one)
@@ -349,7 +357,9 @@ def test_what_was_decided_before_an_owner_went_silent_stands(
 ) -> None:
     session = opened(fresh)
     call(fresh, session, "crm.read", {"id": 7})
-    one = question(CLERK, "mail.send", session=session, arguments={"to": ["a@x.example", "b@y.example"], "body": CARD})
+    one = question(
+        CLERK, "mail.send", session=session, arguments={"to": ["a@x.example", "b@y.example"], "body": CARD}
+    )
     read = question(CLERK, "crm.read", session=session, arguments={"id": 7})
     send, sent = Lane.send, []
 
@@ -373,7 +383,9 @@ def test_a_delegated_batch_is_decided_in_order(fresh: InProcessPlane) -> None:
     session = opened(fresh)
     delegated = child(fresh, session)
     call(fresh, session, "crm.read", {"id": 7})
-    one = question(HELPER, "mail.send", session=delegated, arguments={"to": ["a@x.example", "b@y.example"], "body": CARD})
+    one = question(
+        HELPER, "mail.send", session=delegated, arguments={"to": ["a@x.example", "b@y.example"], "body": CARD}
+    )
     pay = question(HELPER, "pay.send", session=delegated, arguments={"amount": 5_000, "note": "again"})
     answers = batch(fresh, "execute_all", one, pay, one, pay, pay, one)
     assert [effect for effect, _ in answers] == ["modify", "modify", "modify", "modify", "deny", "modify"]
