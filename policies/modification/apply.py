@@ -206,6 +206,9 @@ def _allowed(operation: AllowList, value: Place, counts: _Counts) -> Place:
         return value
     if isinstance(value, list):
         kept = [item for item in value if form_of(item) in operation.forms]
+        if value and not kept:
+            # To many tools an empty list says "all", or "everyone".
+            raise _RefusedError("nothing in it is in the list")
         counts["allow-list"] += len(value) - len(kept)
         return value if len(kept) == len(value) else kept
     if form_of(value) not in operation.forms:

@@ -165,6 +165,8 @@ def naive(before: dict[str, Any], operation: dict[str, Any]) -> dict[str, Any]:
         elif "allow-list" in operation:
             if isinstance(value, list):
                 holder[name] = [one for one in value if one in operation["allow-list"]]
+                if value and not holder[name]:
+                    raise Denied
             elif value not in operation["allow-list"]:
                 raise Denied
     return after

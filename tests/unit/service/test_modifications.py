@@ -121,7 +121,11 @@ def call(
 
 
 def mail(
-    plane: InProcessPlane, session: str, body: str, to: tuple[str, ...] = ("b@y.example",), **more: Any
+    plane: InProcessPlane,
+    session: str,
+    body: str,
+    to: tuple[str, ...] = ("a@x.example", "b@y.example"),
+    **more: Any,
 ) -> Answer:
     return call(plane, session, "mail.send", {"to": list(to), "body": body}, **more)
 
@@ -157,7 +161,7 @@ def report(plane: InProcessPlane, answer: Answer, executed: dict[str, Any]) -> l
 
 def test_a_modification_is_an_obligation_with_the_whole_arguments(shared: InProcessPlane) -> None:
     answer = mail(shared, opened(shared), f"pay {CARD}")
-    made = {"to": ["b@y.example"], "body": "pay [card number]"}
+    made = {"to": ["a@x.example", "b@y.example"], "body": "pay [card number]"}
     assert answer.permits
     assert said(answer) == ("modify", "rule_modify", ["p/no-cards", "p/all"])
     assert obliged(answer) == made
@@ -176,12 +180,12 @@ def test_what_needs_no_change_is_a_plain_allow(shared: InProcessPlane) -> None:
 def test_evidence_has_both_digests_and_what_was_changed_and_no_value(shared: InProcessPlane) -> None:
     answer = mail(shared, opened(shared), f"pay {CARD}")
     row = row_of(shared, answer)
-    original = arguments_digest({"to": ["b@y.example"], "body": f"pay {CARD}"})
-    made = arguments_digest({"to": ["b@y.example"], "body": "pay [card number]"})
+    original = arguments_digest({"to": ["a@x.example", "b@y.example"], "body": f"pay {CARD}"})
+    made = arguments_digest({"to": ["a@x.example", "b@y.example"], "body": "pay [card number]"})
     assert row["decision"] == row["enforced_action"] == "modify"
     assert row["rule_ids"] == ["p/no-cards", "p/all"]
     assert row["arguments_digest"] == keyed_digest(b"d" * 32, made)
-    assert json.loads(row["arguments"]) == {"to": ["string(11)"], "body": "string(17)"}
+    assert json.loads(row["arguments"]) == {"to": ["string(11)"] * 2, "body": "string(17)"}
     assert json.loads(row["details"])["modified"] == {
         "rules": ["p/no-cards"],
         "original_digest": keyed_digest(b"d" * 32, original).hex(),
@@ -195,7 +199,7 @@ def test_the_executed_digest_is_that_of_the_rewritten_arguments(shared: InProces
     first = mail(shared, session, f"pay {CARD}")
     assert report(shared, first, obliged(first) or {}) == []
     second = mail(shared, session, f"pay {CARD}")
-    asked = {"to": ["b@y.example"], "body": f"pay {CARD}"}
+    asked = {"to": ["a@x.example", "b@y.example"], "body": f"pay {CARD}"}
     assert report(shared, second, asked) == ["executed_digest_mismatch"]
     (stop,) = shared.send("GET", "/v1/stops").json["stops"]
     assert stop["target"] == {"type": "agent", "id": CLERK}
@@ -226,7 +230,7 @@ def test_a_replay_survives_other_policies(fresh: InProcessPlane) -> None:
     assert unmodified.json["context"]["id"] == plain.json["context"]["id"]
     assert obliged(unmodified) is None
     assert unmodified.json["context"]["arguments_digest"] == plain.json["context"]["arguments_digest"]
-    assert obliged(mail(fresh, session, "hello")) == {"to": ["b@y.example"], "body": "nothing"}
+    assert obliged(mail(fresh, session, "hello")) == {"to": ["a@x.example", "b@y.example"], "body": "nothing"}
 
 
 def test_what_cannot_be_made_again_is_denied(fresh: InProcessPlane, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -265,7 +269,7 @@ def test_a_dry_run_says_what_would_be_modified_and_permits_nothing(shared: InPro
     answer = mail(shared, session, CARD, dry_run=True)
     assert answer.json["decision"] is False
     assert answer.json["context"]["effect"] == "modify"
-    assert obliged(answer) == {"to": [], "body": "[card number]"}
+    assert obliged(answer) == {"to": ["a@x.example"], "body": "[card number]"}
     assert answer.json["context"]["id"] == ""
     assert "expires_at" not in answer.json["context"]
 
@@ -323,7 +327,9 @@ def test_items_of_a_batch_are_decided_in_order_though_one_is_rewritten_first(sha
 def test_a_short_circuit_stops_after_a_modification_as_after_an_allow(shared: InProcessPlane) -> None:
     session = opened(shared)
     call(shared, session, "crm.read", {"id": 7})
-    one = question(CLERK, "mail.send", session=session, arguments={"to": ["b@y.example"], "body": CARD})
+    one = question(
+        CLERK, "mail.send", session=session, arguments={"to": ["a@x.example", "b@y.example"], "body": CARD}
+    )
     assert [effect for effect, _ in batch(shared, "permit_on_first_permit", one, one)] == ["modify"]
     assert [effect for effect, _ in batch(shared, "deny_on_first_deny", one, one)] == ["modify", "modify"]
 
@@ -332,7 +338,9 @@ def test_a_short_circuit_stops_after_a_modification_as_after_an_allow(shared: In
 def test_a_long_batch_stops_where_it_should(shared: InProcessPlane, mails: int) -> None:
     session = opened(shared)
     call(shared, session, "crm.read", {"id": 7})
-    one = question(CLERK, "mail.send", session=session, arguments={"to": ["b@y.example"], "body": CARD})
+    one = question(
+        CLERK, "mail.send", session=session, arguments={"to": ["a@x.example", "b@y.example"], "body": CARD}
+    )
     no = question(CLERK, "pay.send", session=session, arguments={"amount": "lots"})
     read = question(CLERK, "crm.read", session=session, arguments={"id": 7})
     answers = batch(shared, "deny_on_first_deny", *[one] * mails, no, read, one)
@@ -349,7 +357,9 @@ def test_what_was_decided_before_an_owner_went_silent_stands(
 ) -> None:
     session = opened(fresh)
     call(fresh, session, "crm.read", {"id": 7})
-    one = question(CLERK, "mail.send", session=session, arguments={"to": ["b@y.example"], "body": CARD})
+    one = question(
+        CLERK, "mail.send", session=session, arguments={"to": ["a@x.example", "b@y.example"], "body": CARD}
+    )
     read = question(CLERK, "crm.read", session=session, arguments={"id": 7})
     send, sent = Lane.send, []
 
@@ -373,7 +383,9 @@ def test_a_delegated_batch_is_decided_in_order(fresh: InProcessPlane) -> None:
     session = opened(fresh)
     delegated = child(fresh, session)
     call(fresh, session, "crm.read", {"id": 7})
-    one = question(HELPER, "mail.send", session=delegated, arguments={"to": ["b@y.example"], "body": CARD})
+    one = question(
+        HELPER, "mail.send", session=delegated, arguments={"to": ["a@x.example", "b@y.example"], "body": CARD}
+    )
     pay = question(HELPER, "pay.send", session=delegated, arguments={"amount": 5_000, "note": "again"})
     answers = batch(fresh, "execute_all", one, pay, one, pay, pay, one)
     assert [effect for effect, _ in answers] == ["modify", "modify", "modify", "modify", "deny", "modify"]

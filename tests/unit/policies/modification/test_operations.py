@@ -134,6 +134,11 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "a boolean": ({"n": True}, {"at": "/n", "clamp": {"max": 0}}, "it is not a number"),
     "one of a list": ({"n": [1, {}]}, {"at": "/n", "clamp": {"max": 5}}, "it is not a number"),
     "not in the list": ({"n": "b"}, {"at": "/n", "allow-list": ["a"]}, "it is not in the list"),
+    "nothing of a list": (
+        {"n": ["b", "c"]},
+        {"at": "/n", "allow-list": ["a"]},
+        "nothing in it is in the list",
+    ),
     "an object": ({"n": {"a": 1}}, {"at": "/n", "allow-list": ["a"]}, "it is not in the list"),
     "names that become one": (
         {"n": {"a@x.example": 1, "b@x.example": 2}},
