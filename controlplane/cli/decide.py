@@ -149,5 +149,5 @@ def _approval(decision: Decision, *, dry_run: bool) -> str | None:
     if decision.effect != "escalate" or dry_run:
         return None
     if not decision.binding_token:
-        return "nobody can give it: a rule that escalates has no `approve`"
+        return "nobody can give it, as said above"
     return "ask with the token and the arguments: POST /v1/approvals, or the SDK's `request_approval`"

@@ -211,7 +211,7 @@ class ControlPlane:
         Raises: ControlPlaneError. ValueError: nobody can approve this decision; nothing was sent.
         """
         if not decision.binding_token:
-            why = ": a rule that escalates it has no `approve`" if decision.effect == "escalate" else ""
+            why = f": {decision.message}" if decision.message else ""
             raise ValueError(
                 f"decision `{decision.id}` ({decision.effect}) is none that people can approve{why}"
             )

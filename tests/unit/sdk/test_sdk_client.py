@@ -365,8 +365,9 @@ def test_what_nobody_can_approve_is_not_asked_for() -> None:
     decision = service.client().decide(agent="bot", tool="pay")
     with pytest.raises(ValueError, match=r"none that people can approve$"):
         service.client().request_approval(decision)
-    with pytest.raises(ValueError, match="a rule that escalates it has no `approve`"):
-        service.client().request_approval(replace(decision, allowed=False, effect="escalate"))
+    with pytest.raises(ValueError, match="can approve: rule `a/b` names nobody"):
+        nobody = replace(decision, allowed=False, effect="escalate", message="rule `a/b` names nobody")
+        service.client().request_approval(nobody)
     assert len(service.requests) == 1
 
 
