@@ -57,12 +57,13 @@ class RequestBody(BaseModel):
 
 
 class ExactBody(RequestBody):
-    """Of acts that a misspelled field would widen: all of it approved instead of less, a stop instead of a dry run."""
+    """Of acts that a misspelled field would widen: all of it approved instead of less, a stop instead of a dry run, all
+    tools instead of some, a key for ever."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class NewKey(RequestBody):
+class NewKey(ExactBody):
     role: Literal["agent", "gateway", "operator", "approver", "auditor"]
     agents: list[Pattern] = Field(default_factory=list, max_length=100)
     subjects: list[Pattern] = Field(default_factory=list, max_length=100)
@@ -109,7 +110,7 @@ class NewSession(RequestBody):
     parent: Token | None = None
 
 
-class NewDelegation(RequestBody):
+class NewDelegation(ExactBody):
     session: Token
     to: Id
     tools: list[Pattern] | None = Field(default=None, max_length=64)

@@ -563,7 +563,14 @@ def changed(body: dict[str, Any], field: str, value: Any = ..., /) -> dict[str, 
     return body
 
 
-EXACT = {"/v1/approvals/{id}/approve", "/v1/approvals/{id}/delegate", "/v1/stops", "/v1/stops/{id}/release"}
+EXACT = {
+    "/v1/approvals/{id}/approve",
+    "/v1/approvals/{id}/delegate",
+    "/v1/delegations",
+    "/v1/keys",
+    "/v1/stops",
+    "/v1/stops/{id}/release",
+}
 """Routes that refuse what they do not know."""
 
 
@@ -605,6 +612,8 @@ def test_a_good_request_passes_and_what_nobody_knows_in_it_is_ignored(
     [
         ("/v1/approvals/{id}/approve", "narow", "narrow"),
         ("/v1/approvals/{id}/delegate", "untill", "until"),
+        ("/v1/delegations", "tool", "tools"),
+        ("/v1/keys", "expire_in_s", "expires_in_s"),
         ("/v1/stops", "dryrun", "dry_run"),
         ("/v1/stops/{id}/release", "reson", "reason"),
     ],
