@@ -140,5 +140,14 @@ def _print(console: Console, decision: Decision, *, dry_run: bool) -> None:
             "expires": decision.expires_at,
             "replayed": decision.replayed or None,
             "binding token": decision.binding_token or None,
+            "approval": _approval(decision, dry_run=dry_run),
         },
     )
+
+
+def _approval(decision: Decision, *, dry_run: bool) -> str | None:
+    if decision.effect != "escalate" or dry_run:
+        return None
+    if not decision.binding_token:
+        return "nobody can give it, as said above"
+    return "ask with the token and the arguments: POST /v1/approvals, or the SDK's `request_approval`"

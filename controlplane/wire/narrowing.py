@@ -46,6 +46,15 @@ def _less(pointer: str, old: Any, new: Any) -> Json:
         if 0 < len(new) < len(old):
             return new
         raise _refused(pointer, "a list becomes a smaller part of itself, and never empty")
+    if isinstance(old, str):
+        # Whether less of it is less, `"5000"` of `"12000"`, depends on what it means: of an account it is another one.
+        raise _refused(
+            pointer, "a text cannot be narrowed, not even one of digits: deny, and it can be asked for less"
+        )
+    if _is_number(old) or isinstance(old, list):
+        raise _refused(
+            pointer, f"here stands a {'list' if isinstance(old, list) else 'number'}: give a smaller one"
+        )
     raise _refused(pointer, "only numbers and lists can be narrowed")
 
 

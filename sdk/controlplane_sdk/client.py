@@ -211,7 +211,10 @@ class ControlPlane:
         Raises: ControlPlaneError. ValueError: nobody can approve this decision; nothing was sent.
         """
         if not decision.binding_token:
-            raise ValueError(f"decision `{decision.id}` ({decision.effect}) is none that people can approve")
+            why = f": {decision.message}" if decision.message else ""
+            raise ValueError(
+                f"decision `{decision.id}` ({decision.effect}) is none that people can approve{why}"
+            )
         body: dict[str, Any] = {"binding_token": decision.binding_token, "justification": justification}
         if arguments is not None:
             body["arguments"] = dict(arguments)
@@ -365,6 +368,8 @@ def _scope(scope: object) -> object:
 
 
 def _segment(identifier: str) -> str:
+    if not isinstance(identifier, str):
+        raise TypeError(f"an id is a text, such as `task['id']`; found {type(identifier).__name__}")
     return quote(identifier, safe="")
 
 

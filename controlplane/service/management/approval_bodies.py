@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints
 
 from controlplane.errors import InputError
-from controlplane.service.management.bodies import Id, Principal, RequestBody, Token
+from controlplane.service.management.bodies import ExactBody, Id, Principal, RequestBody, Token
 
 Words = Annotated[str, StringConstraints(max_length=2_000)]
 Moment = Annotated[str, StringConstraints(max_length=40)]
@@ -48,7 +48,7 @@ class NewApproval(RequestBody):
         return self.binding_token if self.denial is None else self.denial.binding_token  # type: ignore[return-value]
 
 
-class Approval(RequestBody):
+class Approval(ExactBody):
     comment: Words = ""
     narrow: dict[str, Any] | None = None
     arguments_digest: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
@@ -68,7 +68,7 @@ class NewComment(RequestBody):
     comment: Annotated[str, StringConstraints(min_length=1, max_length=2_000)] = Field()
 
 
-class ApproverDelegation(RequestBody):
+class ApproverDelegation(ExactBody):
     to: Principal
     until: Moment | None = None
     comment: Words = ""

@@ -20,6 +20,7 @@ from pydantic_core import ErrorDetails
 from controlplane.errors import InputError
 from controlplane.limits import MAX_RATE_PER_S
 from controlplane.wire.authzen import ID_PATTERN
+from policies.error import did_you_mean
 
 Id = Annotated[str, StringConstraints(pattern=f"^{ID_PATTERN}$")]
 PATTERN = r"[A-Za-z0-9*][A-Za-z0-9._:/@*-]{0,255}"
@@ -55,7 +56,14 @@ class RequestBody(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
 
 
-class NewKey(RequestBody):
+class ExactBody(RequestBody):
+    """Of acts that a misspelled field would widen: all of it approved instead of less, a stop instead of a dry run, all
+    tools instead of some, a key for ever."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class NewKey(ExactBody):
     role: Literal["agent", "gateway", "operator", "approver", "auditor"]
     agents: list[Pattern] = Field(default_factory=list, max_length=100)
     subjects: list[Pattern] = Field(default_factory=list, max_length=100)
@@ -102,7 +110,7 @@ class NewSession(RequestBody):
     parent: Token | None = None
 
 
-class NewDelegation(RequestBody):
+class NewDelegation(ExactBody):
     session: Token
     to: Id
     tools: list[Pattern] | None = Field(default=None, max_length=64)
@@ -146,7 +154,7 @@ class NewBundle(RequestBody):
     shadow: bool = False
 
 
-class StopTarget(RequestBody):
+class StopTarget(ExactBody):
     type: Literal["agent", "tool", "system", "workflow", "owner", "fleet"]
     id: Annotated[str, StringConstraints(max_length=512)] = ""
 
@@ -162,14 +170,14 @@ class StopTarget(RequestBody):
         return self
 
 
-class NewStop(RequestBody):
+class NewStop(ExactBody):
     target: StopTarget
     reason: Reason
     expires_in_s: int | None = Field(default=None, ge=1, le=10 * 366 * 86_400)
     dry_run: bool = False
 
 
-class NewRelease(RequestBody):
+class NewRelease(ExactBody):
     reason: Reason
 
 
@@ -183,12 +191,15 @@ def read_body(model: type[Body], value: dict[str, Any]) -> Body:
         return model.model_validate(value)
     except ValidationError as error:
         problems = "; ".join(
-            f"`{'.'.join(str(part) for part in item['loc']) or '$'}`: {_told(item)}"
+            f"`{'.'.join(str(part) for part in item['loc']) or '$'}`: {_told(item, model)}"
             for item in error.errors(include_url=False, include_input=False)[:10]
         )
         raise InputError(problems) from None
 
 
-def _told(item: ErrorDetails) -> str:
+def _told(item: ErrorDetails, model: type[BaseModel]) -> str:
+    if item["type"] == "extra_forbidden":
+        hint = did_you_mean(str(item["loc"][-1]), list(model.model_fields)) if len(item["loc"]) == 1 else ""
+        return "there is no such field" + (f"; {hint}" if hint else "")
     pattern = str(item.get("ctx", {}).get("pattern"))
     return _SPELLED.get(pattern) or item["msg"][:1].lower() + item["msg"][1:]

@@ -445,9 +445,18 @@ def test_an_escalation_says_what_to_ask_for_approval_with_and_an_approval_goes_a
     answer["context"]["access_request"] = {"endpoint": "/v1/approvals", "binding_token": "esc_x"}
     remote.answer("POST", "/access/v1/evaluation", answer)
     words = ("decide", "--agent", "bot", "--tool", "pay", "--approval", "apr_1")
-    assert "esc_x" in ask(*words).stdout
+    shown = ask(*words).stdout
+    assert "esc_x" in shown and "POST /v1/approvals" in shown
     assert json.loads(ask(*words, "--json").stdout)["binding_token"] == "esc_x"
     assert remote.last_body["context"]["approval"] == {"id": "apr_1"}
+
+
+def test_an_escalation_that_nobody_can_lift_says_so(ask: Run, remote: FakeControlPlane) -> None:
+    remote.answer(
+        "POST", "/access/v1/evaluation", evaluation(False, effect="escalate", reason_code="rule_escalate")
+    )
+    assert "nobody can give it" in ask("decide", "--agent", "bot", "--tool", "pay").stdout
+    assert "nobody can give it" not in ask("decide", "--agent", "bot", "--tool", "pay", "--dry-run").stdout
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -362,6 +363,16 @@ def test_people_are_asked_about_an_escalation_and_waited_for() -> None:
 def test_what_nobody_can_approve_is_not_asked_for() -> None:
     service = Service(allow)
     decision = service.client().decide(agent="bot", tool="pay")
-    with pytest.raises(ValueError, match="none that people can approve"):
+    with pytest.raises(ValueError, match=r"none that people can approve$"):
         service.client().request_approval(decision)
+    with pytest.raises(ValueError, match="can approve: rule `a/b` names nobody"):
+        nobody = replace(decision, allowed=False, effect="escalate", message="rule `a/b` names nobody")
+        service.client().request_approval(nobody)
     assert len(service.requests) == 1
+
+
+def test_a_task_in_the_place_of_its_id_is_told() -> None:
+    service = Service(allow)
+    with pytest.raises(TypeError, match="an id is a text, such as `task\\['id'\\]`; found dict"):
+        service.client().approval({"id": "apr_1"})  # type: ignore[arg-type]
+    assert service.requests == []

@@ -564,6 +564,17 @@ def changed(body: dict[str, Any], field: str, value: Any = ..., /) -> dict[str, 
     return body
 
 
+EXACT = {
+    "/v1/approvals/{id}/approve",
+    "/v1/approvals/{id}/delegate",
+    "/v1/delegations",
+    "/v1/keys",
+    "/v1/stops",
+    "/v1/stops/{id}/release",
+}
+"""Routes that refuse what they do not know."""
+
+
 def sample_body(route: tuple[str, str]) -> dict[str, Any]:
     make = SAMPLES[route].body
     return make() if make is not None else {}
@@ -592,9 +603,28 @@ def test_a_good_request_passes_and_what_nobody_knows_in_it_is_ignored(
     """The measure of all other tests here: what they change is the only thing that is wrong."""
     status = SAMPLES[route].status
     assert sent(plane, route, sample_body(route) or None).status == status
-    if route[0] == "POST":
+    if route[0] == "POST" and route[1] not in EXACT:
         unknown = sample_body(route) | {"x": {"y": [None, True, 1.5, {"z": "Ω"}]}, "__class__": "root"}
         assert sent(plane, route, unknown).status == status
+
+
+@pytest.mark.parametrize(
+    ("path", "field", "meant"),
+    [
+        ("/v1/approvals/{id}/approve", "narow", "narrow"),
+        ("/v1/approvals/{id}/delegate", "untill", "until"),
+        ("/v1/delegations", "tool", "tools"),
+        ("/v1/keys", "expire_in_s", "expires_in_s"),
+        ("/v1/stops", "dryrun", "dry_run"),
+        ("/v1/stops/{id}/release", "reson", "reason"),
+    ],
+)
+def test_a_misspelled_field_that_would_widen_an_act_is_refused(
+    plane: InProcessPlane, path: str, field: str, meant: str
+) -> None:
+    assert path in EXACT
+    error = refused(sent(plane, ("POST", path), sample_body(("POST", path)) | {field: True}), 400)
+    assert f"`{field}`: there is no such field; did you mean `{meant}`?" in error["message"]
 
 
 @pytest.mark.parametrize("member", MEMBERS)

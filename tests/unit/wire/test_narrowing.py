@@ -79,3 +79,18 @@ def test_whatever_could_be_more_is_refused(narrow: dict[str, Any]) -> None:
     with pytest.raises(InputError):
         narrowed(ARGUMENTS, narrow)
     assert repr(ARGUMENTS) == before
+
+
+@pytest.mark.parametrize(
+    ("narrow", "told"),
+    [
+        ({"/account": 1}, "`/account`: a text cannot be narrowed, not even one of digits"),
+        ({"/amount": "5000"}, "`/amount`: here stands a number: give a smaller one"),
+        ({"/to": "a@x.example"}, "`/to`: here stands a list: give a smaller one"),
+        ({"/urgent": False}, "`/urgent`: only numbers and lists can be narrowed"),
+    ],
+)
+def test_what_cannot_be_narrowed_is_told_apart(narrow: dict[str, Any], told: str) -> None:
+    with pytest.raises(InputError) as refused:
+        narrowed(ARGUMENTS, narrow)
+    assert refused.value.message.startswith(told)
