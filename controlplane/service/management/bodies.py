@@ -58,7 +58,7 @@ class RequestBody(BaseModel):
 
 class ExactBody(RequestBody):
     """Of acts that a misspelled field would widen: all of it approved instead of less, a stop instead of a dry run, all
-    tools instead of some, a key for ever."""
+    tools instead of some, a key for ever, a session for anything, a channel that tells everything."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -91,7 +91,7 @@ class NewPrincipal(_Attributed):
     groups: list[Label] = Field(default_factory=list, max_length=100)
 
 
-class NewAgent(_Attributed):
+class NewAgent(_Attributed, ExactBody):
     id: Id
     owner: Text | None = None
     labels: list[Label] = Field(default_factory=list, max_length=100)
@@ -101,7 +101,7 @@ class NewAgent(_Attributed):
     version: Annotated[str, StringConstraints(max_length=128)] = ""
 
 
-class NewSession(RequestBody):
+class NewSession(ExactBody):
     agent: Id
     subject_type: Id = "agent"
     task: Annotated[str, StringConstraints(min_length=1, max_length=65_536)] | None = None
@@ -126,7 +126,7 @@ class NewDelegation(ExactBody):
         return value
 
 
-class NewTask(RequestBody):
+class NewTask(ExactBody):
     task: Annotated[str, StringConstraints(min_length=1, max_length=65_536)]
     scope: dict[str, Any] | None = None
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from actors.notifications.addresses import read_url
 from actors.notifications.notice import Event
 from actors.notifications.signature import read_secret
 from controlplane.errors import InputError
-from controlplane.service.management.bodies import MailAddress, Principal, Slug
+from controlplane.service.management.bodies import ExactBody, MailAddress, Principal, Slug
 
 _TAKEN: Final = frozenset({"dead-letters"})
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -18,9 +18,7 @@ _PORTS: Final = {"starttls": 587, "implicit": 465, "none": 25}
 _MAIL_ALONE: Final = frozenset({"host", "port", "tls", "username", "sender", "recipients"})
 
 
-class NewChannel(BaseModel):
-    model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
-
+class NewChannel(ExactBody):
     id: Slug
     kind: Literal["webhook", "slack", "teams", "smtp"]
     url: Annotated[str, StringConstraints(max_length=2048)] = ""

@@ -565,10 +565,14 @@ def changed(body: dict[str, Any], field: str, value: Any = ..., /) -> dict[str, 
 
 
 EXACT = {
+    "/v1/agents",
     "/v1/approvals/{id}/approve",
     "/v1/approvals/{id}/delegate",
+    "/v1/channels",
     "/v1/delegations",
     "/v1/keys",
+    "/v1/sessions",
+    "/v1/sessions/{id}/task",
     "/v1/stops",
     "/v1/stops/{id}/release",
 }
@@ -611,10 +615,14 @@ def test_a_good_request_passes_and_what_nobody_knows_in_it_is_ignored(
 @pytest.mark.parametrize(
     ("path", "field", "meant"),
     [
+        ("/v1/agents", "standng", "standing"),
         ("/v1/approvals/{id}/approve", "narow", "narrow"),
         ("/v1/approvals/{id}/delegate", "untill", "until"),
+        ("/v1/channels", "approver", "approvers"),
         ("/v1/delegations", "tool", "tools"),
         ("/v1/keys", "expire_in_s", "expires_in_s"),
+        ("/v1/sessions", "scop", "scope"),
+        ("/v1/sessions/{id}/task", "scopes", "scope"),
         ("/v1/stops", "dryrun", "dry_run"),
         ("/v1/stops/{id}/release", "reson", "reason"),
     ],
