@@ -12,6 +12,7 @@ _ALIKE: Final = str.maketrans(
     "АВЕЅІЈКМНОРСТУХЬаеѕіјорсухԁһԛԝүӏвкмнтΑΒΕΖΗΙΚΜΝΟΡΤΥΧαγηικνορυϲχτօսհոıɡɩɑⲟøłđ∕⁄‐‑‒–—−․‘’ʼ。",
     "abesijkmhopctyxbaesijopcyxdhqwylbkmhtabezhikmnoptyxaynikvopucxtouhniigaoold//------.'''.",
 )
+_MARKS_ALIKE: Final = {sign: other for sign, other in _ALIKE.items() if not chr(sign).isalpha()}
 _INVISIBLE: Final = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f"
     "\ufeff\uffa0\U000e0000-\U000e0fff]"
@@ -30,3 +31,11 @@ def fold(text: str) -> str:
     decomposed = unicodedata.normalize("NFKD", _COMBINING.sub("", unicodedata.normalize("NFKD", bare)))
     folded = decomposed.translate(_ALIKE).casefold().translate(_ALIKE)
     return _OTHER_DIGIT.sub(lambda found: str(int(found[0])), folded)
+
+
+def unfolded(text: str) -> str:
+    """As it is written, but for case, width, dashes and what cannot be seen; "" where all of that is ASCII."""
+    if text.isascii():
+        return ""
+    bare = _INVISIBLE.sub("", unicodedata.normalize("NFKC", text)).translate(_MARKS_ALIKE).casefold()
+    return "" if bare.isascii() else bare

@@ -113,8 +113,9 @@ def _read_told(raw: bytes) -> Told:
 
 def _unit_bytes(unit: Unit) -> bytes:
     """What `Origins.uttered` reads of it."""
-    names = (unit.whole, *unit.names, *unit.beside)
-    counts = _COUNTS.pack(unit.cut, len(unit.names), len(unit.beside), len(unit.words))
+    beside = (*unit.beside, *unit.written)
+    names = (unit.whole, *unit.names, *beside)
+    counts = _COUNTS.pack(unit.cut, len(unit.names), len(beside), len(unit.words))
     return counts + struct.pack(f"<{len(names)}Q{len(unit.words)}I", *names, *unit.words)
 
 

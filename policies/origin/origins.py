@@ -79,7 +79,9 @@ class Origins:
         """All arguments of a permitted call: what a later result only gives back gains no trust by it."""
         state = self._state
         for unit in units:
-            state.names.utter((*((unit.whole,) if unit.whole else ()), *unit.names, *unit.beside))
+            state.names.utter(
+                (*((unit.whole,) if unit.whole else ()), *unit.names, *unit.beside, *unit.written)
+            )
             state.words.utter(unit.words)
             if not state.flags & PAIRS_LOST:
                 state.pairs.utter(pairs(unit.words))
@@ -146,6 +148,8 @@ class Origins:
         found = self._judge(unit)
         if unit.indirect:
             return found if found.fact is Fact.UNTRUSTED else _TASK_SAYS
+        if unit.written and found.fact is not Fact.UNTRUSTED:
+            found = self._as_written(unit, found)
         if unit.cut and found.fact is not Fact.UNTRUSTED:
             found = Judged(worst((found.fact, Fact.UNKNOWN)), None, True)
         if found.fact is Fact.UNKNOWN and unit.role in _WHERE_TO:
@@ -216,6 +220,17 @@ class Origins:
             return Judged(found.fact, found.source, over_bound)
         also = frozenset([one.fact for one in parts if one.fact not in (Fact.TRUSTED, found.fact)])
         return Judged(found.fact, found.source, over_bound, also=also)
+
+    def _as_written(self, unit: Unit, found: Judged) -> Judged:
+        """INVARIANT (look-alikes): letters that look like those of a known name give it no trust, nor hide where it
+        comes from: it is what was said of exactly these."""
+        for name in unit.written:
+            said = self._fact(self._state.names.of.get(name, 0), NAMES_LOST)
+            if said.fact is Fact.UNKNOWN and found.fact is not Fact.UNKNOWN:
+                return Judged(Fact.UNTRUSTED)
+            if said.fact.badness > found.fact.badness:
+                found = said._replace(also=found.also)
+        return found
 
     def _beside(self, unit: Unit) -> Judged | None:
         """An untrusted host, say, where nothing is known of the URL as a whole."""

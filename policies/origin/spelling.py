@@ -4,6 +4,7 @@ A form is a plain word, or starts with what it is:
 
     m: e-mail address | u: URL, host or file name | a: account (letters and digits) | n: number | d: date | t: time
     i: any other identifier (user_42, /home/ann/x)
+    w: one of the four above as it is written, beside it, where that is not ASCII: what looks like it is another
 
 Everything is folded before (`policies.origin.folding`). Dates whose day and month could be either stay as written.
 """
@@ -17,8 +18,10 @@ from typing import Final, NamedTuple
 from urllib.parse import unquote
 
 from policies.canonical_values import canonical
-from policies.origin.folding import fold
+from policies.origin.folding import fold, unfolded
 
+WRITTEN: Final = "w:"
+_IDENTIFYING: Final = ("m:", "u:", "a:", "i:")
 STRONG: Final = ("m:", "u:", "a:")  # names that say where something goes, whatever words stand around them
 _MOST_REMEMBERED: Final = 16_384  # chunks; some 5 MB
 _LONGEST_REMEMBERED: Final = 64
@@ -82,6 +85,8 @@ def spell(chunk: str) -> Spelled:
 
 def _spelled(chunk: str) -> Spelled:
     words, beside = _said(chunk)
+    if not chunk.isascii():
+        beside = (*beside, *_written(chunk, words))
     if len(words) == 1 and not beside:  # nearly all
         return Spelled(words, (), words if is_name(words[0]) else (), words if is_small(words[0]) else ())
     return Spelled(
@@ -90,6 +95,13 @@ def _spelled(chunk: str) -> Spelled:
 
 
 _spelled_lately = lru_cache(maxsize=_MOST_REMEMBERED)(_spelled)
+
+
+def _written(chunk: str, words: tuple[str, ...]) -> list[str]:
+    if not any(word[:2] in _IDENTIFYING for word in words):
+        return []
+    pieces = [piece.strip(AROUND).removeprefix("www.") for piece in _BETWEEN.split(unfolded(chunk))]
+    return [f"{WRITTEN}{piece}" for piece in pieces if piece and not piece.isascii()]
 
 
 def _said(chunk: str) -> tuple[tuple[str, ...], tuple[str, ...]]:

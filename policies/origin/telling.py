@@ -10,7 +10,7 @@ from policies.origin.decoding import decoded
 from policies.origin.field_trust import IDENTIFIERS, TRUSTED, UNTRUSTED, FieldTrust, field_trust, worse
 from policies.origin.hashing import TokenHasher
 from policies.origin.result_text import lines, unwrapped
-from policies.origin.spelling import STRONG, is_name
+from policies.origin.spelling import STRONG, WRITTEN, is_name
 from policies.origin.structure import structure_of
 from policies.origin.tokens import Spellings, as_one_name, only_name, read
 from policies.origin.told import Digests, Told
@@ -167,6 +167,8 @@ class _Hearing:
         mail = _NAMED_MAIL.fullmatch(text.strip())
         if mail is not None:
             whole.update(read(mail[1]).names)
+        if whole:
+            whole.update(name for name in names if name[:2] == WRITTEN)
         self.trusted.names |= whole
         self.trusted.readings.append(words)
         self.untrusted.names.update(name for name in names - whole if name[:2] in STRONG)

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from policies.catalog import ArgumentType
 from policies.origin.decoding import decoded
 from policies.origin.hashing import WORD_MASK, TokenHasher
-from policies.origin.spelling import STRONG, is_iban, is_name, is_small, spell
+from policies.origin.spelling import STRONG, WRITTEN, is_iban, is_name, is_small, spell
 from policies.origin.tokens import as_one_name, only_name, read
 
 UNDECLARED_ROLE: Final = "destination"
@@ -46,6 +46,8 @@ class Unit(NamedTuple):
         masked: for explanations, at most two characters from either end.
         exact: digest of the text as it stands, of an IBAN of its one spelling: what is the same by all of the above may
             still be another value to the tool (`../a` and `a`, `-5000` and `5000`, look-alikes).
+        written: digests of its addresses, accounts and identifiers as they are written, where that is not ASCII: what
+            only looks like something known is not known.
     """
 
     path: str
@@ -61,6 +63,7 @@ class Unit(NamedTuple):
     cut: bool
     masked: str
     exact: int = 0
+    written: tuple[int, ...] = ()
 
 
 def units_of(
@@ -211,7 +214,7 @@ def _is_one_strong_name(item: str) -> bool:
 def _unit(
     path: str, role: str, text: str, hasher: TokenHasher, *, indirect: bool = False, cut: bool = False
 ) -> Unit:
-    words, names, beside, runs, strong = (
+    words, names, beside, runs, strong, written = (
         _said_lately(text) if len(text) <= _LONGEST_REMEMBERED else _said(text)
     )
     bare = text.strip()
@@ -228,12 +231,13 @@ def _unit(
         exact = word if words[0][:2] == "a:" and is_iban(words[0][2:]) else hasher.name(f"={text}")
         return Unit(
             path, role, whole, (), tuple(map(hasher.name, beside)), (word & WORD_MASK,), (), strong, indirect,
-            False, cut, shown, exact,
+            False, cut, shown, exact, tuple(map(hasher.name, written)),
         )  # fmt: skip
     digest_of = hasher.words(words)
     return Unit(
         path, role, 0, tuple(map(hasher.name, names)), tuple(map(hasher.name, beside)),
         tuple([digest_of[word] for word in words]), runs, strong, indirect, False, cut, shown, hasher.name(f"={text}"),
+        tuple(map(hasher.name, written)),
     )  # fmt: skip
 
 
@@ -245,6 +249,7 @@ class _Said(NamedTuple):
     beside: tuple[str, ...]
     runs: tuple[tuple[int, int], ...]
     strong: bool
+    written: tuple[str, ...] = ()
 
 
 def _said(text: str) -> _Said:
@@ -265,12 +270,14 @@ def _said(text: str) -> _Said:
         words, all_names, _ = read(text)
         names = {word for word in words if word[1:2] == ":"}
         beside = all_names - names
+    written = () if text.isascii() else tuple(name for name in beside if name[:2] == WRITTEN)
+    beside.difference_update(written)
     if len(words) < 2:
-        return _Said(tuple(words), (), tuple(beside), (), bool(words) and is_name(words[0]))
+        return _Said(tuple(words), (), tuple(beside), (), bool(words) and is_name(words[0]), written)
     joined = {name for name in beside if name[:2] == "a:" or (name[:2] == "n:" and not is_small(name[2:]))}
     checked = names | joined if joined else names
     strong = any(name[:2] in STRONG for name in checked)
-    return _Said(tuple(words), tuple(sorted(checked)), tuple(beside - checked), _runs(words), strong)
+    return _Said(tuple(words), tuple(sorted(checked)), tuple(beside - checked), _runs(words), strong, written)
 
 
 _said_lately = lru_cache(maxsize=_MOST_REMEMBERED)(_said)
