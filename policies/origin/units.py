@@ -214,7 +214,7 @@ def _is_one_strong_name(item: str) -> bool:
 def _unit(
     path: str, role: str, text: str, hasher: TokenHasher, *, indirect: bool = False, cut: bool = False
 ) -> Unit:
-    words, names, beside, runs, strong, written = (
+    words, names, beside, runs, strong, exact, written = (
         _said_lately(text) if len(text) <= _LONGEST_REMEMBERED else _said(text)
     )
     bare = text.strip()
@@ -228,27 +228,30 @@ def _unit(
         name = only_name(words)
         whole = hasher.name(name) if name is not None else 0
         word = whole if name == words[0] else hasher.name(words[0])
-        exact = word if words[0][:2] == "a:" and is_iban(words[0][2:]) else hasher.name(f"={text}")
         return Unit(
             path, role, whole, (), tuple(map(hasher.name, beside)), (word & WORD_MASK,), (), strong, indirect,
-            False, cut, shown, exact, tuple(map(hasher.name, written)),
+            False, cut, shown, hasher.name(exact) if exact else word, tuple(map(hasher.name, written)),
         )  # fmt: skip
     digest_of = hasher.words(words)
     return Unit(
         path, role, 0, tuple(map(hasher.name, names)), tuple(map(hasher.name, beside)),
-        tuple([digest_of[word] for word in words]), runs, strong, indirect, False, cut, shown, hasher.name(f"={text}"),
+        tuple([digest_of[word] for word in words]), runs, strong, indirect, False, cut, shown, hasher.name(exact),
         tuple(map(hasher.name, written)),
     )  # fmt: skip
 
 
 class _Said(NamedTuple):
-    """What a text says, whoever hashes it; see `Unit`, whose digests are of these."""
+    """What a text says, whoever hashes it; see `Unit`, whose digests are of these.
+
+    Attributes: exact: "" = its only word tells as much: a name as it is written, an IBAN.
+    """
 
     words: tuple[str, ...]
     names: tuple[str, ...]
     beside: tuple[str, ...]
     runs: tuple[tuple[int, int], ...]
     strong: bool
+    exact: str = ""
     written: tuple[str, ...] = ()
 
 
@@ -256,7 +259,9 @@ def _said(text: str) -> _Said:
     words: Sequence[str]
     if text.isascii() and text.replace(" ", "").isalpha():
         words = text.lower().split()
-        return _Said(tuple(words), (), (), ((0, len(words)),) if len(words) > 1 else (), False)
+        several = len(words) > 1
+        exact = f"={text}" if several or words[0] != text else ""
+        return _Said(tuple(words), (), (), ((0, len(words)),) if several else (), False, exact)
     one = as_one_name(text)
     if one is not None:
         # Two accounts look like one in groups: what is in it counts where nothing is known of the whole.
@@ -273,11 +278,21 @@ def _said(text: str) -> _Said:
     written = () if text.isascii() else tuple(name for name in beside if name[:2] == WRITTEN)
     beside.difference_update(written)
     if len(words) < 2:
-        return _Said(tuple(words), (), tuple(beside), (), bool(words) and is_name(words[0]), written)
+        named = bool(words) and is_name(words[0])
+        same = named and (words[0][2:] == text or (words[0][:2] == "a:" and is_iban(words[0][2:])))
+        return _Said(tuple(words), (), tuple(beside), (), named, "" if same else f"={text}", written)
     joined = {name for name in beside if name[:2] == "a:" or (name[:2] == "n:" and not is_small(name[2:]))}
     checked = names | joined if joined else names
     strong = any(name[:2] in STRONG for name in checked)
-    return _Said(tuple(words), tuple(sorted(checked)), tuple(beside - checked), _runs(words), strong, written)
+    return _Said(
+        tuple(words),
+        tuple(sorted(checked)),
+        tuple(beside - checked),
+        _runs(words),
+        strong,
+        f"={text}",
+        written,
+    )
 
 
 _said_lately = lru_cache(maxsize=_MOST_REMEMBERED)(_said)
