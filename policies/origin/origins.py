@@ -201,7 +201,12 @@ class Origins:
             return _TASK_SAYS
         if not unit.names:
             return self._fact(phrase, WORDS_LOST)
-        names = [self._fact(state.names.of.get(name, 0), NAMES_LOST) for name in unit.names]
+        known = [state.names.of.get(name, 0) for name in unit.names]
+        if not (phrase or unit.runs or unit.beside) and known.count(known[0]) == len(known):
+            return self._fact(
+                known[0], NAMES_LOST
+            )  # a date with its time, say: nothing tells its names apart
+        names = [self._fact(value, NAMES_LOST) for value in known]
         if phrase:
             # The text is known as it stands; a name in it that is untrusted or derived stays so.
             parts = [self._fact(phrase, WORDS_LOST)]
