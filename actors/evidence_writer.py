@@ -16,8 +16,8 @@ from actors.evidence_sources import Offer, Sources
 from actors.placement import CONTROL_STORE, host_name
 from actors.world import REAL
 from controlplane.errors import GovernanceError
+from evidence.delta.table import EvidenceTable
 from evidence.landing import LogBatch
-from evidence.table import EvidenceTable
 
 log = logging.getLogger(__name__)
 

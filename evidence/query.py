@@ -9,8 +9,8 @@ from typing import Final
 import duckdb
 import pyarrow as pa
 
+from evidence.delta.reading import open_dataset
 from evidence.errors import QueryError
-from evidence.table import open_dataset
 
 VIEW: Final = "evidence"
 _BATCH_ROWS: Final = 10_000

@@ -16,9 +16,9 @@ from unit.evidence.evidence_samples import full_row
 from benchmarks import bundles, cpu, landing, load
 from benchmarks.load import Spec
 from controlplane.wire import authzen, json_input
+from evidence.delta.table import EvidenceTable
 from evidence.landing import LogBatch
 from evidence.record import canonical_bytes, leaf_hash
-from evidence.table import EvidenceTable
 from policies.action import Action, Resource, Subject
 from policies.compile import compile_sources
 from policies.effect import Effect

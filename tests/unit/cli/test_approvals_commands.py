@@ -15,9 +15,9 @@ from unit.evidence.evidence_samples import small_row
 
 from controlplane.cli.approval_screens import left, needed
 from controlplane.cli.approval_watch import PAUSE_S, WAIT_S, Watching
+from evidence.delta.table import EvidenceTable
 from evidence.landing import LogBatch
 from evidence.record import canonical_bytes, leaf_hash
-from evidence.table import EvidenceTable
 
 Run = Callable[..., Result]
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)

@@ -114,7 +114,7 @@ def test_evidence_without_a_table_is_one_line(run: Run, tmp_path: Path) -> None:
 
 
 def test_evidence_reads_a_query_with_a_comment_in_front_from_its_file(run: Run, tmp_path: Path) -> None:
-    table = pytest.importorskip("evidence.table")
+    table = pytest.importorskip("evidence.delta.table")
     table.EvidenceTable.open_or_create(str(tmp_path / "decisions"))
     (tmp_path / "q.sql").write_text("-- how many\nselect count(*) as n from evidence\n", encoding="utf-8")
     done = run("evidence", "query", f"@{tmp_path / 'q.sql'}", "--table", tmp_path / "decisions", "--csv")
@@ -123,7 +123,7 @@ def test_evidence_reads_a_query_with_a_comment_in_front_from_its_file(run: Run, 
 
 
 def test_evidence_answers_from_the_table_alone(run: Run, tmp_path: Path) -> None:
-    table = pytest.importorskip("evidence.table")
+    table = pytest.importorskip("evidence.delta.table")
     table.EvidenceTable.open_or_create(str(tmp_path / "decisions"))
     sql = "select 1 as one, 'a,b' as text, '\\xFF'::blob as bytes, count(*) as n from evidence"
     words = ("evidence", "query", sql, "--table", tmp_path / "decisions")
@@ -133,7 +133,7 @@ def test_evidence_answers_from_the_table_alone(run: Run, tmp_path: Path) -> None
 
 
 def test_columns_of_one_name_are_all_shown(run: Run, tmp_path: Path) -> None:
-    table = pytest.importorskip("evidence.table")
+    table = pytest.importorskip("evidence.delta.table")
     table.EvidenceTable.open_or_create(str(tmp_path / "decisions"))
     words = ("evidence", "query", "select 1 as x, 2 as x", "--table", tmp_path / "decisions")
     assert run(*words, "--csv").stdout.splitlines()[1] == "1,2"

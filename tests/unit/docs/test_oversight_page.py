@@ -11,9 +11,9 @@ import pytest
 from unit.actors.approvals_bench import bench
 
 from actors.approvals.events import let_time_pass
+from evidence.delta.table import EvidenceTable
 from evidence.landing import LogBatch
 from evidence.query import query
-from evidence.table import EvidenceTable
 from policies.compile import compile_sources
 
 ROOT = Path(__file__).parents[3]

@@ -12,10 +12,10 @@ from unit.evidence.evidence_samples import small_row
 
 from controlplane.cli.approval_load import rows_since
 from controlplane.oversight.load import Load, load_of
+from evidence.delta.table import EvidenceTable
 from evidence.landing import LogBatch
 from evidence.query import query
 from evidence.record import canonical_bytes, leaf_hash
-from evidence.table import EvidenceTable
 
 PAGE = (Path(__file__).parents[3] / "docs" / "oversight-queries.md").read_text(encoding="utf-8")
 QUERIES = dict(re.findall(r"```sql\n-- (\w+)\n(.*?)```", PAGE, re.DOTALL))

@@ -12,8 +12,9 @@ import pytest
 from unit.evidence.evidence_samples import NOON_US, full_row, log, record
 
 from evidence.columns import COLUMNS
+from evidence.delta.shape import CONSTRAINTS, PROPERTIES
+from evidence.delta.table import EvidenceTable
 from evidence.landing import LogBatch
-from evidence.table import CONSTRAINTS, PROPERTIES, EvidenceTable
 
 DOC = (Path(__file__).parents[3] / "docs" / "evidence-format.md").read_text(encoding="utf-8")
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from unit.evidence.evidence_samples import full_row, record, small_row
 
+from evidence.delta.table import EvidenceTable
 from evidence.landing import LogBatch
 from evidence.query import query
-from evidence.table import EvidenceTable
 
 PAGE = Path(__file__).parents[3] / "docs" / "evidence-format.md"
 LONG_AGO_US = 1_700_000_000_000_000

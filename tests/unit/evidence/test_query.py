@@ -8,9 +8,9 @@ import pyarrow as pa
 import pytest
 from unit.evidence.evidence_samples import NOON_US, log
 
+from evidence.delta.table import EvidenceTable
 from evidence.errors import NoEvidenceError, QueryError
 from evidence.query import query
-from evidence.table import EvidenceTable
 
 
 @pytest.fixture(scope="module")

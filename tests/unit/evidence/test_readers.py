@@ -9,9 +9,9 @@ import pytest
 from deltalake import DeltaTable
 from unit.evidence.evidence_samples import DAY_US, NOON_US, full_row, record, small_row
 
+from evidence.delta.table import EvidenceTable
 from evidence.landing import LogBatch
 from evidence.query import query
-from evidence.table import EvidenceTable
 
 YESTERDAY = date(1970, 1, 1) + timedelta(days=NOON_US // DAY_US)
 DENIED = [

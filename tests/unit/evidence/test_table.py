@@ -16,6 +16,9 @@ from unit.evidence.evidence_samples import NOON_US, full_row, log, record
 
 from evidence import durability
 from evidence.columns import COMMENTS
+from evidence.delta.maintenance import Cadence
+from evidence.delta.reading import open_dataset
+from evidence.delta.table import EvidenceTable
 from evidence.errors import (
     EvidenceDamagedError,
     EvidenceUnavailableError,
@@ -24,7 +27,6 @@ from evidence.errors import (
 )
 from evidence.landing import LogBatch
 from evidence.record import canonical_from_arrow, leaf_hash
-from evidence.table import Cadence, EvidenceTable, open_dataset
 
 
 def land(table: EvidenceTable, *batches: LogBatch) -> Any:
@@ -135,7 +137,7 @@ WRITER = """
 import sys
 sys.path.insert(0, {tests!r})
 from unit.evidence.evidence_samples import NOON_US, log
-from evidence.table import EvidenceTable
+from evidence.delta.table import EvidenceTable
 table = EvidenceTable.open_or_create({path!r})
 for first in range(0, 100, 10):
     landing = table.land([log(first, first + 9), log(first, first + 9, log_id=sys.argv[1])], ingest_time_us=NOON_US)
@@ -187,7 +189,7 @@ def test_what_was_committed_before_an_error_is_synced_before_it_counts_as_landed
         raise OSError("interrupted")
 
     with monkeypatch.context() as patch:
-        patch.setattr("evidence.table.write_deltalake", interrupted)
+        patch.setattr("evidence.delta.table.write_deltalake", interrupted)
         with pytest.raises(EvidenceUnavailableError, match="interrupted"):
             land(table, log(0, 9))
     synced: list[Path] = []

@@ -1,0 +1,148 @@
+"""What the evidence table is: schema, properties, constraints; how it is created, and how another one is told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+from deltalake import ColumnProperties, DeltaTable, PostCommitHookProperties, WriterProperties
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.schema import Field, Schema
+
+from evidence import durability
+from evidence.columns import COMMENTS, DECISIONS, SCHEMA
+from evidence.errors import EvidenceUnavailableError, SchemaMismatchError
+
+PARTITION: Final = "event_date"
+
+PROPERTIES: Final[Mapping[str, str]] = {
+    "delta.appendOnly": "true",
+    # Each version stays readable from the log: an audit asks what the table said at a time.
+    "delta.enableExpiredLogCleanup": "false",
+    # What queries filter on. Without this, delta-rs keeps statistics of the first 32 columns, lists included.
+    "delta.dataSkippingStatsColumns": (
+        "event_type,event_time,log_id,seq,tenant_id,agent_id,session_id,workflow_id,"
+        "resource_id,decision,reason_code,bundle_hash,outcome"
+    ),
+}
+# delta-rs accepts constraints only on a table that exists.
+CONSTRAINTS: Final[Mapping[str, str]] = {
+    "seq_from_zero": "seq >= 0",
+    "decision_known": "decision IS NULL OR decision IN ("
+    + ", ".join(f"'{decision}'" for decision in sorted(DECISIONS))
+    + ")",
+}
+
+# Columns in which nearly every value is another one: building a dictionary for them is in vain.
+_DISTINCT: Final = ("event_id", "event_time", "seq", "trace_id", "span_id", "arguments_digest", "leaf_hash")
+WRITER: Final = WriterProperties(
+    compression="ZSTD",
+    compression_level=1,  # level 3 saves no space here and takes longer
+    column_properties={name: ColumnProperties(dictionary_enabled=False) for name in _DISTINCT},
+)
+# Checkpoints are written where we can make them durable, not inside a commit.
+HOOKS: Final = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
+ATTEMPTS: Final = 5
+"""How often something is planned anew because another writer was first."""
+
+
+@contextmanager
+def unavailable(what: str) -> Iterator[None]:
+    try:
+        yield
+    except (DeltaError, OSError) as error:
+        raise EvidenceUnavailableError(f"{what}: {error}") from error
+
+
+def opened(root: Path) -> DeltaTable | None:
+    try:
+        return DeltaTable(root)
+    except TableNotFoundError:
+        return None
+
+
+def created(root: Path) -> DeltaTable:
+    """Create the table in one commit: who opens it in the same moment sees all of it or nothing."""
+    root.mkdir(parents=True, exist_ok=True)
+    if any(path.name != durability.LOG_DIRECTORY for path in root.iterdir()) and opened(root) is None:
+        raise SchemaMismatchError(f"`{root}` is not empty and holds no evidence table")
+    try:
+        return DeltaTable.create(
+            root,
+            schema=_delta_schema(),
+            name="evidence",
+            description="what was decided, done and changed: docs/evidence-format.md",
+            partition_by=[PARTITION],
+            configuration=dict(PROPERTIES),
+            post_commithook_properties=HOOKS,
+        )
+    except DeltaError:
+        table = opened(root)  # another process was first
+        if table is None:
+            raise
+        return table
+
+
+def _delta_schema() -> Schema:
+    return Schema(
+        [
+            Field(field.name, field.type, nullable=field.nullable, metadata={"comment": COMMENTS[field.name]})
+            for field in Schema.from_arrow(SCHEMA).fields
+        ]
+    )
+
+
+def check_schema(table: DeltaTable, path: str) -> None:
+    expected, found = (
+        {field.name: f"{field.type}{'' if field.nullable else ' not null'}" for field in schema.fields}
+        for schema in (_delta_schema(), table.schema())
+    )
+    for name in {**expected, **found}:
+        ours, theirs = expected.get(name, "absent"), found.get(name, "absent")
+        if ours != theirs:
+            raise SchemaMismatchError(
+                f"the table at `{path}` is not the evidence table of this version: "
+                f"column `{name}` is {theirs}, expected {ours}",
+                column=name,
+                expected=ours,
+                found=theirs,
+            )
+    metadata = table.metadata()
+    facts: list[tuple[str, Any, Any]] = [("partition columns", [PARTITION], metadata.partition_columns)]
+    facts += [
+        (f"property {key}", value, metadata.configuration.get(key)) for key, value in PROPERTIES.items()
+    ]
+    # A transaction version that expires is a log that lands twice.
+    key = "delta.setTransactionRetentionDuration"
+    facts.append((f"property {key}", None, metadata.configuration.get(key)))
+    for what, ours, theirs in facts:
+        if ours != theirs:
+            raise SchemaMismatchError(
+                f"the table at `{path}` has {what} {theirs}, expected {ours}", expected=ours, found=theirs
+            )
+
+
+def constrain(table: DeltaTable) -> None:
+    for name, expression in CONSTRAINTS.items():
+        for _ in range(ATTEMPTS):
+            if f"delta.constraints.{name}" in table.metadata().configuration:
+                break
+            try:
+                table.alter.add_constraint({name: expression}, post_commithook_properties=HOOKS)
+            except CommitFailedError:
+                table.update_incremental()  # another process creates the same table
+        else:
+            raise EvidenceUnavailableError(f"cannot add the constraint `{name}`: other writers got ahead")
+
+
+def sizes(table: DeltaTable) -> dict[str, int]:
+    actions = pa.table(table.get_add_actions(flatten=True))
+    paths, sizes = actions.column("path").to_pylist(), actions.column("size_bytes").to_pylist()
+    return dict(zip(paths, sizes, strict=True))
+
+
+def row_count(table: DeltaTable) -> int:
+    return sum(pa.table(table.get_add_actions(flatten=True)).column("num_records").to_pylist())

@@ -1,0 +1,223 @@
+"""The evidence table: one Delta table, written exactly once and in order, durable when `land` returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake.exceptions import CommitFailedError, DeltaError
+
+from evidence import durability
+from evidence.delta.maintenance import Cadence, merge_files, remove_replaced_files
+from evidence.delta.shape import (
+    ATTEMPTS,
+    HOOKS,
+    WRITER,
+    check_schema,
+    constrain,
+    created,
+    opened,
+    row_count,
+    sizes,
+    unavailable,
+)
+from evidence.errors import EvidenceDamagedError, EvidenceUnavailableError
+from evidence.landing import LogBatch, plan, rows_of
+from evidence.record import RecordError
+
+_RECENT_VERSIONS: Final = 100  # that far back a log entry may not have reached the disk yet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Landing:
+    """What one round did.
+
+    `landed`: last `seq` in the table, durable, of each log handed over and not refused: its journal may trim
+    up to there. `refused`: why, by log. `rows`: how many were appended now. `version`: of the table.
+    `maintenance_error`: the rows are safe, but compaction or the checkpoint failed; it comes again.
+    """
+
+    landed: Mapping[str, int]
+    refused: Mapping[str, str]
+    version: int
+    rows: int
+    maintenance_error: str | None = None
+
+
+class EvidenceTable:
+    """The open table; keep it between rounds (opening costs more than a commit). One caller at a time.
+
+    Any number of these, in any processes, may land the same logs: whoever comes second drops what the first
+    has landed. But each conflict costs a round, so that one writer for each table is the rule.
+    """
+
+    def __init__(self, path: Path, table: DeltaTable, cadence: Cadence) -> None:
+        self._path = path
+        self._table = table
+        self._cadence = cadence
+        self._commits = int(table.version())  # so that many short runs are tended like a long one
+        self._seen: dict[str, int] = {}
+        self._stale = False
+        self._durable_version = int(table.version())
+        self._broken: str | None = None
+
+    @classmethod
+    def open_or_create(cls, path: str, *, cadence: Cadence | None = None) -> EvidenceTable:
+        """Open the table, or create it where there is none yet; another process may do so at the same time.
+
+        Raises:
+            SchemaMismatchError: something else than our table is there.
+            EvidenceDamagedError: a data file is missing or cut short.
+            EvidenceUnavailableError: the path cannot be read or written.
+        """
+        root = Path(path).absolute()
+        with unavailable(f"cannot open the evidence table at `{path}`"):
+            table = opened(root) or created(root)
+            check_schema(table, path)
+            constrain(table)
+            durability.check_sizes(root, sizes(table))
+            # A predecessor may have been killed between a commit and its fsync.
+            durability.sync_files(root, [root / name for name in sizes(table)])
+            durability.sync_log(root, int(table.version()) - _RECENT_VERSIONS)
+        return cls(root, table, cadence or Cadence())
+
+    @property
+    def version(self) -> int:
+        """Version of the Delta table as this object last saw it."""
+        return int(self._table.version())
+
+    def landed(self, log_id: str) -> int:
+        """Last `seq` of the log in the table, as this object last saw it; -1: none."""
+        version = self._table.transaction_version(log_id)
+        return -1 if version is None else int(version)
+
+    def land(self, batches: Sequence[LogBatch], *, ingest_time_us: int) -> Landing:
+        """Append what is new, in one commit, and make it durable.
+
+        Args:
+            batches: of any logs, in any number; overlaps with what has landed are dropped.
+            ingest_time_us: now, microseconds since the epoch.
+        Returns: what landed and what was refused (a gap, records that are not what their batch says); a
+            refused log stops no other one. A round without new rows makes no commit.
+        Raises: EvidenceUnavailableError: nothing may be trimmed. What this round appended, if anything, is
+            found and dropped when the batches are landed again.
+        Cost: about 25 ms for 1 000 rows, 110 ms for 10 000, and the fsyncs (two files, three directories).
+        """
+        if self._broken is not None:
+            raise EvidenceUnavailableError(f"evidence table `{self._path}` is closed: {self._broken}")
+        with unavailable(f"cannot write to the evidence table at `{self._path}`"):
+            landing = self._land(batches, ingest_time_us)
+        if landing.rows:
+            self._commits += 1
+            landing = replace(landing, maintenance_error=self._maintain(), version=self.version)
+        return landing
+
+    def _land(self, batches: Sequence[LogBatch], ingest_time_us: int) -> Landing:
+        for _ in range(ATTEMPTS):
+            # INVARIANT (exactly once): plan and commit rest on the same snapshot. delta-rs refuses the commit
+            # if another one of any of these logs came after that snapshot.
+            self._refresh_if_stale()
+            known = {batch.log_id: self.landed(batch.log_id) for batch in batches}
+            rewound = self._rewound(known)
+            chosen = plan([batch for batch in batches if batch.log_id not in rewound], known)
+            if chosen.refused and self._refresh():
+                continue  # another writer landed what seemed to be missing, perhaps
+            refused = {**chosen.refused, **rewound}
+            rows: dict[str, pa.RecordBatch] = {}
+            for batch in chosen.append:
+                try:
+                    rows[batch.log_id] = rows_of(batch, ingest_time_us=ingest_time_us)
+                except RecordError as error:
+                    refused[batch.log_id] = error.message
+            positions = {b.log_id: b.last_seq for b in chosen.append if b.log_id in rows}
+            if rows and not self._commit(list(rows.values()), positions):
+                continue
+            landed = {b.log_id: self.landed(b.log_id) for b in batches if b.log_id not in refused}
+            self._seen.update(landed)
+            count = sum(len(batch) for batch in rows.values())
+            return Landing(landed=landed, refused=refused, version=self.version, rows=count)
+        raise EvidenceUnavailableError(
+            f"another writer got ahead {ATTEMPTS} times at the evidence table `{self._path}`"
+        )
+
+    def _rewound(self, known: Mapping[str, int]) -> dict[str, str]:
+        """Logs whose position went back, which delta-rs allows any writer: their rows would land twice."""
+        return {
+            log_id: f"log `{log_id}` went back in the table from seq {self._seen[log_id]} to {last}"
+            for log_id, last in known.items()
+            if last < self._seen.get(log_id, -1)
+        }
+
+    def _commit(self, rows: Sequence[pa.RecordBatch], positions: Mapping[str, int]) -> bool:
+        """One durable commit; False: another writer of one of these logs was first, plan again."""
+        self._stale = True  # until proven otherwise: after an error the commit may or may not be there
+        try:
+            write_deltalake(
+                self._table,
+                pa.Table.from_batches(rows),
+                mode="append",
+                writer_properties=WRITER,
+                commit_properties=CommitProperties(
+                    app_transactions=[Transaction(log_id, last) for log_id, last in positions.items()]
+                ),
+                post_commithook_properties=HOOKS,
+            )
+        except CommitFailedError:
+            return False
+        self._sync()
+        self._stale = False
+        return True
+
+    def _sync(self) -> None:
+        """Make every version durable that this object has come to see since it last did so."""
+        try:
+            durability.sync_versions(self._path, self._durable_version + 1, self.version)
+        except OSError as error:
+            self._broken = f"fsync failed: {error}"
+            raise
+        self._durable_version = self.version
+
+    def _refresh_if_stale(self) -> None:
+        if self._stale:
+            self._refresh()
+            self._stale = False
+
+    def _refresh(self) -> bool:
+        """See what other writers did; True: they did something."""
+        before = self.version
+        self._table.update_incremental()
+        # INVARIANT (trim): what we report as landed is durable, whoever wrote it, and whatever failed after.
+        self._sync()
+        return self.version != before
+
+    def _maintain(self) -> str | None:
+        """Compact and checkpoint when it is their turn; what failed, or None."""
+        cadence, commits = self._cadence, self._commits
+        try:
+            if commits % cadence.large_compaction_commits == 0:
+                self._compact(cadence.large_file_bytes)
+                remove_replaced_files(self._table, cadence.replaced_files_hours)
+                self._refresh()  # a vacuum writes log entries, too
+            elif commits % cadence.compaction_commits == 0:
+                self._compact(cadence.small_file_bytes)
+            if commits % cadence.checkpoint_commits == 0:
+                self._table.create_checkpoint()
+                durability.sync_log(self._path, self.version - _RECENT_VERSIONS)
+        except (DeltaError, OSError, EvidenceUnavailableError) as error:
+            self._stale = True
+            return f"{type(error).__name__}: {error}"
+        return None
+
+    def _compact(self, target_size_bytes: int) -> None:
+        """Merge small files of each date: no row changes (`dataChange` is false), so appendOnly allows it."""
+        before, rows = self.version, row_count(self._table)
+        merge_files(self._table, target_size_bytes)
+        self._sync()
+        if self.version == before + 1 and row_count(self._table) != rows:
+            found = row_count(self._table)
+            self._broken = f"a compaction changed the number of rows from {rows} to {found}"
+            raise EvidenceDamagedError(self._broken, expected=rows, found=found)
