@@ -281,6 +281,7 @@ def _verdict(
                     certainly=request.certainly,
                     clauses=asked.holds,
                     lifted=lifted,
+                    wanted=request.wanted,
                 )
 
             if request.approval is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -118,3 +119,13 @@ def test_less_is_approved_of_what_was_made_of_it(desk: Desk) -> None:
     permitted = desk.pay(less, approval={"id": task["id"]})
     # Nothing is left to rewrite.
     assert (permitted["decision"], permitted["context"]["effect"]) == (True, "allow")
+
+
+def test_what_a_monitored_rule_would_have_modified_is_told_of_what_was_approved(desk: Desk) -> None:
+    desk.plane.activate(POLICY.replace("card-number}]}", "card-number}], mode: monitor}"))
+    task = desk.task(ASKED)
+    desk.approve(task["id"])
+    permitted = desk.pay(ASKED, approval={"id": task["id"]})["context"]
+    assert (permitted["effect"], "obligations" in permitted) == ("allow", False)
+    (row,) = [row for row in desk.plane.decision_rows() if row["event_id"] == permitted["id"]]
+    assert json.loads(row["details"])["would"] == [{"rule": "desk/no-cards", "effect": "modify"}]
