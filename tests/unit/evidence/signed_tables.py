@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -56,8 +55,8 @@ class Deployment:
     def seed(self, count: int) -> bytes:
         return next(self.random).to_bytes(count, "big")
 
-    def opened(self, *, cadence: Cadence | None = None) -> EvidenceTable:
-        signing = Signing(signer=Signer(files=self.keys), files=self.files)
+    def opened(self, *, cadence: Cadence | None = None, files: bool = True) -> EvidenceTable:
+        signing = Signing(signer=Signer(files=self.keys), files=self.files if files else None)
         return EvidenceTable.open_or_create(str(self.path), cadence=cadence, signing=signing)
 
     def key(self) -> PublicKey:
@@ -74,10 +73,3 @@ class Deployment:
 
     def notes_in_files(self) -> dict[int, str]:
         return {int(path.stem): path.read_text() for path in self.files.folder.glob("*/*/*.notes")}
-
-    def rewrite(self, version: int, old: str, new: str) -> None:
-        """Change an entry of the Delta log, and nothing else."""
-        path = log_file(self.path, version)
-        text = path.read_text()
-        assert json.dumps(old)[1:-1] in text or old in text
-        path.write_text(text.replace(old, new))
