@@ -4,7 +4,8 @@ UnavailableError
 └── EvidenceUnavailableError   it cannot be opened, written or made durable now: nothing may be trimmed
     └── EvidenceDamagedError   files are missing or cut short (fields: `file`, `expected`, `found`)
 ConflictError
-└── SchemaMismatchError        it is another table, or another version's (fields: `expected`, `found`)
+├── SchemaMismatchError        it is another table, or another version's (fields: `expected`, `found`)
+└── RetentionOvertakenError    what was due to leave has changed since it was looked at: nothing has left
 NotFoundError
 └── NoEvidenceError            there is no table at this path
 InputError
@@ -26,6 +27,10 @@ class EvidenceDamagedError(EvidenceUnavailableError):
 
 class SchemaMismatchError(ConflictError):
     code = "schema_mismatch"
+
+
+class RetentionOvertakenError(ConflictError):
+    code = "retention_overtaken"
 
 
 class NoEvidenceError(NotFoundError):

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
-from evidence.merkle import HASH_BYTES, ProofError, node_hash, segment_tiles
+from evidence.merkle import HASH_BYTES, CompactRange, ProofError, node_hash, segment_tiles
 from evidence.note import NoteError
 
 DAY_US: Final = 86_400_000_000
@@ -42,6 +42,27 @@ class Partition:
     rows: int
     size_bytes: int
     landed_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """A legal hold: every date stays that has a row which it matches.
+
+    A row matches if it is of this tenant, and has each value that is given; `agent` is the one that acted or that
+    delegated to it. `first` and `last` are dates of the event, both included.
+    """
+
+    id: str
+    tenant: str
+    agent: str | None = None
+    session: str | None = None
+    workflow: str | None = None
+    first: date | None = None
+    last: date | None = None
+
+    def covers(self, day: date) -> bool:
+        """Whether rows of this date can match."""
+        return (self.first is None or self.first <= day) and (self.last is None or day <= self.last)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +149,26 @@ class Segment:
     @property
     def end(self) -> int:
         return self.first + self.count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Departure:
+    """Dates whose rows were found to be those that were signed.
+
+    Attributes:
+        files: of these dates, relative to the table; what leaves is these and no others.
+        segments: what remains of the logs.
+        ranges: the tree of its log at the end of each segment: where a later departure begins.
+    """
+
+    dates: tuple[date, ...]
+    files: frozenset[str]
+    segments: tuple[Segment, ...]
+    ranges: tuple[tuple[str, CompactRange], ...]
+
+    @property
+    def rows(self) -> int:
+        return sum(each.count for each in self.segments)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

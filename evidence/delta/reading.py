@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pyarrow.dataset as ds
 import pyarrow.fs as fs
+from deltalake import DeltaTable
 
 from evidence.delta.shape import opened, unavailable
 from evidence.errors import NoEvidenceError
@@ -21,6 +22,11 @@ def open_dataset(path: str) -> ds.Dataset:
         table = opened(root)
         if table is None:
             raise NoEvidenceError(f"no evidence table at `{path}`")
-        # Arrow's own file system, not delta-rs's default one: that calls back into Python from Arrow's
-        # threads, and a scan that a LIMIT has abandoned then crashes or hangs the interpreter at its exit.
-        return table.to_pyarrow_dataset(filesystem=fs.SubTreeFileSystem(str(root), fs.LocalFileSystem()))
+        return dataset_of(table, root)
+
+
+def dataset_of(table: DeltaTable, root: Path) -> ds.Dataset:
+    """The rows of one version of the table. Raises: DeltaError, OSError."""
+    # Arrow's own file system, not delta-rs's default one: that calls back into Python from Arrow's
+    # threads, and a scan that a LIMIT has abandoned then crashes or hangs the interpreter at its exit.
+    return table.to_pyarrow_dataset(filesystem=fs.SubTreeFileSystem(str(root), fs.LocalFileSystem()))

@@ -13,6 +13,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 
 from evidence import durability
 from evidence.delta.maintenance import Cadence, merge_files, remove_replaced_files
+from evidence.delta.retiring import remove, settle
 from evidence.delta.shape import (
     ATTEMPTS,
     HOOKS,
@@ -27,7 +28,9 @@ from evidence.delta.shape import (
 )
 from evidence.errors import EvidenceDamagedError, EvidenceUnavailableError
 from evidence.landing import LogBatch, plan, rows_of
+from evidence.note import Note, PublicKey
 from evidence.record import RecordError
+from evidence.retention import Departure
 
 _RECENT_VERSIONS: Final = 100  # that far back a log entry may not have reached the disk yet
 
@@ -66,9 +69,12 @@ class EvidenceTable:
         self._broken: str | None = None
 
     @classmethod
-    def open_or_create(cls, path: str, *, cadence: Cadence | None = None) -> EvidenceTable:
+    def open_or_create(
+        cls, path: str, *, cadence: Cadence | None = None, keys: Sequence[PublicKey] = ()
+    ) -> EvidenceTable:
         """Open the table, or create it where there is none yet; another process may do so at the same time.
 
+        Args: keys: by which a retention of ours is known that was cut short.
         Raises:
             SchemaMismatchError: something else than our table is there.
             EvidenceDamagedError: a data file is missing or cut short.
@@ -77,6 +83,7 @@ class EvidenceTable:
         root = Path(path).absolute()
         with unavailable(f"cannot open the evidence table at `{path}`"):
             table = opened(root) or created(root)
+            settle(table, root, keys, synced=lambda: durability.sync_log(root, int(table.version()) - 1))
             check_schema(table, path)
             constrain(table)
             durability.check_sizes(root, sizes(table))
@@ -115,6 +122,33 @@ class EvidenceTable:
             self._commits += 1
             landing = replace(landing, maintenance_error=self._maintain(), version=self.version)
         return landing
+
+    def retire(self, departure: Departure, note: Note) -> int:
+        """Let dates leave whose rows were checked: see `evidence.delta.retiring.remove`. Durable when it returns.
+
+        Returns: the version of the commit that removes them.
+        Raises: RetentionOvertakenError: nothing left; to be checked anew. EvidenceUnavailableError: this object is of
+            no use any more; the next opening completes or undoes what stands half-way.
+        """
+        if self._broken is not None:
+            raise EvidenceUnavailableError(f"evidence table `{self._path}` is closed: {self._broken}")
+        self._refresh()
+        try:
+            with unavailable(f"cannot let dates leave the evidence table at `{self._path}`"):
+                return remove(self._table, self._path, departure, note, synced=self._sync)
+        except EvidenceUnavailableError as error:
+            self._broken = error.message
+            raise
+
+    def remove_replaced_files(self) -> None:
+        """Delete the files of what was replaced, or has left, some hours ago.
+
+        Raises: EvidenceUnavailableError. Cost: one deletion a file; two commits.
+        """
+        with unavailable(f"cannot delete files that the evidence table at `{self._path}` no longer names"):
+            self._stale = True
+            remove_replaced_files(self._table, self._cadence.replaced_files_hours)
+            self._refresh_if_stale()
 
     def _land(self, batches: Sequence[LogBatch], ingest_time_us: int) -> Landing:
         for _ in range(ATTEMPTS):
@@ -192,7 +226,11 @@ class EvidenceTable:
         self._table.update_incremental()
         # INVARIANT (trim): what we report as landed is durable, whoever wrote it, and whatever failed after.
         self._sync()
-        return self.version != before
+        if self.version == before:
+            return False
+        # INVARIANT (append only): what somebody else unlocks, adds a column to or retires gets no rows of ours.
+        check_schema(self._table, str(self._path))
+        return True
 
     def _maintain(self) -> str | None:
         """Compact and checkpoint when it is their turn; what failed, or None."""
