@@ -67,12 +67,19 @@ class Hold:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """What a run does: the dates that leave, oldest first; which are due but held, by which holds; which are old
-    enough but hold rows that landed too late to leave now."""
+    """What a run does.
+
+    Attributes:
+        leaving: the dates that leave, oldest first.
+        held: which are old enough but stay, for which holds.
+        late: which are old enough but have rows that landed too late to leave now.
+        more: how many could leave beside `leaving`, in a further run.
+    """
 
     leaving: tuple[Partition, ...]
     held: Mapping[date, tuple[str, ...]]
     late: tuple[date, ...]
+    more: int = 0
 
 
 def past_due(dates: Iterable[date], *, keep_days: int, now_us: int) -> list[date]:
@@ -103,6 +110,7 @@ def choose(
         leaving=tuple(due[each] for each in free[:MAX_PARTITIONS]),
         held={each: tuple(held[each]) for each in dates if held.get(each)},
         late=tuple(late),
+        more=max(0, len(free) - MAX_PARTITIONS),
     )
 
 

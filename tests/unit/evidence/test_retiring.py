@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from deltalake import CommitProperties, DeltaTable
-from unit.evidence.signed_tables import KEY, SignedTable, day
+from unit.evidence.retired_tables import KEY, SignedTable, day
 
 from evidence import durability
 from evidence.delta import retiring

@@ -67,7 +67,7 @@ class SignedTable:
         landed: int | None = None,
         **columns: Any,
     ) -> None:
-        """Rows of the days `first` to `last`, evenly spread, as one landing. Args: landed: on which day; with the first row."""
+        """Rows of the days `first` to `last`, evenly spread, in one landing: on the day `landed`, or with the first."""
         before = self.leaves.setdefault(log_id, [])
         start = len(before)
         count = (last - first + 1) * rows
