@@ -18,10 +18,12 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from hashlib import sha256
 from typing import Final
 
+from evidence.checkpoint import RETENTION, origin_of
 from evidence.merkle import HASH_BYTES, CompactRange, ProofError, node_hash, segment_tiles
-from evidence.note import NoteError
+from evidence.note import MAX_NOTE_CHARACTERS, Note, NoteError, PrivateKey, signed_note
 
 DAY_US: Final = 86_400_000_000
 SIX_MONTHS_DAYS: Final = 183
@@ -31,6 +33,7 @@ MAX_PARTITIONS: Final = 31
 
 _TITLE: Final = "controlplane evidence retention"
 _SEGMENT: Final = re.compile(r"(\S{1,256}) (0|[1-9][0-9]{0,15}) ([1-9][0-9]{0,15}) ([A-Za-z0-9+/=]+)")
+_SIGNATURES_CHARACTERS: Final = 10_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -206,6 +209,32 @@ class Retirement:
             for each in self.segments
         ]
         return "\n".join(lines) + "\n"
+
+    @classmethod
+    def of(cls, departure: Departure, *, name: str, time_us: int) -> Retirement:
+        """What is to be signed of a departure.
+
+        Args: name: of the deployment. Raises: NoteError: of more logs than one note can tell.
+        """
+        found = cls(
+            origin=origin_of(name, RETENTION),
+            time_us=time_us,
+            partitions=departure.dates,
+            segments=departure.segments,
+        )
+        if len(found.text) > MAX_NOTE_CHARACTERS - _SIGNATURES_CHARACTERS:
+            raise NoteError(
+                f"{len(departure.segments)} segments of logs are due to leave, more than one note can tell of"
+            )
+        return found
+
+    @property
+    def digest(self) -> str:
+        """By which evidence speaks of it: SHA-256 of the text, hexadecimal."""
+        return sha256(self.text.encode()).hexdigest()
+
+    def signed(self, key: PrivateKey) -> Note:
+        return signed_note(self.text, key.named(self.origin))
 
     @classmethod
     def parse(cls, text: str) -> Retirement:

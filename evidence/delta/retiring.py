@@ -15,7 +15,6 @@ import base64
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
@@ -31,13 +30,10 @@ from evidence.delta.shape import ATTEMPTS, HOOKS, PARTITION, sizes
 from evidence.errors import EvidenceDamagedError, EvidenceUnavailableError, RetentionOvertakenError
 from evidence.merkle import HASH_BYTES, CompactRange
 from evidence.note import (
-    MAX_NOTE_CHARACTERS,
     Note,
     NoteError,
-    PrivateKey,
     PublicKey,
     first_signer,
-    signed_note,
 )
 from evidence.retention import Departure, Retirement
 
@@ -58,34 +54,20 @@ class Left:
     ranges: tuple[tuple[str, CompactRange], ...]
 
 
-def digest(note: Note) -> str:
-    """By which evidence speaks of a note: SHA-256 of its text, hexadecimal."""
-    return sha256(note.text.encode()).hexdigest()
-
-
-def retention_note(departure: Departure, key: PrivateKey, *, now_us: int) -> Note:
-    """The signed note of a departure.
-
-    Raises: EvidenceUnavailableError: its logs are more than one note can tell of.
-    """
-    origin = origin_of(key.public.name, RETENTION)
-    text = Retirement(
-        origin=origin, time_us=now_us, partitions=departure.dates, segments=departure.segments
-    ).text
-    if len(text) > MAX_NOTE_CHARACTERS - 1_000:
-        raise EvidenceUnavailableError(
-            f"{len(departure.segments)} segments of logs are due to leave, more than one note can tell of"
-        )
-    return signed_note(text, key.named(origin))
-
-
 def remove(
-    table: DeltaTable, root: Path, departure: Departure, note: Note, *, synced: Callable[[], None]
+    table: DeltaTable,
+    root: Path,
+    departure: Departure,
+    retirement: Retirement,
+    *,
+    signed: Callable[[], CommitEvidence],
+    synced: Callable[[], None],
 ) -> int:
     """Let the dates of a departure leave.
 
     Args:
         table: open, and as new as can be; nobody else uses it meanwhile.
+        signed: what the next commit carries: checkpoints, and the signed note of this retirement.
         synced: makes durable what `table` has committed; after each commit.
     Returns: the version of the DELETE.
     Raises:
@@ -100,14 +82,14 @@ def remove(
         raise RetentionOvertakenError(
             "the files of the dates that are due to leave have changed meanwhile; it is tried again"
         )
-    _set_append_only(table, False, {UNLOCK: str(note)})
+    _set_append_only(table, False, {UNLOCK: str(signed().retention)})
     synced()
     try:
         table.delete(
             f"{PARTITION} IN ({', '.join(repr(day.isoformat()) for day in departure.dates)})",
             commit_properties=CommitProperties(
                 custom_metadata={
-                    KEY: CommitEvidence(retention=note).to_json(),
+                    KEY: signed().to_json(),
                     _RANGES: _ranges_json(departure.ranges),
                 },
                 # INVARIANT (these files): it commits on the very snapshot that was compared, or not at all.
@@ -144,9 +126,9 @@ def settle(table: DeltaTable, root: Path, keys: Sequence[PublicKey], *, synced: 
     head = int(table.version())
     for version in (head, head - 1):
         info = _info(durability.log_file(root, version)) if version >= 0 else {}
-        if UNLOCK in info and _ours(info[UNLOCK], keys):
+        if UNLOCK in info and _ours(info[UNLOCK], keys) is not None:
             # What came after it, if anything, was our DELETE: under the same note.
-            if version == head or _same_note(_info(durability.log_file(root, head)), info[UNLOCK]):
+            if version == head or _same(_info(durability.log_file(root, head)), info[UNLOCK], keys):
                 _lock(table, synced)
                 return True
             return False
@@ -217,22 +199,24 @@ def _moved(entry: Path) -> tuple[set[str], set[str]]:
     return moved["remove"], moved["add"]
 
 
-def _ours(written: object, keys: Sequence[PublicKey]) -> bool:
+def _ours(written: object, keys: Sequence[PublicKey]) -> str | None:
+    """The text of a retention note that one of these keys signed."""
     try:
         note = Note.parse(str(written))
         Retirement.parse(note.text)
         first_signer(note, [key.named(origin_of(key.name, RETENTION)) for key in keys])
     except NoteError:
-        return False
-    return True
+        return None
+    return note.text
 
 
-def _same_note(info: dict[str, Any], written: object) -> bool:
+def _same(info: dict[str, Any], unlocked: object, keys: Sequence[PublicKey]) -> bool:
+    """Whether it is the DELETE for which the table was unlocked."""
     try:
         found = CommitEvidence.parse(info.get(KEY)).retention
     except NoteError:
         return False
-    return info.get("operation") == "DELETE" and found is not None and str(found) == written
+    return info.get("operation") == "DELETE" and _ours(found, keys) == Note.parse(str(unlocked)).text
 
 
 def _ranges_json(ranges: Sequence[tuple[str, CompactRange]]) -> str:

@@ -12,6 +12,8 @@ from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from evidence import durability
+from evidence.commit_metadata import KEY, CommitEvidence
+from evidence.delta.heads import Heads, Signing
 from evidence.delta.maintenance import Cadence, merge_files, remove_replaced_files
 from evidence.delta.retiring import remove, settle
 from evidence.delta.shape import (
@@ -26,11 +28,10 @@ from evidence.delta.shape import (
     sizes,
     unavailable,
 )
-from evidence.errors import EvidenceDamagedError, EvidenceUnavailableError
-from evidence.landing import LogBatch, plan, rows_of
-from evidence.note import Note, PublicKey
+from evidence.errors import EvidenceDamagedError, EvidenceUnavailableError, RetentionOvertakenError
+from evidence.landing import LogBatch, leaves_of, plan, rows_of
 from evidence.record import RecordError
-from evidence.retention import Departure
+from evidence.retention import Departure, Retirement
 
 _RECENT_VERSIONS: Final = 100  # that far back a log entry may not have reached the disk yet
 
@@ -58,10 +59,11 @@ class EvidenceTable:
     has landed. But each conflict costs a round, so that one writer for each table is the rule.
     """
 
-    def __init__(self, path: Path, table: DeltaTable, cadence: Cadence) -> None:
+    def __init__(self, path: Path, table: DeltaTable, cadence: Cadence, heads: Heads | None) -> None:
         self._path = path
         self._table = table
         self._cadence = cadence
+        self._heads = heads
         self._commits = int(table.version())  # so that many short runs are tended like a long one
         self._seen: dict[str, int] = {}
         self._stale = False
@@ -70,27 +72,35 @@ class EvidenceTable:
 
     @classmethod
     def open_or_create(
-        cls, path: str, *, cadence: Cadence | None = None, keys: Sequence[PublicKey] = ()
+        cls, path: str, *, cadence: Cadence | None = None, signing: Signing | None = None
     ) -> EvidenceTable:
         """Open the table, or create it where there is none yet; another process may do so at the same time.
 
-        Args: keys: by which a retention of ours is known that was cut short.
+        Args: signing: what each landing is signed with; None: nothing is, as for a table that nobody has to believe.
         Raises:
             SchemaMismatchError: something else than our table is there.
-            EvidenceDamagedError: a data file is missing or cut short.
+            EvidenceDamagedError: a data file is missing or cut short, or the table is not what was signed.
+            EvidenceKeyError: there is no usable key.
             EvidenceUnavailableError: the path cannot be read or written.
         """
         root = Path(path).absolute()
         with unavailable(f"cannot open the evidence table at `{path}`"):
             table = opened(root) or created(root)
-            settle(table, root, keys, synced=lambda: durability.sync_log(root, int(table.version()) - 1))
+            if signing is not None:
+                settle(table, root, signing.signer.known(), synced=lambda: durability.sync_log(root, 0))
             check_schema(table, path)
             constrain(table)
             durability.check_sizes(root, sizes(table))
             # A predecessor may have been killed between a commit and its fsync.
             durability.sync_files(root, [root / name for name in sizes(table)])
             durability.sync_log(root, int(table.version()) - _RECENT_VERSIONS)
-        return cls(root, table, cadence or Cadence())
+            heads = None if signing is None else Heads.open(root, table, signing)
+        return cls(root, table, cadence or Cadence(), heads)
+
+    @property
+    def heads(self) -> Heads | None:
+        """Where the Merkle trees stand; None: nothing is signed here."""
+        return self._heads
 
     @property
     def version(self) -> int:
@@ -123,22 +133,36 @@ class EvidenceTable:
             landing = replace(landing, maintenance_error=self._maintain(), version=self.version)
         return landing
 
-    def retire(self, departure: Departure, note: Note) -> int:
+    def retire(self, departure: Departure, retirement: Retirement) -> int:
         """Let dates leave whose rows were checked: see `evidence.delta.retiring.remove`. Durable when it returns.
 
+        Args: retirement: what is signed of them.
         Returns: the version of the commit that removes them.
         Raises: RetentionOvertakenError: nothing left; to be checked anew. EvidenceUnavailableError: this object is of
             no use any more; the next opening completes or undoes what stands half-way.
         """
-        if self._broken is not None:
-            raise EvidenceUnavailableError(f"evidence table `{self._path}` is closed: {self._broken}")
-        self._refresh()
-        try:
-            with unavailable(f"cannot let dates leave the evidence table at `{self._path}`"):
-                return remove(self._table, self._path, departure, note, synced=self._sync)
-        except EvidenceUnavailableError as error:
-            self._broken = error.message
-            raise
+        heads = self._heads
+        if self._broken is not None or heads is None:
+            why = self._broken or "nothing is signed there"
+            raise EvidenceUnavailableError(f"nothing can leave the evidence table `{self._path}`: {why}")
+
+        def signed() -> CommitEvidence:
+            heads.follow()
+            return heads.sign({}, {}, retention=retirement)
+
+        self._broken = "dates were leaving"  # until proven otherwise
+        with unavailable(f"cannot let dates leave the evidence table at `{self._path}`"):
+            self._refresh()
+            try:
+                version = remove(
+                    self._table, self._path, departure, retirement, signed=signed, synced=self._sync
+                )
+            except RetentionOvertakenError:
+                self._broken = None
+                raise
+            heads.follow()
+        self._broken = None
+        return version
 
     def remove_replaced_files(self) -> None:
         """Delete the files of what was replaced, or has left, some hours ago.
@@ -155,6 +179,7 @@ class EvidenceTable:
             # INVARIANT (exactly once): plan and commit rest on the same snapshot. delta-rs refuses the commit
             # if another one of any of these logs came after that snapshot.
             self._refresh_if_stale()
+            self._follow()
             known = {batch.log_id: self.landed(batch.log_id) for batch in batches}
             rewound = self._rewound(known)
             chosen = plan([batch for batch in batches if batch.log_id not in rewound], known)
@@ -162,14 +187,21 @@ class EvidenceTable:
                 continue  # another writer landed what seemed to be missing, perhaps
             refused = {**chosen.refused, **rewound}
             rows: dict[str, pa.RecordBatch] = {}
+            leaves: dict[str, list[bytes]] = {}
             for batch in chosen.append:
                 try:
+                    leaves[batch.log_id] = leaves_of(batch)
                     rows[batch.log_id] = rows_of(batch, ingest_time_us=ingest_time_us)
                 except RecordError as error:
                     refused[batch.log_id] = error.message
             positions = {b.log_id: b.last_seq for b in chosen.append if b.log_id in rows}
-            if rows and not self._commit(list(rows.values()), positions):
-                continue
+            if rows:
+                # INVARIANT (signed): rows and the checkpoints that cover them are one commit. What is signed here is
+                # of this snapshot: a commit that is planned again signs again.
+                evidence = self._signed({log_id: leaves[log_id] for log_id in rows}, known)
+                if not self._commit(list(rows.values()), positions, evidence):
+                    continue
+                self._follow()
             landed = {b.log_id: self.landed(b.log_id) for b in batches if b.log_id not in refused}
             self._seen.update(landed)
             count = sum(len(batch) for batch in rows.values())
@@ -177,6 +209,16 @@ class EvidenceTable:
         raise EvidenceUnavailableError(
             f"another writer got ahead {ATTEMPTS} times at the evidence table `{self._path}`"
         )
+
+    def _signed(
+        self, leaves: Mapping[str, Sequence[bytes]], landed: Mapping[str, int]
+    ) -> CommitEvidence | None:
+        return None if self._heads is None else self._heads.sign(leaves, landed)
+
+    def _follow(self) -> None:
+        """INVARIANT (trim): what is reported as landed has its checkpoint files, whoever committed it."""
+        if self._heads is not None:
+            self._heads.follow()
 
     def _rewound(self, known: Mapping[str, int]) -> dict[str, str]:
         """Logs whose position went back, which delta-rs allows any writer: their rows would land twice."""
@@ -186,7 +228,12 @@ class EvidenceTable:
             if last < self._seen.get(log_id, -1)
         }
 
-    def _commit(self, rows: Sequence[pa.RecordBatch], positions: Mapping[str, int]) -> bool:
+    def _commit(
+        self,
+        rows: Sequence[pa.RecordBatch],
+        positions: Mapping[str, int],
+        evidence: CommitEvidence | None,
+    ) -> bool:
         """One durable commit; False: another writer of one of these logs was first, plan again."""
         self._stale = True  # until proven otherwise: after an error the commit may or may not be there
         try:
@@ -196,7 +243,10 @@ class EvidenceTable:
                 mode="append",
                 writer_properties=WRITER,
                 commit_properties=CommitProperties(
-                    app_transactions=[Transaction(log_id, last) for log_id, last in positions.items()]
+                    custom_metadata=None if evidence is None else {KEY: evidence.to_json()},
+                    # Never put on top of another commit: what is signed is the Delta log up to this snapshot.
+                    max_commit_retries=None if evidence is None else 0,
+                    app_transactions=[Transaction(log_id, last) for log_id, last in positions.items()],
                 ),
                 post_commithook_properties=HOOKS,
             )
@@ -228,7 +278,7 @@ class EvidenceTable:
         self._sync()
         if self.version == before:
             return False
-        # INVARIANT (append only): what somebody else unlocks, adds a column to or retires gets no rows of ours.
+        # INVARIANT (append only): a table that somebody else unlocks, or changes otherwise, gets no rows of ours.
         check_schema(self._table, str(self._path))
         return True
 

@@ -12,12 +12,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from deltalake import CommitProperties, DeltaTable
-from unit.evidence.retired_tables import KEY, SignedTable, day
+from unit.evidence.retired_tables import RetiredTable, day
+from unit.evidence.signed_tables import NAME
 
 from evidence import durability
 from evidence.delta import retiring
+from evidence.delta.departing import depart
+from evidence.delta.maintenance import Cadence
 from evidence.delta.reading import open_dataset
 from evidence.delta.retiring import retirements
+from evidence.delta.signed_sizes import SignedSizes
 from evidence.errors import (
     EvidenceDamagedError,
     EvidenceUnavailableError,
@@ -28,18 +32,19 @@ from evidence.merkle import CompactRange
 from evidence.note import PrivateKey
 from evidence.record import canonical_from_arrow, leaf_hash
 from evidence.retention import Hold, Retirement
+from evidence.signing_keys import Signer
 
 
 @pytest.fixture
-def table(tmp_path: Path) -> SignedTable:
-    return SignedTable(tmp_path)
+def table(tmp_path: Path) -> RetiredTable:
+    return RetiredTable(tmp_path)
 
 
-def dates(table: SignedTable) -> list[date]:
+def dates(table: RetiredTable) -> list[date]:
     return sorted(set(open_dataset(str(table.path)).to_table(columns=["event_date"]).column(0).to_pylist()))
 
 
-def operations(table: SignedTable) -> list[str]:
+def operations(table: RetiredTable) -> list[str]:
     """Of all versions; a change of properties with what it sets `appendOnly` to."""
     found = []
     for version in range(DeltaTable(table.path).version() + 1):
@@ -49,7 +54,7 @@ def operations(table: SignedTable) -> list[str]:
     return found[3:]  # after its creation
 
 
-def proved(table: SignedTable, log_id: str = "host-000") -> bool:
+def proved(table: RetiredTable, log_id: str = "host-000") -> bool:
     """Whether rows and retention notes together lead to the root of all leaves that the log ever had."""
     rows = DeltaTable(table.path).to_pyarrow_table()
     rows = rows.filter(pa.compute.equal(rows.column("log_id"), log_id)).sort_by("seq")
@@ -74,7 +79,7 @@ def proved(table: SignedTable, log_id: str = "host-000") -> bool:
     return tree == CompactRange().append(table.leaves[log_id])
 
 
-def test_dates_that_are_old_leave_whole_and_the_logs_root_still_follows(table: SignedTable) -> None:
+def test_dates_that_are_old_leave_whole_and_the_logs_root_still_follows(table: RetiredTable) -> None:
     table.land(0, 4)
     table.land(5, 9)
     departure = table.retire(today=13)  # days 0, 1 and 2 ended ten days ago or earlier
@@ -85,7 +90,7 @@ def test_dates_that_are_old_leave_whole_and_the_logs_root_still_follows(table: S
     assert operations(table)[-3:] == ["SET TBLPROPERTIES false", "DELETE", "SET TBLPROPERTIES true"]
 
 
-def test_a_date_leaves_after_another_that_ended_in_the_middle_of_a_landing(table: SignedTable) -> None:
+def test_a_date_leaves_after_another_that_ended_in_the_middle_of_a_landing(table: RetiredTable) -> None:
     table.land(0, 3, rows=5)  # one checkpoint, at 20: the trees at 5, 10 and 15 were never signed
     table.land(4, 9)
     for today, left in ((11, (0, 5)), (12, (5, 5)), (14, (10, 10))):
@@ -94,7 +99,7 @@ def test_a_date_leaves_after_another_that_ended_in_the_middle_of_a_landing(table
         assert proved(table)
 
 
-def test_what_a_hold_kept_leaves_later_between_two_that_have_left(table: SignedTable) -> None:
+def test_what_a_hold_kept_leaves_later_between_two_that_have_left(table: RetiredTable) -> None:
     table.land(0, 0)
     table.land(1, 1, agent_id="suspect")
     table.land(2, 9)
@@ -128,7 +133,7 @@ def test_what_a_hold_kept_leaves_later_between_two_that_have_left(table: SignedT
     ids=str,
 )
 def test_a_hold_keeps_the_dates_of_rows_that_it_matches(
-    table: SignedTable, given: dict[str, Any], columns: dict[str, Any], holds: bool
+    table: RetiredTable, given: dict[str, Any], columns: dict[str, Any], holds: bool
 ) -> None:
     table.land(0, 0, **columns)
     choice = table.survey(today=11, holds=(Hold(id="hld_1", tenant="default", **given),)).choice
@@ -137,7 +142,7 @@ def test_a_hold_keeps_the_dates_of_rows_that_it_matches(
 
 
 def test_rows_that_come_late_stay_as_long_after_they_landed_and_then_leave_as_a_segment(
-    table: SignedTable,
+    table: RetiredTable,
 ) -> None:
     table.land(0, 3)
     table.land(0, 0, log_id="host-001", landed=20)
@@ -150,23 +155,23 @@ def test_rows_that_come_late_stay_as_long_after_they_landed_and_then_leave_as_a_
     assert all(proved(table, log_id) for log_id in ("host-000", "host-001", "host-002"))
 
 
-def test_a_log_of_which_everything_left_goes_on(table: SignedTable) -> None:
+def test_a_log_of_which_everything_left_goes_on(table: RetiredTable) -> None:
     table.land(0, 3)
     table.retire(today=20)
     assert dates(table) == []
-    table.opened()
+    table.open()
     table.land(21, 21)
     assert proved(table)
 
 
-def test_after_the_files_of_what_left_are_gone_nothing_is_missing(table: SignedTable) -> None:
+def test_after_the_files_of_what_left_are_gone_nothing_is_missing(table: RetiredTable) -> None:
     table.land(0, 3)
     files = set(table.path.glob("*/*.parquet"))
     table.retire(today=12)
-    table.table._cadence = type(table.table._cadence)(replaced_files_hours=0)
+    table.table._cadence = Cadence(replaced_files_hours=0)
     table.table.remove_replaced_files()
     assert len(files - set(table.path.glob("*/*.parquet"))) == 2
-    table.opened()
+    table.open()
     table.land(4, 4)
     assert proved(table)
 
@@ -174,7 +179,7 @@ def test_after_the_files_of_what_left_are_gone_nothing_is_missing(table: SignedT
 # -- what must not leave ------------------------------------------------------------------------------------------
 
 
-def forge(table: SignedTable, change: Callable[[pa.Table], pa.Table], number: int = 0) -> None:
+def forge(table: RetiredTable, change: Callable[[pa.Table], pa.Table], number: int = 0) -> None:
     """Rewrite the file of one day, as somebody with the disk in his hands does; sizes in the Delta log included."""
     (file,) = (table.path / f"event_date={day(number).isoformat()}").glob("*.parquet")
     rows = change(pq.ParquetFile(file).read())
@@ -204,7 +209,7 @@ def _swap(rows: pa.Table) -> pa.Table:
 )
 @pytest.mark.parametrize("number", [0, 1])
 def test_rows_that_are_not_those_that_were_signed_do_not_leave(
-    table: SignedTable, change: Callable[[pa.Table], pa.Table], number: int
+    table: RetiredTable, change: Callable[[pa.Table], pa.Table], number: int
 ) -> None:
     table.land(0, 3)
     forge(table, change, number)
@@ -212,29 +217,42 @@ def test_rows_that_are_not_those_that_were_signed_do_not_leave(
         table.check(today=12)
 
 
-def test_rows_that_no_checkpoint_covers_do_not_leave(table: SignedTable, tmp_path: Path) -> None:
-    other = SignedTable(tmp_path / "other")
-    other.land(0, 0)
-    table.land(0, 3)
-    table.checkpoints = other.checkpoints
+def test_rows_that_no_checkpoint_covers_do_not_leave_until_one_does(table: RetiredTable) -> None:
+    table.land(0, 1)
+    table.land(2, 3, recorded=False)
     with pytest.raises(EvidenceDamagedError, match="no signed checkpoint"):
-        table.check(today=12)
+        table.check(today=14)
+    table.record()
+    table.retire(today=14)
+    assert proved(table)
 
 
-def test_a_checkpoint_that_somebody_else_signed_covers_nothing(table: SignedTable) -> None:
+def test_a_checkpoint_that_somebody_else_signed_covers_nothing(table: RetiredTable) -> None:
     table.land(0, 3)
-    table.leaves["host-000"].append(bytes(32))
-    table.sign("host-000", 0, key=PrivateKey("cp-test", b"\1" * 32))
+    stranger = PrivateKey(NAME, b"\1" * 32).public
+    assert table.signed.after("host-000", 16) is not None
     with pytest.raises(EvidenceDamagedError, match="not ours"):
-        table.signed.after("host-000", 17)
+        SignedSizes(str(table.checkpoints), [stranger]).after("host-000", 16)
 
 
-def test_files_that_came_after_the_check_are_no_part_of_it(table: SignedTable) -> None:
+def test_a_checkpoint_of_before_the_key_changed_covers_what_it_covered(table: RetiredTable) -> None:
+    table.land(0, 3)
+    table.keys.rotate(time="2026-09-04T12:00:00Z", random_bytes=table.seed)
+    departure = depart(
+        table.survey(today=14), SignedSizes(str(table.checkpoints), Signer(files=table.keys).known())
+    )
+    table.leave(departure)  # the first commit under the new key
+    table.open()
+    table.land(4, 4)
+    assert proved(table)
+
+
+def test_files_that_came_after_the_check_are_no_part_of_it(table: RetiredTable) -> None:
     table.land(0, 3)
     departure = table.check(today=12)
     table.land(0, 0, log_id="host-001", landed=12)
     with pytest.raises(RetentionOvertakenError):
-        table.table.retire(departure, table.note(departure))
+        table.leave(departure)
     assert operations(table) == ["WRITE", "WRITE"]
     table.land(4, 4)
 
@@ -267,15 +285,19 @@ def crash(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
 
 @pytest.mark.parametrize(("commit", "left"), [(0, False), (1, False), (2, True)])
 def test_a_crash_between_any_two_commits_is_completed_or_undone_at_the_next_opening(
-    table: SignedTable, crash: Callable[[int], None], monkeypatch: pytest.MonkeyPatch, commit: int, left: bool
+    table: RetiredTable,
+    crash: Callable[[int], None],
+    monkeypatch: pytest.MonkeyPatch,
+    commit: int,
+    left: bool,
 ) -> None:
     table.land(0, 9)
     departure = table.check(today=12)
     crash(commit)
     with pytest.raises(Crash):
-        table.table.retire(departure, table.note(departure))
+        table.leave(departure)
     monkeypatch.undo()
-    table.opened()
+    table.open()
     assert (dates(table)[0] == day(2)) is left
     assert (
         operations(table)[1:]
@@ -292,7 +314,7 @@ def test_a_crash_between_any_two_commits_is_completed_or_undone_at_the_next_open
 
 
 def test_somebody_who_comes_in_between_makes_it_fail_and_the_table_is_locked_again(
-    table: SignedTable, monkeypatch: pytest.MonkeyPatch
+    table: RetiredTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table.land(0, 9)
     departure = table.check(today=12)
@@ -307,22 +329,23 @@ def test_somebody_who_comes_in_between_makes_it_fail_and_the_table_is_locked_aga
 
     monkeypatch.setattr(retiring, "CommitProperties", interfering)
     with pytest.raises(RetentionOvertakenError):
-        table.table.retire(departure, table.note(departure))
+        table.leave(departure)
     assert dates(table)[0] == day(0)
     assert DeltaTable(table.path).metadata().configuration["delta.appendOnly"] == "true"
     table.land(10, 10)
 
 
-def _unlock(table: SignedTable, **metadata: str) -> None:
+def _unlock(table: RetiredTable, **metadata: str) -> None:
     DeltaTable(table.path).alter.set_table_properties(
         {"delta.appendOnly": "false"}, commit_properties=CommitProperties(custom_metadata=metadata or None)
     )
 
 
 @pytest.mark.parametrize("how", ["without a note", "with a note of another key", "with a text that is none"])
-def test_a_table_that_somebody_else_unlocked_is_not_opened(table: SignedTable, how: str) -> None:
+def test_a_table_that_somebody_else_unlocked_is_not_opened(table: RetiredTable, how: str) -> None:
     table.land(0, 9)
-    note = table.note(table.check(today=12), key=PrivateKey("cp-test", b"\1" * 32))
+    retirement = Retirement.of(table.check(today=12), name=NAME, time_us=0)
+    note = retirement.signed(PrivateKey(NAME, b"\1" * 32))
     match how:
         case "without a note":
             _unlock(table)
@@ -331,10 +354,10 @@ def test_a_table_that_somebody_else_unlocked_is_not_opened(table: SignedTable, h
         case _:
             _unlock(table, **{retiring.UNLOCK: "note"})
     with pytest.raises(SchemaMismatchError, match="appendOnly"):
-        table.opened()
+        table.open()
 
 
-def test_nothing_lands_in_a_table_that_somebody_else_unlocks_under_our_hands(table: SignedTable) -> None:
+def test_nothing_lands_in_a_table_that_somebody_else_unlocks_under_our_hands(table: RetiredTable) -> None:
     table.land(0, 9)
     _unlock(table)
     with pytest.raises((SchemaMismatchError, EvidenceUnavailableError)):
@@ -343,28 +366,25 @@ def test_nothing_lands_in_a_table_that_somebody_else_unlocks_under_our_hands(tab
 
 
 def test_a_delete_of_somebody_else_after_our_unlocking_is_not_made_good(
-    table: SignedTable, crash: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+    table: RetiredTable, crash: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table.land(0, 9)
     departure = table.check(today=12)
     crash(1)
     with pytest.raises(Crash):
-        table.table.retire(departure, table.note(departure))
+        table.leave(departure)
     monkeypatch.undo()
     DeltaTable(table.path).delete(f"event_date = '{day(5).isoformat()}'")
     with pytest.raises(SchemaMismatchError, match="appendOnly"):
-        table.opened()
+        table.open()
 
 
-def test_the_note_in_the_commit_is_signed_and_says_what_left(table: SignedTable) -> None:
+def test_the_note_in_the_commit_is_signed_and_says_what_left(table: RetiredTable) -> None:
     table.land(0, 9)
-    departure = table.retire(today=12)
+    departure = table.check(today=12)
+    retirement = table.leave(departure)
     (left,) = retirements(table.path, DeltaTable(table.path).version())
-    assert left.note.signed_by(KEY.public.named("cp-test/_retention"))
-    assert left.retirement == Retirement(
-        origin="cp-test/_retention",
-        time_us=left.retirement.time_us,
-        partitions=departure.dates,
-        segments=departure.segments,
-    )
-    assert left.ranges == departure.ranges
+    assert left.note.signed_by(table.key().named(f"{NAME}/_retention"))
+    assert (left.retirement, left.ranges) == (retirement, departure.ranges)
+    assert (retirement.partitions, retirement.segments) == (departure.dates, departure.segments)
+    assert str(left.note) in table.notes_in_files()[left.version]
