@@ -20,6 +20,7 @@ from actors.journal import Journal
 from actors.notifications.entries import ChannelEntries
 from actors.owner import Surroundings
 from actors.placement import FIRST_DEDICATED_ORDINAL, dedicated_name
+from actors.retention.entries import RetentionEntries
 from actors.stops.registry import StopRegistry
 from controlplane.errors import ConflictError, NotFoundError, UnavailableError
 
@@ -63,6 +64,7 @@ class Control:
         )
         self._summaries_seen: deque[str] = deque(maxlen=_SUMMARIES_REMEMBERED)
         self.channels = ChannelEntries(journal, self._entries)
+        self.retention = RetentionEntries(journal, self._entries, world.random_bytes)
 
     @property
     def revision(self) -> int:

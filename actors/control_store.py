@@ -61,10 +61,15 @@ class ControlStore:
 
     async def call(self, method: str, arguments: dict[str, Any]) -> Any:
         """Call one of `Control`'s methods by name: what the management door needs, without a wrapper for each."""
-        if method not in _CALLABLE | _OF_CHANNELS:
-            raise UnavailableError(f"the control store has no method `{method}`")
         control = self._live()
-        result = getattr(control.channels if method in _OF_CHANNELS else control, method)(**arguments)
+        if method in _CALLABLE:
+            result = getattr(control, method)(**arguments)
+        elif method in _OF_CHANNELS:
+            result = getattr(control.channels, method)(**arguments)
+        elif method in _OF_RETENTION:
+            result = getattr(control.retention, method)(**arguments)
+        else:
+            raise UnavailableError(f"the control store has no method `{method}`")
         if method in _OWNERS_MUST_KNOW:
             await self._tell()
         return result
@@ -190,6 +195,19 @@ _OWNERS_MUST_KNOW = frozenset({"set_principal"})
 
 _OF_CHANNELS = frozenset(
     {"set_channel", "remove_channel", "channels", "channels_with_secrets", "record_undelivered"}
+)
+
+_OF_RETENTION = frozenset(
+    {
+        "set_retention",
+        "retention",
+        "set_hold",
+        "release_hold",
+        "holds",
+        "retention_terms",
+        "begin_retirement",
+        "end_retirement",
+    }
 )
 
 _CALLABLE = frozenset(

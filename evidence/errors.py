@@ -6,7 +6,8 @@ UnavailableError
     │                          `found`, as far as they are known)
     └── EvidenceKeyError       there is no usable key to sign with (field: `path`)
 ConflictError
-└── SchemaMismatchError        it is another table, or another version's (fields: `expected`, `found`)
+├── SchemaMismatchError        it is another table, or another version's (fields: `expected`, `found`)
+└── RetentionOvertakenError    what was due to leave has changed since it was looked at: nothing has left
 NotFoundError
 └── NoEvidenceError            there is no table at this path
 InputError
@@ -32,6 +33,10 @@ class EvidenceKeyError(EvidenceUnavailableError):
 
 class SchemaMismatchError(ConflictError):
     code = "schema_mismatch"
+
+
+class RetentionOvertakenError(ConflictError):
+    code = "retention_overtaken"
 
 
 class NoEvidenceError(NotFoundError):

@@ -18,10 +18,12 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from hashlib import sha256
 from typing import Final
 
-from evidence.merkle import HASH_BYTES, ProofError, node_hash, segment_tiles
-from evidence.note import NoteError
+from evidence.checkpoint import RETENTION, origin_of
+from evidence.merkle import HASH_BYTES, CompactRange, ProofError, node_hash, segment_tiles
+from evidence.note import MAX_NOTE_CHARACTERS, Note, NoteError, PrivateKey, signed_note
 
 DAY_US: Final = 86_400_000_000
 SIX_MONTHS_DAYS: Final = 183
@@ -31,6 +33,7 @@ MAX_PARTITIONS: Final = 31
 
 _TITLE: Final = "controlplane evidence retention"
 _SEGMENT: Final = re.compile(r"(\S{1,256}) (0|[1-9][0-9]{0,15}) ([1-9][0-9]{0,15}) ([A-Za-z0-9+/=]+)")
+_SIGNATURES_CHARACTERS: Final = 10_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -45,13 +48,41 @@ class Partition:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """A legal hold: every date stays that has a row which it matches.
+
+    A row matches if it is of this tenant, and has each value that is given; `agent` is the one that acted or that
+    delegated to it. `first` and `last` are dates of the event, both included.
+    """
+
+    id: str
+    tenant: str
+    agent: str | None = None
+    session: str | None = None
+    workflow: str | None = None
+    first: date | None = None
+    last: date | None = None
+
+    def covers(self, day: date) -> bool:
+        """Whether rows of this date can match."""
+        return (self.first is None or self.first <= day) and (self.last is None or day <= self.last)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """What a run does: the dates that leave, oldest first; which are due but held, by which holds; which are old
-    enough but hold rows that landed too late to leave now."""
+    """What a run does.
+
+    Attributes:
+        leaving: the dates that leave, oldest first.
+        held: which are old enough but stay, for which holds.
+        late: which are old enough but have rows that landed too late to leave now.
+        more: how many could leave beside `leaving`, in a further run.
+    """
 
     leaving: tuple[Partition, ...]
     held: Mapping[date, tuple[str, ...]]
     late: tuple[date, ...]
+    more: int = 0
 
 
 def past_due(dates: Iterable[date], *, keep_days: int, now_us: int) -> list[date]:
@@ -82,6 +113,7 @@ def choose(
         leaving=tuple(due[each] for each in free[:MAX_PARTITIONS]),
         held={each: tuple(held[each]) for each in dates if held.get(each)},
         late=tuple(late),
+        more=max(0, len(free) - MAX_PARTITIONS),
     )
 
 
@@ -131,6 +163,26 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Departure:
+    """Dates whose rows were found to be those that were signed.
+
+    Attributes:
+        files: of these dates, relative to the table; what leaves is these and no others.
+        segments: what remains of the logs.
+        ranges: the tree of its log at the end of each segment: where a later departure begins.
+    """
+
+    dates: tuple[date, ...]
+    files: frozenset[str]
+    segments: tuple[Segment, ...]
+    ranges: tuple[tuple[str, CompactRange], ...]
+
+    @property
+    def rows(self) -> int:
+        return sum(each.count for each in self.segments)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Retirement:
     """What left the table in one commit.
 
@@ -157,6 +209,32 @@ class Retirement:
             for each in self.segments
         ]
         return "\n".join(lines) + "\n"
+
+    @classmethod
+    def of(cls, departure: Departure, *, name: str, time_us: int) -> Retirement:
+        """What is to be signed of a departure.
+
+        Args: name: of the deployment. Raises: NoteError: of more logs than one note can tell.
+        """
+        found = cls(
+            origin=origin_of(name, RETENTION),
+            time_us=time_us,
+            partitions=departure.dates,
+            segments=departure.segments,
+        )
+        if len(found.text) > MAX_NOTE_CHARACTERS - _SIGNATURES_CHARACTERS:
+            raise NoteError(
+                f"{len(departure.segments)} segments of logs are due to leave, more than one note can tell of"
+            )
+        return found
+
+    @property
+    def digest(self) -> str:
+        """By which evidence speaks of it: SHA-256 of the text, hexadecimal."""
+        return sha256(self.text.encode()).hexdigest()
+
+    def signed(self, key: PrivateKey) -> Note:
+        return signed_note(self.text, key.named(self.origin))
 
     @classmethod
     def parse(cls, text: str) -> Retirement:

@@ -158,6 +158,11 @@ class Signer:
             self._read = (mark, key, tuple(self.files.rotations(key.public)))
         return self._read[1], self._read[2]
 
+    def known(self) -> list[PublicKey]:
+        """The key in force, and those that it came after. Raises: EvidenceKeyError."""
+        key, rotations = self.current()
+        return [key.public, *(Rotation.verified(note).old for note in rotations)]
+
 
 def _written(key: PrivateKey, seed: bytes, created_at: str) -> str:
     private = base64.b64encode(seed).decode()

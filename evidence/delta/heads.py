@@ -20,6 +20,7 @@ from evidence.errors import EvidenceDamagedError, EvidenceKeyError
 from evidence.merkle import CompactRange
 from evidence.note import PublicKey
 from evidence.record import leaf_hash
+from evidence.retention import Retirement
 from evidence.signing_keys import Signer
 from evidence.tree_heads import HeadMismatchError, TreeHead, followed, sign_head
 
@@ -97,12 +98,19 @@ class Heads:
             if len(self._unrecorded) >= _AT_ONCE:
                 self.record()
 
-    def sign(self, appended: Mapping[str, Sequence[bytes]], landed: Mapping[str, int]) -> CommitEvidence:
+    def sign(
+        self,
+        appended: Mapping[str, Sequence[bytes]],
+        landed: Mapping[str, int],
+        *,
+        retention: Retirement | None = None,
+    ) -> CommitEvidence:
         """What the commit after the table's version carries.
 
         Args:
             appended: the leaves that it adds, by log.
             landed: last `seq` of each of these logs in the table now.
+            retention: what leaves with it.
         Raises: EvidenceDamagedError: rows are there that no checkpoint covers. EvidenceKeyError.
         Cost: 0.55 µs a leaf and 50 µs a log.
         """
@@ -125,6 +133,7 @@ class Heads:
         return CommitEvidence(
             checkpoints=tuple(head.note for head in heads),
             rotations=tuple(self._commits.unannounced(self._signed_by)),
+            retention=None if retention is None else retention.signed(key),
         )
 
     def record(self) -> None:

@@ -15,6 +15,7 @@ from evidence import durability
 from evidence.commit_metadata import KEY, CommitEvidence
 from evidence.delta.heads import Heads, Signing
 from evidence.delta.maintenance import Cadence, merge_files, remove_replaced_files
+from evidence.delta.retiring import remove, settle
 from evidence.delta.shape import (
     ATTEMPTS,
     HOOKS,
@@ -27,9 +28,10 @@ from evidence.delta.shape import (
     sizes,
     unavailable,
 )
-from evidence.errors import EvidenceDamagedError, EvidenceUnavailableError
+from evidence.errors import EvidenceDamagedError, EvidenceUnavailableError, RetentionOvertakenError
 from evidence.landing import LogBatch, leaves_of, plan, rows_of
 from evidence.record import RecordError
+from evidence.retention import Departure, Retirement
 
 _RECENT_VERSIONS: Final = 100  # that far back a log entry may not have reached the disk yet
 
@@ -84,6 +86,8 @@ class EvidenceTable:
         root = Path(path).absolute()
         with unavailable(f"cannot open the evidence table at `{path}`"):
             table = opened(root) or created(root)
+            if signing is not None:
+                settle(table, root, signing.signer.known(), synced=lambda: durability.sync_log(root, 0))
             check_schema(table, path)
             constrain(table)
             durability.check_sizes(root, sizes(table))
@@ -128,6 +132,47 @@ class EvidenceTable:
             self._commits += 1
             landing = replace(landing, maintenance_error=self._maintain(), version=self.version)
         return landing
+
+    def retire(self, departure: Departure, retirement: Retirement) -> int:
+        """Let dates leave whose rows were checked: see `evidence.delta.retiring.remove`. Durable when it returns.
+
+        Args: retirement: what is signed of them.
+        Returns: the version of the commit that removes them.
+        Raises: RetentionOvertakenError: nothing left; to be checked anew. EvidenceUnavailableError: this object is of
+            no use any more; the next opening completes or undoes what stands half-way.
+        """
+        heads = self._heads
+        if self._broken is not None or heads is None:
+            why = self._broken or "nothing is signed there"
+            raise EvidenceUnavailableError(f"nothing can leave the evidence table `{self._path}`: {why}")
+
+        def signed() -> CommitEvidence:
+            heads.follow()
+            return heads.sign({}, {}, retention=retirement)
+
+        self._broken = "dates were leaving"  # until proven otherwise
+        with unavailable(f"cannot let dates leave the evidence table at `{self._path}`"):
+            self._refresh()
+            try:
+                version = remove(
+                    self._table, self._path, departure, retirement, signed=signed, synced=self._sync
+                )
+            except RetentionOvertakenError:
+                self._broken = None
+                raise
+            heads.follow()
+        self._broken = None
+        return version
+
+    def remove_replaced_files(self) -> None:
+        """Delete the files of what was replaced, or has left, some hours ago.
+
+        Raises: EvidenceUnavailableError. Cost: one deletion a file; two commits.
+        """
+        with unavailable(f"cannot delete files that the evidence table at `{self._path}` no longer names"):
+            self._stale = True
+            remove_replaced_files(self._table, self._cadence.replaced_files_hours)
+            self._refresh_if_stale()
 
     def _land(self, batches: Sequence[LogBatch], ingest_time_us: int) -> Landing:
         for _ in range(ATTEMPTS):
@@ -231,7 +276,11 @@ class EvidenceTable:
         self._table.update_incremental()
         # INVARIANT (trim): what we report as landed is durable, whoever wrote it, and whatever failed after.
         self._sync()
-        return self.version != before
+        if self.version == before:
+            return False
+        # INVARIANT (append only): a table that somebody else unlocks, or changes otherwise, gets no rows of ours.
+        check_schema(self._table, str(self._path))
+        return True
 
     def _maintain(self) -> str | None:
         """Compact and checkpoint when it is their turn; what failed, or None."""

@@ -62,6 +62,7 @@ def test_what_leaves_is_old_has_landed_long_ago_and_is_not_held(
 
     free = [each for each in partitions if old(each) and not late(each) and not held.get(each.date)]
     assert list(choice.leaving) == sorted(free, key=lambda each: each.date)[:MAX_PARTITIONS]
+    assert choice.more == len(free) - len(choice.leaving)
     assert choice.held == {
         each.date: held[each.date] for each in partitions if old(each) and held.get(each.date)
     }
