@@ -20,6 +20,7 @@ from evidence.delta.shape import (
     check_schema,
     constrain,
     created,
+    grow,
     opened,
     row_count,
     sizes,
@@ -78,6 +79,7 @@ class EvidenceTable:
         with unavailable(f"cannot open the evidence table at `{path}`"):
             table = opened(root) or created(root)
             check_schema(table, path)
+            grow(table)
             constrain(table)
             durability.check_sizes(root, sizes(table))
             # A predecessor may have been killed between a commit and its fsync.
