@@ -108,8 +108,8 @@ def check_schema(table: DeltaTable, path: str) -> None:
         extra = {breach.column for breach in broken} - {column.name for column in expected}
         if extra and not breaches(expected, found):
             raise SchemaMismatchError(
-                f"the table at `{path}` was made by a later version: it has the column `{min(extra)}`; upgrade to write "
-                "it, this version can only read it",
+                f"the table at `{path}` was made by a later version: it has the column `{min(extra)}`; upgrade "
+                "to write it, this version can only read it",
                 column=min(extra),
                 expected=ABSENT,
                 found=next(str(column) for column in found if column.name == min(extra)),

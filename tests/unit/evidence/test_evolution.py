@@ -33,9 +33,11 @@ from evidence.delta.table import EvidenceTable
 from evidence.landing import LogBatch
 table = EvidenceTable.open_or_create({path!r})
 old = log({first}, 14)
-new = [record(full_row(seq=n, event_id=f"host-000-{{n}}", event_time=NOON_US + n * 1000, schema_version=2, country="CH"))
-       for n in range(15, 20)]
-landing = table.land([old, LogBatch(log_id="host-000", first_seq=15, last_seq=19, records=new)], ingest_time_us=NOON_US)
+times = {{n: NOON_US + n * 1000 for n in range(15, 20)}}
+new = [record(full_row(seq=n, event_id=f"e-{{n}}", event_time=at, schema_version=2, country="CH"))
+       for n, at in times.items()]
+batch = LogBatch(log_id="host-000", first_seq=15, last_seq=19, records=new)
+landing = table.land([old, batch], ingest_time_us=NOON_US)
 print(json.dumps([landing.landed["host-000"], landing.rows, [leaf.hex() for _, leaf in new]]))
 """
 
