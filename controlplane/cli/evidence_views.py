@@ -27,7 +27,8 @@ def views(
 ) -> None:
     """Print the views over evidence as SQL.
 
-    They are decisions, denials, boundaries, approvals, outcomes, findings, changes. `evidence query` has them. This is for notebooks and warehouses: run what it prints, and ask the views. In
+    They are decisions, denials, boundaries, approvals, outcomes, findings, changes. `evidence query` has
+    them. This is for notebooks and warehouses: run what it prints, and ask the views. In
     Spark the table needs the Delta Lake connector, in DuckDB its `delta` extension.
 
     Example: controlplane evidence views --dialect spark --table s3://bucket/evidence/decisions

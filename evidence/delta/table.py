@@ -12,7 +12,7 @@ from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from evidence import durability
-from evidence.delta.maintenance import Cadence, merge_files, remove_replaced_files
+from evidence.delta.maintenance import Cadence, merge_files, remove_replaced_files, rewriting
 from evidence.delta.shape import (
     ATTEMPTS,
     HOOKS,
@@ -216,9 +216,14 @@ class EvidenceTable:
 
     def _compact(self, target_size_bytes: int) -> None:
         """Merge small files of each date: no row changes (`dataChange` is false), so appendOnly allows it."""
-        before, rows = self.version, row_count(self._table)
-        merge_files(self._table, target_size_bytes)
-        self._sync()
+        with rewriting(self._path, wait=False) as alone:
+            if not alone:
+                return  # an operator optimizes the table: the next time will do
+            # INVARIANT (exactly once): what is merged is what is there now. delta-rs sees no conflict between rewrites.
+            self._refresh()
+            before, rows = self.version, row_count(self._table)
+            merge_files(self._table, target_size_bytes)
+            self._sync()
         if self.version == before + 1 and row_count(self._table) != rows:
             found = row_count(self._table)
             self._broken = f"a compaction changed the number of rows from {rows} to {found}"
