@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from evidence.delta.reading import open_dataset
 from evidence.errors import QueryError
+from evidence.views.texts import TABLE, VIEWS, create
 
-VIEW: Final = "evidence"
 _BATCH_ROWS: Final = 10_000
 _UNKNOWN_TABLE: Final = re.compile(r"Table with name (.+) does not exist!")
 
@@ -29,7 +29,8 @@ def query(
 
     Args:
         path: directory of the Delta table.
-        sql: DuckDB SQL over the view `evidence`; it can reach no file, network, extension or setting.
+        sql: DuckDB SQL over `evidence` and its views (`evidence.views`); it can reach no file, network, extension or
+            setting.
     Returns: at most `max_rows` rows.
     Raises:
         QueryError: wrong SQL, not one SELECT, or beyond the given time, memory or rows.
@@ -37,16 +38,27 @@ def query(
     """
     dataset = open_dataset(path)
     with duckdb.connect(":memory:") as connection:
-        connection.register(VIEW, dataset)
+        connection.register(TABLE, dataset)
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute(f"SET memory_limit = '{memory_limit_bytes}B'")
         connection.execute("SET max_temp_directory_size = '0B'")
+        _create_views(connection, path)
         # INVARIANT (read only): what follows is the operator's text. Nothing outside this memory can be
         # reached any more, and the lock keeps the text from undoing that.
         connection.execute("SET python_enable_replacements = false")
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
         return _run(connection, sql, max_rows=max_rows, timeout_s=timeout_s)
+
+
+def _create_views(connection: duckdb.DuckDBPyConnection, path: str) -> None:
+    for view in VIEWS:
+        try:
+            connection.execute(create(view, "duckdb"))
+        except duckdb.Error as error:
+            raise QueryError(
+                f"`{path}` is no evidence table: the view `{view}` cannot read it: {error}"
+            ) from error
 
 
 def _run(connection: duckdb.DuckDBPyConnection, sql: str, *, max_rows: int, timeout_s: float) -> pa.Table:
@@ -62,7 +74,7 @@ def _run(connection: duckdb.DuckDBPyConnection, sql: str, *, max_rows: int, time
     try:
         statements = connection.extract_statements(sql)
         if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-            raise QueryError(f"expected one SELECT over the view `{VIEW}`, found `{sql.strip()}`")
+            raise QueryError(f"expected one SELECT over `{TABLE}` or its views, found `{sql.strip()}`")
         return _fetched(connection.sql(sql).to_arrow_reader(_BATCH_ROWS), max_rows)
     except duckdb.CatalogException as error:
         # DuckDB would propose one of its own catalog's tables.
@@ -70,7 +82,8 @@ def _run(connection: duckdb.DuckDBPyConnection, sql: str, *, max_rows: int, time
         if unknown is None:
             raise QueryError(f"the query failed: {error}") from error
         raise QueryError(
-            f"there is no table `{unknown[1]}`: the evidence is the view `{VIEW}`", code="unknown_table"
+            f"there is no table `{unknown[1]}`: the evidence is `{TABLE}`, with the views {', '.join(VIEWS)}",
+            code="unknown_table",
         ) from error
     except duckdb.OutOfMemoryException as error:
         raise QueryError("the query needs more memory than it may use", code="query_too_large") from error

@@ -11,6 +11,8 @@ from typing import Annotated
 import typer
 
 from controlplane.cli.connection import DataOption
+from controlplane.cli.evidence_optimize import optimize
+from controlplane.cli.evidence_views import views
 from controlplane.cli.output import JsonOption, cell, reported, show, table
 from controlplane.errors import InputError
 from controlplane.settings import Settings, default_data
@@ -30,7 +32,7 @@ def query(
         str,
         typer.Argument(
             metavar="SQL|@FILE",
-            help="DuckDB SQL, reading only; the table is the view `evidence`. @FILE or @- reads it.",
+            help="DuckDB SQL over `evidence` and its views, reading only. @FILE or @- reads it.",
         ),
     ],
     data: DataOption = None,
@@ -43,10 +45,11 @@ def query(
 ) -> None:
     """Ask in SQL, from the table alone.
 
-    No control plane has to run. `describe evidence` lists the columns: a decision's id is `event_id`, what rules said
-    is `rule_ids` and `reason_code`, and `details` is JSON in text (`json_extract(details, '$.shadow')`).
+    No control plane has to run. The table is `evidence`; `evidence views` shows the views over it: decisions, denials,
+    boundaries, approvals, outcomes, findings, changes. `describe denials` lists the columns of one; what rules said is
+    `rule_ids` and `reason_code`, and `details` is JSON in text (`json_extract(details, '$.shadow')`).
 
-    Example: controlplane evidence query "select decision, count(*) from evidence group by 1"
+    Example: controlplane evidence query "select agent_id, rule, count(*) from denials group by all"
 
     Example: controlplane evidence query @query.sql
     """
@@ -77,3 +80,7 @@ def _read(text: str) -> str:
     if not text.startswith("@"):
         return text
     return sys.stdin.read() if text == "@-" else Path(text[1:]).read_text(encoding="utf-8")
+
+
+app.command("views")(views)
+app.command("optimize")(optimize)

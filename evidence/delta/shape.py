@@ -14,6 +14,7 @@ from deltalake.schema import Field, Schema
 
 from evidence import durability
 from evidence.columns import COMMENTS, DECISIONS, SCHEMA
+from evidence.contract import ABSENT, breaches, promised
 from evidence.errors import EvidenceUnavailableError, SchemaMismatchError
 
 PARTITION: Final = "event_date"
@@ -96,20 +97,31 @@ def _delta_schema() -> Schema:
 
 
 def check_schema(table: DeltaTable, path: str) -> None:
-    expected, found = (
-        {field.name: f"{field.type}{'' if field.nullable else ' not null'}" for field in schema.fields}
-        for schema in (_delta_schema(), table.schema())
-    )
-    for name in {**expected, **found}:
-        ours, theirs = expected.get(name, "absent"), found.get(name, "absent")
-        if ours != theirs:
+    """Refuse to write what is not the evidence table of this version, or of one from which it can grow.
+
+    Raises: SchemaMismatchError: columns, partitions or properties are others; also for a table that a later version
+        has made: what its new columns promise, this one cannot keep. Reading it is fine.
+    """
+    expected, found = (promised(pa.schema(schema)) for schema in (_delta_schema(), table.schema()))
+    broken = breaches(found, expected)
+    if broken:
+        extra = {breach.column for breach in broken} - {column.name for column in expected}
+        if extra and not breaches(expected, found):
             raise SchemaMismatchError(
-                f"the table at `{path}` is not the evidence table of this version: "
-                f"column `{name}` is {theirs}, expected {ours}",
-                column=name,
-                expected=ours,
-                found=theirs,
+                f"the table at `{path}` was made by a later version: it has the column `{min(extra)}`; upgrade "
+                "to write it, this version can only read it",
+                column=min(extra),
+                expected=ABSENT,
+                found=next(str(column) for column in found if column.name == min(extra)),
             )
+        # Said from our side: what we have, and what is there instead.
+        said = (breaches(expected, found) or broken)[0]
+        raise SchemaMismatchError(
+            f"the table at `{path}` is not the evidence table of this version: {said}",
+            column=said.column,
+            expected=said.expected,
+            found=said.found,
+        )
     metadata = table.metadata()
     facts: list[tuple[str, Any, Any]] = [("partition columns", [PARTITION], metadata.partition_columns)]
     facts += [
@@ -123,6 +135,24 @@ def check_schema(table: DeltaTable, path: str) -> None:
             raise SchemaMismatchError(
                 f"the table at `{path}` has {what} {theirs}, expected {ours}", expected=ours, found=theirs
             )
+
+
+def grow(table: DeltaTable) -> None:
+    """Add the columns that this version has and the table lacks (`check_schema` came before), in one commit.
+
+    Rows that are there have null in them, which canonical bytes leave out: their leaves stay what they are.
+    """
+    for _ in range(ATTEMPTS):
+        there = {field.name for field in table.schema().fields}
+        missing = [field for field in _delta_schema().fields if field.name not in there]
+        if not missing:
+            return
+        try:
+            table.alter.add_columns(missing, post_commithook_properties=HOOKS)
+            return
+        except CommitFailedError:
+            table.update_incremental()  # another process does the same
+    raise EvidenceUnavailableError("cannot add the columns of this version: other writers got ahead")
 
 
 def constrain(table: DeltaTable) -> None:

@@ -14,7 +14,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 from evidence import durability
 from evidence.commit_metadata import KEY, CommitEvidence
 from evidence.delta.heads import Heads, Signing
-from evidence.delta.maintenance import Cadence, merge_files, remove_replaced_files
+from evidence.delta.maintenance import Cadence, merge_files, remove_replaced_files, rewriting
 from evidence.delta.retiring import remove, settle
 from evidence.delta.shape import (
     ATTEMPTS,
@@ -23,6 +23,7 @@ from evidence.delta.shape import (
     check_schema,
     constrain,
     created,
+    grow,
     opened,
     row_count,
     sizes,
@@ -89,6 +90,7 @@ class EvidenceTable:
             if signing is not None:
                 settle(table, root, signing.signer.known(), synced=lambda: durability.sync_log(root, 0))
             check_schema(table, path)
+            grow(table)
             constrain(table)
             durability.check_sizes(root, sizes(table))
             # A predecessor may have been killed between a commit and its fsync.
@@ -302,9 +304,14 @@ class EvidenceTable:
 
     def _compact(self, target_size_bytes: int) -> None:
         """Merge small files of each date: no row changes (`dataChange` is false), so appendOnly allows it."""
-        before, rows = self.version, row_count(self._table)
-        merge_files(self._table, target_size_bytes)
-        self._sync()
+        with rewriting(self._path, wait=False) as alone:
+            if not alone:
+                return  # an operator optimizes the table: the next time will do
+            # INVARIANT (exactly once): what is merged is what is there now. delta-rs sees no conflict between rewrites.
+            self._refresh()
+            before, rows = self.version, row_count(self._table)
+            merge_files(self._table, target_size_bytes)
+            self._sync()
         if self.version == before + 1 and row_count(self._table) != rows:
             found = row_count(self._table)
             self._broken = f"a compaction changed the number of rows from {rows} to {found}"

@@ -2,31 +2,47 @@
 
 from __future__ import annotations
 
+import hashlib
 import typing
+from pathlib import Path
 
-from evidence.columns import COLUMNS, COMMENTS, SCHEMA, EvidenceRow
+import pytest
 
-CONTRACT = """
-event_date date32[day] not null | event_id string not null | event_type string not null
-schema_version int32 not null | event_time timestamp[us, tz=UTC] not null
-ingest_time timestamp[us, tz=UTC] not null | log_id string not null | seq int64 not null
-tenant_id string not null | agent_id string | agent_version string | session_id string
-workflow_id string | parent_agent_id string | trace_id string | span_id string
-action string | tool_name string | tool_call_id string | resource_type string | resource_id string
-system string | data_classes list<item: string> | boundary string
-decision string | enforced_action string | mode string | reason_code string
-reasons list<item: string> | rule_ids list<item: string> | controls list<item: string>
-bundle_hash string | atoms list<item: string> | authorization_boundary string | arguments string
-arguments_digest binary | risk_steps int32 | approval_id string | approval_state string
-approver_id string | outcome string | duration_us int64 | retention_class string | details string
-leaf_hash binary not null
+from evidence import columns
+from evidence.columns import COLUMNS, COMMENTS, SCHEMA, SCHEMA_VERSION, EvidenceRow
+from evidence.contract import Promise, breaches, promised, recorded
+
+# Digests of the contracts that were published: who changes one changes what was promised.
+PUBLISHED = {1: "3fe0c73669951ccfeaf4eacb537a8bd2211b59824b538a25c0fcb347cdfcb8fb"}
+CONTRACTS = sorted(Path(columns.__file__).with_name("schema").glob("*.json"))
+
+HOW = """
+To add a column: a nullable one, at the end of evidence/columns.py; raise SCHEMA_VERSION; write the new contract with
+    python -c "from evidence.columns import *; from evidence.contract import *; print(record_text(SCHEMA_VERSION, \
+    promised(SCHEMA)), end='')" > evidence/schema/v<N>.json
+and add its SHA-256 to PUBLISHED here. All else breaks what somebody has written against the table.
 """
 
 
-def test_the_columns_are_those_of_the_contract_in_its_order() -> None:
-    expected = [column.strip() for line in CONTRACT.strip().splitlines() for column in line.split("|")]
-    found = [f"{f.name} {f.type}{'' if f.nullable else ' not null'}" for f in SCHEMA]
-    assert found == expected
+def contract(version: int) -> tuple[Promise, ...]:
+    said, found = recorded((CONTRACTS[0].parent / f"v{version}.json").read_text(encoding="utf-8"))
+    assert said == version
+    return found
+
+
+def test_each_version_has_a_contract_and_none_that_was_published_has_changed() -> None:
+    assert {path.name for path in CONTRACTS} == {f"v{n}.json" for n in range(1, SCHEMA_VERSION + 1)}, HOW
+    digests = {int(path.stem[1:]): hashlib.sha256(path.read_bytes()).hexdigest() for path in CONTRACTS}
+    assert digests == PUBLISHED, HOW
+
+
+def test_the_columns_are_those_of_the_newest_contract() -> None:
+    assert promised(SCHEMA) == contract(SCHEMA_VERSION), HOW
+
+
+@pytest.mark.parametrize("version", PUBLISHED)
+def test_the_columns_keep_every_contract_before(version: int) -> None:
+    assert breaches(contract(version), promised(SCHEMA)) == [], HOW
 
 
 def test_a_row_may_name_each_column_that_does_not_follow_from_others() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from deltalake import write_deltalake
 from unit.evidence.evidence_samples import NOON_US, log
 
 from evidence.delta.table import EvidenceTable
@@ -35,9 +36,16 @@ def test_the_order_asked_for_is_kept_and_times_are_utc(path: str) -> None:
 
 def test_an_unknown_table_is_told_what_the_view_is_called(path: str) -> None:
     with pytest.raises(
-        QueryError, match=r"^there is no table `decisions`: the evidence is the view `evidence`$"
+        QueryError,
+        match=r"^there is no table `events`: the evidence is `evidence`, with the views decisions, den",
     ):
-        query(path, "SELECT * FROM decisions")
+        query(path, "SELECT * FROM events")
+
+
+def test_another_table_than_ours_is_told_from_it(tmp_path: Path) -> None:
+    write_deltalake(tmp_path / "t", pa.table({"event_id": ["a"]}))
+    with pytest.raises(QueryError, match=r"t` is no evidence table: the view `decisions` cannot read it"):
+        query(str(tmp_path / "t"), "SELECT * FROM evidence")
 
 
 def test_an_empty_table_answers(tmp_path: Path) -> None:
@@ -56,6 +64,8 @@ def test_an_empty_table_answers(tmp_path: Path) -> None:
         "INSERT INTO evidence SELECT * FROM evidence",
         "DELETE FROM evidence",
         "DROP VIEW evidence",
+        "DROP VIEW decisions",
+        "CREATE OR REPLACE TEMPORARY VIEW denials AS SELECT 1",
         "SET enable_external_access = true",
         "INSTALL httpfs",
         "LOAD httpfs",
@@ -88,7 +98,10 @@ def test_sql_that_does_more_than_read_the_evidence_is_refused(path: str, sql: st
     [
         ("SELEC 1", "syntax error"),
         ("SELECT agentid FROM evidence", '"agentid" not found'),
-        ("SELECT 1; SELECT 2", "expected one SELECT over the view `evidence`, found `SELECT 1; SELECT 2`"),
+        (
+            "SELECT 1; SELECT 2",
+            "expected one SELECT over `evidence` or its views, found `SELECT 1; SELECT 2`",
+        ),
         ("SELECT error('boom')", "boom"),
         ("SELECT CASE WHEN range > 30000 THEN error('late') ELSE range END FROM range(60000)", "late"),
     ],

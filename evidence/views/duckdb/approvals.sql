@@ -1,0 +1,23 @@
+-- Each approval that was asked for: one row, from all its events.
+SELECT approval_id, max(tenant_id) AS tenant_id, max(agent_id) AS agent_id, max(session_id) AS session_id,
+       max(workflow_id) AS workflow_id, max(action) AS action, max(resource_type) AS resource_type,
+       max(resource_id) AS resource_id, max(tool_name) AS tool_name,
+       min_by(rule_ids, (event_time, seq)) AS rule_ids, min_by(controls, (event_time, seq)) AS controls,
+       max(json_extract_string(details, '$.decision')) AS decision_id,
+       max(json_extract_string(details, '$.justification')) AS justification,
+       max_by(approval_state, (event_time, seq)) AS state,
+       min(event_time) FILTER (WHERE event_type = 'approval_requested') AS requested_at,
+       min(event_time) FILTER (WHERE approval_state IN ('approved', 'denied', 'expired', 'cancelled')) AS decided_at,
+       date_diff('microsecond', min(event_time) FILTER (WHERE event_type = 'approval_requested'),
+           min(event_time) FILTER (WHERE approval_state IN ('approved', 'denied', 'expired', 'cancelled'))) / 1e6 AS took_s,
+       coalesce(list_sort(list(DISTINCT approver_id)
+           FILTER (WHERE event_type = 'approval_granted' AND approver_id IS NOT NULL)), []) AS approvers,
+       max(CASE WHEN event_type = 'approval_denied' THEN approver_id END) AS denied_by,
+       count(CASE WHEN event_type = 'approval_delegated' THEN 1 END) AS delegations,
+       count(CASE WHEN event_type = 'approval_escalated' THEN 1 END) AS escalations,
+       min(event_time) FILTER (WHERE event_type = 'approval_consumed') AS used_at,
+       max(json_extract_string(details, '$.permitted')) AS permitted_decision_id,
+       max(bundle_hash) AS bundle_hash
+FROM evidence
+WHERE event_type LIKE 'approval%' AND approval_state IS NOT NULL
+GROUP BY approval_id
