@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from actors.evidence_sources import Offer, Sources
+from actors.handles import ask
 from actors.placement import CONTROL_STORE, host_name
 from actors.world import REAL
 from controlplane.errors import GovernanceError
 from evidence.delta.table import EvidenceTable
+from evidence.failpoints import reach
 from evidence.landing import LogBatch
 
 log = logging.getLogger(__name__)
@@ -31,9 +34,10 @@ class EvidenceWriter:
     Args:
         table: folder of the Delta table; created when it does not exist.
         hosts: how many hosts there are.
+        call: how an actor is asked; see `actors.handles.ask`.
     """
 
-    def __init__(self, table: str, hosts: int) -> None:
+    def __init__(self, table: str, hosts: int, *, call: Callable[..., Any] = ask) -> None:
         self._path = table
         self._table: EvidenceTable | None = None
         self._rows = 0
@@ -42,7 +46,7 @@ class EvidenceWriter:
         self._trouble: dict[str, str] = {}
         self._landed: dict[str, int] = {}
         self._sources = Sources(
-            [CONTROL_STORE, *(host_name(index) for index in range(hosts))], limit=BATCH_ROWS
+            [CONTROL_STORE, *(host_name(index) for index in range(hosts))], limit=BATCH_ROWS, call=call
         )
         self._landing = asyncio.Lock()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="landing")
@@ -87,6 +91,8 @@ class EvidenceWriter:
             self._version = self._table.version
         table = self._table
         offers = await self._sources.collect()
+        if offers:
+            reach("handover.received")
         for log_id in {offer.log_id for offer in offers} - self._landed.keys():
             self._landed[log_id] = await loop.run_in_executor(self._thread, table.landed, log_id)
         # Who waits to be confirmed decides nothing until then: before the commit, not after it.
@@ -110,9 +116,11 @@ class EvidenceWriter:
         # INVARIANT (nothing lost): owners trim only here, after the commit was fsynced.
         # A log that offered only what had landed before (its trim was lost on the way) is told again.
         self._landed.update(landing.landed)
+        reach("writer.before_trim")
         await self._sources.trim(
             self._told(offer) for offer in offers if offer.records and offer.log_id not in landing.refused
         )
+        reach("writer.after_trim")
         return landing.rows
 
     def _told(self, offer: Offer) -> tuple[str, str, int]:
