@@ -67,13 +67,16 @@ def disarm(folder: Path, point: str) -> bool:
 
 
 def _end_if_armed(path: Path) -> None:
+    claim = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        passes = int(path.read_text(encoding="ascii"))
-        if passes > 0:
-            path.write_text(str(passes - 1), encoding="ascii")
-            return
-        # Of several processes that reach it at once, the one that takes the file away is the one that ends.
-        path.unlink()
-    except (FileNotFoundError, ValueError):
+        # Of several processes that reach it at once, the one that takes the file away counts, and ends.
+        path.rename(claim)
+    except FileNotFoundError:
         return
+    passes = int(claim.read_text(encoding="ascii"))
+    if passes > 0:
+        claim.write_text(str(passes - 1), encoding="ascii")
+        claim.rename(path)
+        return
+    claim.unlink()
     os.kill(os.getpid(), signal.SIGKILL)

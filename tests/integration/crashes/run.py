@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from integration.crashes.check import check
-from integration.crashes.fleet import OWNERS, WRITER, Deadline, Fleet, wait_for
+from integration.crashes.fleet import OWNERS, WRITER, Fleet, wait_for
 from integration.crashes.plan import MOMENTS, Crash, Round
 from integration.crashes.traffic import Traffic
 
@@ -66,23 +66,23 @@ async def run(folder: Path, plan: Sequence[Round], *, seed: int, say: Callable[[
 async def _play(fleet: Fleet, traffic: Traffic, round_: Round) -> None:
     """Crash, start again what ended, and wait until every owner answers."""
     await _flows(fleet, traffic)
-    armed = [crash.where for crash in round_.crashes if not crash.is_moment]
-    for crash in round_.crashes:
-        if not crash.is_moment:
-            failpoints.arm(fleet.points, crash.where, passes=crash.passes)
+    deaths = fleet.deaths + len(round_.crashes)
     for crash in round_.crashes:
         if crash.is_moment:
             await asyncio.sleep(crash.delay_s)
             fleet.kill(_victim(crash))
             await _restart(fleet, round_.away_s)
-    deadline = wait_for("a failpoint to be reached", REACHED_S)
-    while waiting := [point for point in armed if (fleet.points / point).exists()]:
-        deadline.check(", ".join(waiting))
+    for crash in round_.crashes:
+        if not crash.is_moment:
+            failpoints.arm(fleet.points, crash.where, passes=crash.passes)
+    deadline = wait_for("every failpoint to be reached", REACHED_S)
+    while fleet.deaths < deaths:
+        deadline.check(", ".join(path.name for path in fleet.points.iterdir()))
         traffic.silent_since(0)
         await _restart(fleet, round_.away_s)
         await asyncio.sleep(0.01)
-    await _restart(fleet, round_.away_s)
     await _flows(fleet, traffic)
+    assert fleet.deaths == deaths and not any(fleet.points.iterdir()), "crashed where nobody had armed"
 
 
 def _victim(crash: Crash) -> str:
@@ -102,15 +102,15 @@ async def _flows(fleet: Fleet, traffic: Traffic) -> None:
     deadline = wait_for("every owner to answer", FLOWS_S)
     while silent := traffic.silent_since(since_s):
         deadline.check(", ".join(silent))
-        # Taking its file away and ending are two steps: whoever was armed may end only now.
-        await _restart(fleet, 0.0)
+        fallen = fleet.fallen()
+        assert not fallen, f"{fallen} ended by themselves"
         await asyncio.sleep(0.01)
 
 
 async def _compare(fleet: Fleet, traffic: Traffic) -> int:
     await asyncio.wait_for(traffic.hold(), LANDED_S)
     deadline = wait_for("everything to land", LANDED_S)
-    while await _waiting(traffic, deadline):
+    while await _waiting(traffic):
         deadline.check()
         await asyncio.sleep(0.05)
     journalled = {name: await traffic.ask(name, "answered") for name in OWNERS}
@@ -119,5 +119,5 @@ async def _compare(fleet: Fleet, traffic: Traffic) -> int:
     return rows
 
 
-async def _waiting(traffic: Traffic, deadline: Deadline) -> int:
+async def _waiting(traffic: Traffic) -> int:
     return sum([await traffic.ask(name, "waiting") for name in OWNERS])
