@@ -8,7 +8,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help setup check test test-fast faults races bench demo clean
+.PHONY: help setup check test test-fast crashes faults races bench demo clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ test: $(STAMP) ## every test, those on real Ray as well
 
 test-fast: $(STAMP) ## the tests that need no running control plane
 	$(BIN)/python -m pytest -m "not ray"
+
+crashes: $(STAMP) ## kill journals' owners and the evidence writer at every failpoint, without Ray: ROUNDS=300, in the order of SEED=1
+	@PYTHONPATH=tests $(BIN)/python -m integration.crashes --rounds $(or $(ROUNDS),300) --seed $(or $(SEED),1)
 
 faults: $(STAMP) ## kill and stop parts in the middle of traffic: ROUNDS=50, in the order of SEED=1
 	@PYTHONPATH=tests $(BIN)/python -m integration.faults --rounds $(or $(ROUNDS),50) --seed $(or $(SEED),1)

@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from actors.evidence_sources import Offer, Sources
+from actors.handles import ask
 from actors.placement import CONTROL_STORE, host_name
 from actors.world import REAL
 from controlplane.errors import GovernanceError
 from evidence.checkpoint_files import CheckpointFiles
 from evidence.delta.heads import Signing
 from evidence.delta.table import EvidenceTable
+from evidence.failpoints import reach
 from evidence.landing import LogBatch
 from evidence.signing_keys import KeyFiles, Signer
 
@@ -37,9 +40,18 @@ class EvidenceWriter:
         hosts: how many hosts there are.
         keys: where the key lies that it signs with.
         checkpoint_files: folder that gets the signed checkpoints of each landing as a file.
+        call: how an actor is asked; see `actors.handles.ask`.
     """
 
-    def __init__(self, table: str, hosts: int, keys: KeyFiles, checkpoint_files: str) -> None:
+    def __init__(
+        self,
+        table: str,
+        hosts: int,
+        keys: KeyFiles,
+        checkpoint_files: str,
+        *,
+        call: Callable[..., Any] = ask,
+    ) -> None:
         self._path = table
         self._signing = Signing(
             signer=Signer(files=keys), files=CheckpointFiles(folder=Path(checkpoint_files))
@@ -52,7 +64,7 @@ class EvidenceWriter:
         self._trouble: dict[str, str] = {}
         self._landed: dict[str, int] = {}
         self._sources = Sources(
-            [CONTROL_STORE, *(host_name(index) for index in range(hosts))], limit=BATCH_ROWS
+            [CONTROL_STORE, *(host_name(index) for index in range(hosts))], limit=BATCH_ROWS, call=call
         )
         self._landing = asyncio.Lock()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="landing")
@@ -101,6 +113,8 @@ class EvidenceWriter:
             self._note(self._table)
         table = self._table
         offers = await self._sources.collect()
+        if offers:
+            reach("handover.received")
         for log_id in {offer.log_id for offer in offers} - self._landed.keys():
             self._landed[log_id] = await loop.run_in_executor(self._thread, table.landed, log_id)
         # Who waits to be confirmed decides nothing until then: before the commit, not after it.
@@ -124,9 +138,11 @@ class EvidenceWriter:
         # INVARIANT (nothing lost): owners trim only here, after the commit was fsynced.
         # A log that offered only what had landed before (its trim was lost on the way) is told again.
         self._landed.update(landing.landed)
+        reach("writer.before_trim")
         await self._sources.trim(
             self._told(offer) for offer in offers if offer.records and offer.log_id not in landing.refused
         )
+        reach("writer.after_trim")
         if landing.rows and table.heads is not None:
             # Derived from the commit, and so after everybody was told; what fails here is made up for on opening anew.
             await loop.run_in_executor(self._thread, table.heads.record)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from controlplane.errors import InputError, UnavailableError
+from evidence.failpoints import reach
 from evidence.record import EvidenceRow, RecordError, canonical_bytes, leaf_hash
 
 Row = tuple[Any, ...]
@@ -172,7 +173,9 @@ class Journal:
                 raise
             step.flush()
             # INVARIANT (ack): whoever opened this block answers nobody before this line has returned.
+            reach("journal.before_commit")
             connection.execute("COMMIT")
+            reach("journal.after_commit")
             self.next_seq = step.next_seq
         except sqlite3.Error as error:
             self.close()
@@ -221,8 +224,10 @@ class Journal:
         INVARIANT (nothing lost): called only with what the evidence table holds and has fsynced.
         """
         last = min(landed_seq, self.first_seq + TRIMMED_AT_ONCE - 1)
+        reach("journal.before_trim")
         with self.transaction() as step:
             step.execute("DELETE FROM evidence WHERE seq <= ?", (last,))
+        reach("journal.after_trim")
         self.first_seq = max(self.first_seq, min(last + 1, self.next_seq))
         return self.first_seq <= min(landed_seq, self.next_seq - 1)
 

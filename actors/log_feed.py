@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from actors.journal import Journal
+from evidence.failpoints import reach
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ class LogFeed:
         """(log id, records as (seq, canonical bytes, leaf hash), whether the writer must say what it holds). Oldest
         first, `limit` at most."""
         records = journal.pending(after_seq=-1, limit=limit)
+        reach("handover.before_answer")
         return journal.log_id, records, self.trouble == UNCONFIRMED
 
     def trim(self, journal: Journal, log_id: str, landed_seq: int) -> bool:

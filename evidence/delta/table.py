@@ -30,6 +30,7 @@ from evidence.delta.shape import (
     unavailable,
 )
 from evidence.errors import EvidenceDamagedError, EvidenceUnavailableError, RetentionOvertakenError
+from evidence.failpoints import reach
 from evidence.landing import LogBatch, leaves_of, plan, rows_of
 from evidence.record import RecordError
 from evidence.retention import Departure, Retirement
@@ -238,6 +239,7 @@ class EvidenceTable:
     ) -> bool:
         """One durable commit; False: another writer of one of these logs was first, plan again."""
         self._stale = True  # until proven otherwise: after an error the commit may or may not be there
+        reach("table.before_commit")
         try:
             write_deltalake(
                 self._table,
@@ -254,7 +256,9 @@ class EvidenceTable:
             )
         except CommitFailedError:
             return False
+        reach("table.after_commit")
         self._sync()
+        reach("table.after_sync")
         self._stale = False
         return True
 
@@ -290,12 +294,16 @@ class EvidenceTable:
         try:
             if commits % cadence.large_compaction_commits == 0:
                 self._compact(cadence.large_file_bytes)
+                reach("table.before_vacuum")
                 remove_replaced_files(self._table, cadence.replaced_files_hours)
+                reach("table.after_vacuum")
                 self._refresh()  # a vacuum writes log entries, too
             elif commits % cadence.compaction_commits == 0:
                 self._compact(cadence.small_file_bytes)
             if commits % cadence.checkpoint_commits == 0:
+                reach("table.before_delta_checkpoint")
                 self._table.create_checkpoint()
+                reach("table.after_delta_checkpoint")
                 durability.sync_log(self._path, self.version - _RECENT_VERSIONS)
         except (DeltaError, OSError, EvidenceUnavailableError) as error:
             self._stale = True
@@ -310,7 +318,9 @@ class EvidenceTable:
             # INVARIANT (exactly once): what is merged is what is there now. delta-rs sees no conflict between rewrites.
             self._refresh()
             before, rows = self.version, row_count(self._table)
+            reach("table.before_compaction")
             merge_files(self._table, target_size_bytes)
+            reach("table.after_compaction")
             self._sync()
         if self.version == before + 1 and row_count(self._table) != rows:
             found = row_count(self._table)
