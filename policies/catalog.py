@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from policies.globs import Glob, is_glob
+from policies.keeping import ArgumentKeeping
 
 TOOL = "tool"
 
@@ -51,6 +52,7 @@ class ResourceFacts:
         trust: the least trustworthy of what its results may hold.
         returns: trust by JSON pointer, with the key "default"; empty when left open.
         arguments: None = arguments are not listed (anything goes); empty = it takes none.
+        keeping: how evidence keeps them; None = masked.
     """
 
     system: str | None = None
@@ -62,6 +64,7 @@ class ResourceFacts:
     returns: Mapping[str, str] = field(default_factory=dict)
     actions: tuple[str, ...] | None = None
     arguments: Mapping[str, ArgumentType] | None = None
+    keeping: ArgumentKeeping | None = None
 
 
 class Catalog:
