@@ -61,10 +61,13 @@ class ControlStore:
 
     async def call(self, method: str, arguments: dict[str, Any]) -> Any:
         """Call one of `Control`'s methods by name: what the management door needs, without a wrapper for each."""
-        if method not in _CALLABLE | _OF_CHANNELS:
+        if method not in _CALLABLE | _OF_CHANNELS | _OF_DATA_KEYS:
             raise UnavailableError(f"the control store has no method `{method}`")
         control = self._live()
-        result = getattr(control.channels if method in _OF_CHANNELS else control, method)(**arguments)
+        of: Any = control.channels if method in _OF_CHANNELS else control
+        if method in _OF_DATA_KEYS:
+            of = control.data_keys
+        result = getattr(of, method)(**arguments)
         if method in _OWNERS_MUST_KNOW:
             await self._tell()
         return result
@@ -177,12 +180,18 @@ class ControlStore:
             await asyncio.sleep(REOPEN_S)
 
     def _sweep(self) -> None:
-        """End the stops that have expired. Owners see to that by themselves: this is for whoever looks."""
+        """End the stops that have expired (owners see to that by themselves: this is for whoever looks), and what an
+        erasure could not finish."""
         try:
             if self._feed.trouble is None and self._control is not None:
                 self._control.stops.sweep()
         except Exception as error:
             log.error("stops that expired are still listed as live; it is tried again: %s", error)
+        try:
+            if self._feed.trouble is None and self._control is not None and self._control.journal.usable:
+                self._control.data_keys.finish_erasing()
+        except Exception as error:
+            log.error("keys that were erased may still stand in the write-ahead log; it is tried again: %s", error)
 
 
 # After these, whoever asked may rely on every owner that can be reached: a role that was taken away is gone.
@@ -191,6 +200,8 @@ _OWNERS_MUST_KNOW = frozenset({"set_principal"})
 _OF_CHANNELS = frozenset(
     {"set_channel", "remove_channel", "channels", "channels_with_secrets", "record_undelivered"}
 )
+
+_OF_DATA_KEYS = frozenset({"data_keys", "data_keys_by_id", "erase_subject", "record_reveal"})
 
 _CALLABLE = frozenset(
     {

@@ -7,7 +7,7 @@
       stopping.json             {release_needs_second_operator, stop_on_mismatch}: only if any was set
       journals/                 one SQLite journal per owner; on each node those of its own
       evidence/decisions/       the Delta table
-      keys/                     0700: operator.key, secrets.json, ray.token (each 0600)
+      keys/                     0700: operator.key, secrets.json, data-keys.json, ray.token (each 0600)
       logs/                     the supervisor's, the starter's
       run/                      what is running now: state.json, supervisor.lock, HAProxy's files
 
@@ -136,6 +136,8 @@ class Settings:
             folder.mkdir(mode=0o700, exist_ok=True)
         fresh_secrets = {"digest_key": secrets.token_hex(32), "session_key": secrets.token_hex(32)}
         create_private(settings.secrets, json.dumps(fresh_secrets, indent=2) + "\n")
+        wrapping = {"wrapping_key": secrets.token_hex(32)}
+        create_private(settings.wrapping_key, json.dumps(wrapping, indent=2) + "\n")
         return settings
 
     @classmethod
@@ -241,6 +243,11 @@ class Settings:
     @property
     def secrets(self) -> Path:
         return self.keys / "secrets.json"
+
+    @property
+    def wrapping_key(self) -> Path:
+        """See `controlplane.privacy.wrapping_key`."""
+        return self.keys / "data-keys.json"
 
     @property
     def ray_token(self) -> Path:
