@@ -191,7 +191,9 @@ class ControlStore:
             if self._feed.trouble is None and self._control is not None and self._control.journal.usable:
                 self._control.data_keys.finish_erasing()
         except Exception as error:
-            log.error("keys that were erased may still stand in the write-ahead log; it is tried again: %s", error)
+            log.error(
+                "keys that were erased may still stand in the write-ahead log; it is tried again: %s", error
+            )
 
 
 # After these, whoever asked may rely on every owner that can be reached: a role that was taken away is gone.

@@ -65,7 +65,10 @@ class DataKeyEntries:
             with self._journal.transaction() as step:
                 step.executemany(
                     "INSERT INTO data_keys VALUES (?, ?, ?, ?, ?)",
-                    [(subject, tenant, identity, wrapped, now_us) for tenant, subject, identity, wrapped in added],
+                    [
+                        (subject, tenant, identity, wrapped, now_us)
+                        for tenant, subject, identity, wrapped in added
+                    ],
                 )
             self._count += len(added)
         return [key or self._of(subject) for key, (_, subject, _, _) in zip(known, wanted, strict=True)]
@@ -98,9 +101,7 @@ class DataKeyEntries:
 
     def record_reveal(self, *, tenant: str, details: dict[str, Any], about: EvidenceRow) -> None:
         """Leave the event that somebody is shown what was encrypted. Args: about: columns of the action's row."""
-        with self._entries.change(
-            "arguments_revealed", tenant, details, self._entries.now_us(), about=about
-        ):
+        with self._entries.change("arguments_revealed", tenant, details, self._entries.now_us(), about=about):
             return
 
     def finish_erasing(self) -> None:

@@ -108,7 +108,9 @@ class Journal:
         try:
             # SQLite gives the files beside it the mode that it finds: they hold what the journal does.
             path.touch(mode=0o600)
-            connection = sqlite3.connect(path, isolation_level=None, timeout=_BUSY_MS / 1000, check_same_thread=False)
+            connection = sqlite3.connect(
+                path, isolation_level=None, timeout=_BUSY_MS / 1000, check_same_thread=False
+            )
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute("PRAGMA foreign_keys=OFF")

@@ -87,7 +87,9 @@ class Catalog:
         self.systems = systems
         self.data_classes = data_classes
         self.entries = MappingProxyType(dict(entries))
-        self.encrypts = any(facts.keeping is not None and facts.keeping.subjects for facts in entries.values())
+        self.encrypts = any(
+            facts.keeping is not None and facts.keeping.subjects for facts in entries.values()
+        )
         globs = [(type_, Glob(id_), facts) for (type_, id_), facts in entries.items() if is_glob(id_)]
         # Longest literal text first; the pattern breaks ties, so that the order of files never matters.
         self._globs = sorted(globs, key=lambda entry: (-entry[1].literal_length, entry[1].pattern))

@@ -55,13 +55,18 @@ def check_catalog(catalog: Located[CatalogDocument], errors: list[PolicyError]) 
 
 
 def _check_kept_pointers(
-    catalog: Located[CatalogDocument], path: tuple[str, ...], entry: ResourceDocument, errors: list[PolicyError]
+    catalog: Located[CatalogDocument],
+    path: tuple[str, ...],
+    entry: ResourceDocument,
+    errors: list[PolicyError],
 ) -> None:
     for pointer in entry.evidence.arguments if entry.evidence is not None else ():
         if not is_pointer(pointer):
             where = (*path, "evidence", "arguments", pointer)
             message = f"`{pointer}` is no JSON pointer"
-            errors.append(catalog.error(where, "invalid_pointer", message, did_you_point(pointer), at_key=True))
+            errors.append(
+                catalog.error(where, "invalid_pointer", message, did_you_point(pointer), at_key=True)
+            )
 
 
 def check_story(story: Located[StoryDocument], errors: list[PolicyError]) -> None:

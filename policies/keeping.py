@@ -98,7 +98,9 @@ class ArgumentKeeping:
     def __init__(self, pointers: Mapping[str, Keeping]) -> None:
         """Args: pointers: none of them inside another (see `overlapping`)."""
         self.root = _place({steps_of(pointer): keeping for pointer, keeping in pointers.items()})
-        self.subjects = tuple(dict.fromkeys(one.subject for one in pointers.values() if one.subject is not None))
+        self.subjects = tuple(
+            dict.fromkeys(one.subject for one in pointers.values() if one.subject is not None)
+        )
 
 
 class ClearValues(NamedTuple):
@@ -127,7 +129,9 @@ def overlapping(pointers: Iterable[str]) -> Iterator[tuple[str, str]]:
     known: dict[tuple[str, ...], str] = {}
     named = [(tuple(step for step in steps_of(one) if step != ITEMS), one) for one in pointers]
     for steps, pointer in sorted(named, key=lambda one: len(one[0])):
-        outer = next((known[steps[:length]] for length in range(len(steps) + 1) if steps[:length] in known), None)
+        outer = next(
+            (known[steps[:length]] for length in range(len(steps) + 1) if steps[:length] in known), None
+        )
         if outer is not None:
             yield outer, pointer
         known[steps] = pointer

@@ -50,9 +50,15 @@ def keeping_warnings(
     for pointer in said.arguments:
         at = (*path, "evidence", "arguments", pointer)
         if odd := _unlisted(entry, steps_of(pointer)):
-            yield located.error(at, "unlisted_evidence_argument", f"`{pointer}`: {odd[0]}", odd[1], at_key=True)
+            yield located.error(
+                at, "unlisted_evidence_argument", f"`{pointer}`: {odd[0]}", odd[1], at_key=True
+            )
         argument = (entry.args or {}).get(steps_of(pointer)[0])
-        if argument is not None and argument.role == "secret" and read_keeping(said, pointer).mode is Mode.KEEP:
+        if (
+            argument is not None
+            and argument.role == "secret"
+            and read_keeping(said, pointer).mode is Mode.KEEP
+        ):
             message = f"`{pointer}` is a secret, and evidence keeps it in clear for whoever reads the table"
             yield located.error(at, "secret_kept", message, "write `mask` or `digest`")
     places = [((*path, "evidence", "subject"), said.subject)] if said.subject is not None else []

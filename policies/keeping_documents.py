@@ -8,8 +8,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, 
 from pydantic_core import PydanticCustomError
 
 from policies.document_types import Name, Strict
-from policies.pointers import POINTER
 from policies.keeping import MOST_POINTERS, ArgumentKeeping, ClearValues, Keeping, Mode, read_subject
+from policies.pointers import POINTER
 
 ModeName: TypeAlias = Literal["keep", "mask", "digest", "encrypt"]
 ClearName: TypeAlias = Literal["catalogued", "nothing"]

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from controlplane.cli.connection import DataOption
+from controlplane.cli.evidence_privacy import erase, reveal
 from controlplane.cli.output import JsonOption, cell, reported, show, table
 from controlplane.errors import InputError
 from controlplane.settings import Settings, default_data
@@ -21,6 +22,10 @@ app = typer.Typer(no_args_is_help=True, help="Ask the evidence table.")
 @app.callback()
 def evidence() -> None:
     """Ask the evidence table."""
+
+
+app.command("reveal")(reveal)
+app.command("erase")(erase)
 
 
 @app.command("query")

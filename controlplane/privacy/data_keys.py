@@ -143,7 +143,9 @@ class DataKeys:
         tenant, subject = wanted
         identity = self._random_bytes(_ID_BYTES).hex()
         key, nonce = self._random_bytes(KEY_BYTES), self._random_bytes(NONCE_BYTES)
-        wrapped = wrap(self._wrapping_key, key, identity=identity, tenant=tenant, subject=subject, nonce=nonce)
+        wrapped = wrap(
+            self._wrapping_key, key, identity=identity, tenant=tenant, subject=subject, nonce=nonce
+        )
         return identity, wrapped
 
     def _unwrapped(self, wanted: Subject, identity: str, wrapped: bytes) -> DataKey | None:

@@ -64,7 +64,12 @@ def value_digest(key: bytes, tenant: str, value: Json) -> str:
 
 
 def kept(
-    arguments: Mapping[str, Json], keeping: ArgumentKeeping, situation: Situation, means: Means, *, clear: bool
+    arguments: Mapping[str, Json],
+    keeping: ArgumentKeeping,
+    situation: Situation,
+    means: Means,
+    *,
+    clear: bool,
 ) -> str:
     """JSON text of the arguments as evidence keeps them; never longer than `LIMIT_BYTES`.
 
@@ -79,7 +84,7 @@ def kept(
 
 
 class _Writer:
-    """One text. Rooms are as in `masked_value`: the masked form of a value always has the room that was taken for it."""
+    """One text. Rooms are as in `masked_value`: the masked form of a value always has the room that it takes."""
 
     def __init__(self, situation: Situation, means: Means, clear: bool) -> None:
         self._situation = situation

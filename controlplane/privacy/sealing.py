@@ -87,7 +87,9 @@ def wrap(wrapping_key: bytes, key: bytes, *, identity: str, tenant: str, subject
     return nonce + AESGCM(wrapping_key).encrypt(nonce, key, _key_bound(identity, tenant, subject))
 
 
-def unwrap(wrapping_key: bytes, wrapped: bytes, *, identity: str, tenant: str, subject: str) -> DataKey | None:
+def unwrap(
+    wrapping_key: bytes, wrapped: bytes, *, identity: str, tenant: str, subject: str
+) -> DataKey | None:
     """None: it was wrapped under another key, or is another subject's."""
     nonce, text = wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:]
     try:

@@ -16,7 +16,9 @@ def read_wrapping_key(path: Path) -> bytes:
     """32 bytes. Raises: DataDirectoryError: missing, damaged, or readable by others."""
     try:
         if stat.S_IMODE(path.stat().st_mode) & 0o077:
-            raise DataDirectoryError(f"`{path}` is readable by others; run `chmod 600 {path}`", path=str(path))
+            raise DataDirectoryError(
+                f"`{path}` is readable by others; run `chmod 600 {path}`", path=str(path)
+            )
         key = bytes.fromhex(json.loads(path.read_text(encoding="utf-8"))[_NAME])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataDirectoryError(

@@ -84,7 +84,11 @@ class Preparing:
             ) from None
 
     async def fetch_keys(
-        self, caller: Caller, preparer: Preparer | None, requests: Iterable[EvaluationRequest], deadline_us: int
+        self,
+        caller: Caller,
+        preparer: Preparer | None,
+        requests: Iterable[EvaluationRequest],
+        deadline_us: int,
     ) -> None:
         """Have the data keys at hand that evidence of these needs; without one, what it would encrypt is masked."""
         if preparer is None or not preparer.bundle.catalog.encrypts:
@@ -93,7 +97,8 @@ class Preparing:
             subject.named(request.arguments, f"{request.subject_type}:{request.subject_id}")
             for request in requests
             if not request.dry_run
-            and (facts := preparer.bundle.catalog.facts(request.resource_type, request.resource_id)) is not None
+            and (facts := preparer.bundle.catalog.facts(request.resource_type, request.resource_id))
+            is not None
             and facts.keeping is not None
             for subject in facts.keeping.subjects
         ]
@@ -234,7 +239,7 @@ class Preparing:
                 clear=preparer.bundle.clear.of(action.tenant),
             )
         except Exception:
-            # INVARIANT (fail closed): what cannot be kept as it should be is masked, never clear, and decided all the same.
+            # INVARIANT (fail closed): what cannot be kept as it should be is masked, never clear.
             log.exception("keeping arguments as the catalog says failed; they are masked")
             return ""
 

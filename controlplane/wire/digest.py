@@ -123,7 +123,12 @@ def masked_value(value: object, room_bytes: int) -> tuple[Json, int]:
     if isinstance(value, dict) or isinstance(value, Mapping):  # noqa: SIM101 - the first is what it nearly always is
         members: dict[str, Json] = {}
         for position, (key, child) in enumerate(value.items()):
-            if key.isidentifier() and len(key) <= _KEY_LIMIT_CHARACTERS and key.isascii() and key not in members:
+            if (
+                key.isidentifier()
+                and len(key) <= _KEY_LIMIT_CHARACTERS
+                and key.isascii()
+                and key not in members
+            ):
                 name, name_bytes = key, len(key)  # what nearly all are
             else:
                 name, name_bytes = shown_name(key, position, members)

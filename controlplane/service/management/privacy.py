@@ -31,6 +31,7 @@ _COLUMNS: Final = (
     "event_id", "event_type", "tenant_id", "agent_id", "action", "resource_type", "resource_id", "tool_name",
     "authorization_boundary", "arguments",
 )  # fmt: skip
+_ABOUT: Final = ("agent_id", "action", "resource_type", "resource_id", "tool_name")
 _POINTERS_TOLD: Final = 64
 
 
@@ -132,5 +133,8 @@ def _opened(
 
 def _about(row: dict[str, Any]) -> EvidenceRow:
     """The columns of the event that say what it is about."""
-    names = ("agent_id", "action", "resource_type", "resource_id", "tool_name")
-    return EvidenceRow(**{name: row[name] for name in names if row[name] is not None})  # type: ignore[typeddict-item]
+    about = EvidenceRow()
+    for name in _ABOUT:
+        if row[name] is not None:
+            about[name] = row[name]
+    return about
