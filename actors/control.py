@@ -13,6 +13,7 @@ from typing import Any
 
 from actors import api_keys, evidence_rows
 from actors.bounds import EVIDENCE_BACKLOG
+from actors.data_keys import DATA_KEYS, DataKeyEntries
 from actors.directory import Activation
 from actors.entries import ENTRIES, Entries
 from actors.ids import agent_key
@@ -26,6 +27,7 @@ from controlplane.errors import ConflictError, NotFoundError, UnavailableError
 
 SCHEMA = (
     ENTRIES
+    + DATA_KEYS
     + """
 CREATE TABLE IF NOT EXISTS bundles (
     digest TEXT PRIMARY KEY, name TEXT NOT NULL, rules INTEGER NOT NULL, sources TEXT NOT NULL,
@@ -65,6 +67,7 @@ class Control:
         self._summaries_seen: deque[str] = deque(maxlen=_SUMMARIES_REMEMBERED)
         self.channels = ChannelEntries(journal, self._entries)
         self.retention = RetentionEntries(journal, self._entries, world.random_bytes)
+        self.data_keys = DataKeyEntries(journal, self._entries)
 
     @property
     def revision(self) -> int:

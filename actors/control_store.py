@@ -63,13 +63,16 @@ class ControlStore:
         """Call one of `Control`'s methods by name: what the management door needs, without a wrapper for each."""
         control = self._live()
         if method in _CALLABLE:
-            result = getattr(control, method)(**arguments)
+            of: Any = control
         elif method in _OF_CHANNELS:
-            result = getattr(control.channels, method)(**arguments)
+            of = control.channels
         elif method in _OF_RETENTION:
-            result = getattr(control.retention, method)(**arguments)
+            of = control.retention
+        elif method in _OF_DATA_KEYS:
+            of = control.data_keys
         else:
             raise UnavailableError(f"the control store has no method `{method}`")
+        result = getattr(of, method)(**arguments)
         if method in _OWNERS_MUST_KNOW:
             await self._tell()
         return result
@@ -182,12 +185,20 @@ class ControlStore:
             await asyncio.sleep(REOPEN_S)
 
     def _sweep(self) -> None:
-        """End the stops that have expired. Owners see to that by themselves: this is for whoever looks."""
+        """End the stops that have expired (owners see to that by themselves: this is for whoever looks), and what an
+        erasure could not finish."""
         try:
             if self._feed.trouble is None and self._control is not None:
                 self._control.stops.sweep()
         except Exception as error:
             log.error("stops that expired are still listed as live; it is tried again: %s", error)
+        try:
+            if self._feed.trouble is None and self._control is not None and self._control.journal.usable:
+                self._control.data_keys.finish_erasing()
+        except Exception as error:
+            log.error(
+                "keys that were erased may still stand in the write-ahead log; it is tried again: %s", error
+            )
 
 
 # After these, whoever asked may rely on every owner that can be reached: a role that was taken away is gone.
@@ -209,6 +220,7 @@ _OF_RETENTION = frozenset(
         "end_retirement",
     }
 )
+_OF_DATA_KEYS = frozenset({"data_keys", "data_keys_by_id", "erase_subject", "record_reveal"})
 
 _CALLABLE = frozenset(
     {

@@ -62,7 +62,7 @@ def decision_row(
     row["decision"] = row["enforced_action"] = answer.effect
     row["mode"] = "monitor" if "would" in found else "enforce"
     row["reason_code"] = answer.reason_code
-    row["arguments"] = request.masked_arguments
+    row["arguments"] = request.kept_arguments or request.masked_arguments
     row["arguments_digest"] = request.evidence_digest
     row["duration_us"] = duration_us
     row["authorization_boundary"] = _boundary(request.key_id, request.subject_type, principal)

@@ -21,6 +21,7 @@ Row = tuple[Any, ...]
 
 TRIMMED_AT_ONCE = 1_000
 """Rows of evidence that one step deletes: about 2 ms, for which decisions wait."""
+_BUSY_MS = 5_000
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -114,7 +115,9 @@ class Journal:
         try:
             # SQLite gives the files beside it the mode that it finds: they hold what the journal does.
             path.touch(mode=0o600)
-            connection = sqlite3.connect(path, isolation_level=None, timeout=5.0, check_same_thread=False)
+            connection = sqlite3.connect(
+                path, isolation_level=None, timeout=_BUSY_MS / 1000, check_same_thread=False
+            )
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute("PRAGMA foreign_keys=OFF")
@@ -230,6 +233,18 @@ class Journal:
         reach("journal.after_trim")
         self.first_seq = max(self.first_seq, min(last + 1, self.next_seq))
         return self.first_seq <= min(landed_seq, self.next_seq - 1)
+
+    def empty_log(self) -> bool:
+        """Carry the write-ahead log into the file and empty it: what was overwritten or deleted before is in neither.
+
+        Returns: whether that was possible: whoever reads the file, a backup say, holds the log.
+        Raises: JournalError. Cost: two fsyncs, and the pages in the log.
+        """
+        # Whoever reads is not waited for: everybody else's step would wait as well.
+        self.read("PRAGMA busy_timeout = 0")
+        ((busy, _, _),) = self.read("PRAGMA wal_checkpoint(TRUNCATE)")
+        self.read(f"PRAGMA busy_timeout = {_BUSY_MS}")
+        return not busy
 
     def close(self) -> None:
         connection, self._connection = self._connection, None

@@ -53,6 +53,8 @@ class DecisionRequest(NamedTuple):
     wanted: tuple[int, ...] = ()  # indexes of the modify rules that would change the action as it is sent
     rewritten: tuple[Any, ...] | None = None  # `Rewritten`, where all of the above is of a rewritten action
     properties_digest: bytes = b""  # as `arguments_digest`, of `resource.properties`; b"" = there are none
+    # JSON text of the arguments as evidence keeps them, where the catalog says how; "" = masked
+    kept_arguments: str = ""
 
 
 class Rewritten(NamedTuple):

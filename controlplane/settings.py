@@ -11,7 +11,7 @@
       evidence/checkpoints/     the Delta table of its signed checkpoints
       evidence/checkpoint-files/  the same as files, unless `up` was told another folder
       evidence/keys.vkey        the public half of the evidence key; keys.notes: how it was rotated
-      keys/                     0700: operator.key, secrets.json, ray.token, evidence.json (each 0600)
+      keys/                     0700: operator.key, secrets.json, data-keys.json, ray.token, evidence.json (each 0600)
       logs/                     the supervisor's, the starter's
       run/                      what is running now: state.json, supervisor.lock, HAProxy's files
 
@@ -140,6 +140,8 @@ class Settings:
             folder.mkdir(mode=0o700, exist_ok=True)
         fresh_secrets = {"digest_key": secrets.token_hex(32), "session_key": secrets.token_hex(32)}
         create_private(settings.secrets, json.dumps(fresh_secrets, indent=2) + "\n")
+        wrapping = {"wrapping_key": secrets.token_hex(32)}
+        create_private(settings.wrapping_key, json.dumps(wrapping, indent=2) + "\n")
         return settings
 
     @classmethod
@@ -255,6 +257,11 @@ class Settings:
     @property
     def secrets(self) -> Path:
         return self.keys / "secrets.json"
+
+    @property
+    def wrapping_key(self) -> Path:
+        """See `controlplane.privacy.wrapping_key`."""
+        return self.keys / "data-keys.json"
 
     @property
     def ray_token(self) -> Path:

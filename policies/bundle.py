@@ -14,6 +14,7 @@ from policies.approval_terms import ApprovalTerms
 from policies.catalog import Catalog
 from policies.effect import Effect
 from policies.error import PolicyError, Source
+from policies.keeping import ClearValues
 from policies.modification.operations import Operation
 from policies.past.program import NOTHING, Program
 from policies.stops import StopClause
@@ -130,6 +131,7 @@ class Bundle:
         digest: "sha256:" and 64 hex digits, over the normalised documents and the engine's version.
         default: what holds where no rule matches.
         uncatalogued: ALLOW when resources outside the catalog are decided by the rules, DENY when refused.
+        clear: whether evidence keeps arguments in clear where the catalog says so, by tenant.
         rules: in the order of (policy, rule id).
         atoms: bit i of a `Prepared` speaks of `atoms[i]`.
         defines: (policy, name) → atom number.
@@ -157,6 +159,7 @@ class Bundle:
         "asked_of_atom",
         "atoms",
         "catalog",
+        "clear",
         "default",
         "defines",
         "digest",
@@ -195,6 +198,7 @@ class Bundle:
         warnings: Sequence[PolicyError],
         program: Program = NOTHING,
         measures: Sequence[Measure] = (),
+        clear: ClearValues | None = None,
     ) -> None:
         self.digest = digest
         self.name = name
@@ -204,6 +208,7 @@ class Bundle:
         self.atoms = tuple(atoms)
         self.defines = dict(defines)
         self.catalog = catalog
+        self.clear = clear or ClearValues()
         self.sources = tuple(sources)
         self.warnings = tuple(warnings)
         self.reasons = tuple(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from policies.globs import Glob, is_glob
+from policies.keeping import ArgumentKeeping
 
 TOOL = "tool"
 
@@ -51,6 +52,7 @@ class ResourceFacts:
         trust: the least trustworthy of what its results may hold.
         returns: trust by JSON pointer, with the key "default"; empty when left open.
         arguments: None = arguments are not listed (anything goes); empty = it takes none.
+        keeping: how evidence keeps them; None = masked.
     """
 
     system: str | None = None
@@ -62,6 +64,7 @@ class ResourceFacts:
     returns: Mapping[str, str] = field(default_factory=dict)
     actions: tuple[str, ...] | None = None
     arguments: Mapping[str, ArgumentType] | None = None
+    keeping: ArgumentKeeping | None = None
 
 
 class Catalog:
@@ -70,6 +73,8 @@ class Catalog:
     Args:
         entries: (resource type, id or glob) → facts.
         systems, data_classes: what the documents declare by name.
+    Attributes:
+        encrypts: whether evidence keeps any argument encrypted.
     """
 
     def __init__(
@@ -82,6 +87,9 @@ class Catalog:
         self.systems = systems
         self.data_classes = data_classes
         self.entries = MappingProxyType(dict(entries))
+        self.encrypts = any(
+            facts.keeping is not None and facts.keeping.subjects for facts in entries.values()
+        )
         globs = [(type_, Glob(id_), facts) for (type_, id_), facts in entries.items() if is_glob(id_)]
         # Longest literal text first; the pattern breaks ties, so that the order of files never matters.
         self._globs = sorted(globs, key=lambda entry: (-entry[1].literal_length, entry[1].pattern))

@@ -8,6 +8,8 @@ from types import MappingProxyType
 from policies.catalog import TOOL, TRUST, ArgumentType, Catalog, ResourceFacts
 from policies.documents import CatalogDocument, ResourceDocument, SystemDocument
 from policies.error import PolicyError, did_you_mean
+from policies.keeping_checks import keeping_errors, keeping_warnings
+from policies.keeping_documents import keeping_of
 from policies.located import Located
 
 Path = tuple[str, ...]
@@ -30,6 +32,8 @@ def build_catalog(
         for resource_type, id_, entry, path in entries_of(located.document):
             _once(first, located, path, ("resources", resource_type, id_), errors)
             entries[resource_type, id_] = _facts(entry, systems)
+            errors += keeping_errors(located, entry, path)
+            warnings += keeping_warnings(located, entry, path)
             if entry.system is not None and entry.system not in systems:
                 hint = did_you_mean(entry.system, systems)
                 if hint:
@@ -84,6 +88,7 @@ def _facts(entry: ResourceDocument, systems: dict[str, SystemDocument]) -> Resou
         returns=MappingProxyType(returns),
         actions=_tuple(entry.actions),
         arguments=arguments,
+        keeping=keeping_of(entry.evidence),
     )
 
 

@@ -13,6 +13,7 @@ from policies.clauses import CheckedClauses, ClauseError, check_clauses, reserve
 from policies.documents import DefineDocument, PolicyDocument, RuleDocument
 from policies.effect import Effect
 from policies.error import PolicyError, PolicyErrors, Source, did_you_mean
+from policies.keeping_documents import clear_values_of
 from policies.loader import DocumentSet, load_documents
 from policies.located import Located
 from policies.normal_form import atom_of, authors_of, digest_of
@@ -115,6 +116,7 @@ def compile_bundle(documents: DocumentSet) -> Bundle:
         warnings=warnings,
         program=builder.program(),
         measures=builder.measures(),
+        clear=clear_values_of(settings.evidence if settings is not None else None),
     )
 
 

@@ -37,6 +37,7 @@ def check_catalog(catalog: Located[CatalogDocument], errors: list[PolicyError]) 
     for path, entries in groups.items():
         for pattern, entry in entries.items():
             _check_wildcards(catalog, (*path, pattern), pattern, errors)
+            _check_kept_pointers(catalog, (*path, pattern), entry, errors)
             returns = entry.returns
             if returns is None:
                 continue
@@ -51,6 +52,21 @@ def check_catalog(catalog: Located[CatalogDocument], errors: list[PolicyError]) 
                     errors.append(
                         catalog.error((*where, pointer), "invalid_pointer", message, hint, at_key=True)
                     )
+
+
+def _check_kept_pointers(
+    catalog: Located[CatalogDocument],
+    path: tuple[str, ...],
+    entry: ResourceDocument,
+    errors: list[PolicyError],
+) -> None:
+    for pointer in entry.evidence.arguments if entry.evidence is not None else ():
+        if not is_pointer(pointer):
+            where = (*path, "evidence", "arguments", pointer)
+            message = f"`{pointer}` is no JSON pointer"
+            errors.append(
+                catalog.error(where, "invalid_pointer", message, did_you_point(pointer), at_key=True)
+            )
 
 
 def check_story(story: Located[StoryDocument], errors: list[PolicyError]) -> None:

@@ -32,6 +32,7 @@ from policies.document_types import (
     listed,
     one_or_many,
 )
+from policies.keeping_documents import ArgumentsEvidenceDocument, BundleEvidenceDocument
 from policies.rule_documents import (
     ApproveDocument,
     DefineDocument,
@@ -92,6 +93,9 @@ class ResourceDocument(Strict):
     actions: Annotated[list[Id], BeforeValidator(listed), one_or_many({"type": "string"})] | None = None
     args: dict[str, ArgumentDocument] | None = None
     returns: Returns | None = None
+    evidence: ArgumentsEvidenceDocument | None = Field(
+        default=None, description="how evidence keeps its arguments; what is not named is masked"
+    )
     description: Text = ""
 
 
@@ -122,6 +126,9 @@ class BundleDocument(Strict):
     mode: ModeName = "enforce"
     parameters: dict[Name, dict[DefineName, ParameterValue]] = Field(
         default_factory=dict, description="values for the parameters of policies, by the policy's name"
+    )
+    evidence: BundleEvidenceDocument | None = Field(
+        default=None, description="whether evidence keeps arguments in clear where the catalog says so"
     )
 
 

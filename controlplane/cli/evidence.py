@@ -12,6 +12,7 @@ import typer
 
 from controlplane.cli.connection import DataOption
 from controlplane.cli.evidence_optimize import optimize
+from controlplane.cli.evidence_privacy import erase, reveal
 from controlplane.cli.evidence_views import views
 from controlplane.cli.output import JsonOption, cell, reported, show, table
 from controlplane.errors import InputError
@@ -23,6 +24,10 @@ app = typer.Typer(no_args_is_help=True, help="Ask the evidence table.")
 @app.callback()
 def evidence() -> None:
     """Ask the evidence table."""
+
+
+app.command("reveal")(reveal)
+app.command("erase")(erase)
 
 
 @app.command("query")

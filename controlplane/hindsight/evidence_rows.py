@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import orjson
 
+from controlplane.privacy.keeping import DIGEST, ENCRYPT, IS, KEEP, argument_name
 from policies.action import Json, Subject
 from policies.replay.recorded import Hidden, RecordedAction, RecordedOutcome, Seen, unknown_of
 
@@ -18,9 +18,9 @@ COLUMNS = (
     "reasons", "bundle_hash", "atoms", "authorization_boundary", "arguments", "outcome", "duration_us", "details",
 )  # fmt: skip
 
-_STRING = re.compile(r"string\([0-9]+\)")
 _LEFT_OUT = "…"
 _NOBODY = unknown_of()
+_KINDS = {str(kind): kind for kind in Hidden}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,31 +113,32 @@ class Record:
 
 
 def read_masked(text: str | None) -> tuple[dict[str, Seen], bool]:
-    """(arguments as far as a masked text shows them, whether all of them are named)."""
+    """(arguments as far as a row shows them, whether all of them are named)."""
     arguments: dict[str, Seen] = {}
     complete = text is not None
     for name, value in _object(text).items():
         if _LEFT_OUT in name:
             complete = False  # the names of these are cut, or left out
         else:
-            arguments[name] = _seen(value)
+            arguments[argument_name(name)] = _seen(value)
     return arguments, complete
 
 
 def _seen(value: Json) -> Seen:
-    """A masked value: whole where nothing in it is hidden, else its kind."""
+    """A value of a row: whole where nothing in it is hidden, else its kind."""
     if isinstance(value, str):
-        if value in (Hidden.NUMBER, Hidden.BOOLEAN):
-            return Hidden(value)
-        return Hidden.STRING
+        return _KINDS.get(value.partition("(")[0], Hidden.STRING)
     if isinstance(value, list):
-        whole = all(not isinstance(_seen(one), Hidden) for one in value)
-        return value if whole else Hidden.LIST
+        items = [_seen(one) for one in value]
+        return Hidden.LIST if any(isinstance(one, Hidden) for one in items) else cast("Json", items)
     if isinstance(value, dict):
-        whole = all(
-            _LEFT_OUT not in name and not isinstance(_seen(one), Hidden) for name, one in value.items()
-        )
-        return value if whole else Hidden.OBJECT
+        if value.keys() == {KEEP}:
+            return value[KEEP]
+        if value.keys() in ({DIGEST, IS}, {ENCRYPT, IS}):
+            return _seen(value[IS])
+        members = {argument_name(name): _seen(one) for name, one in value.items()}
+        hidden = any(_LEFT_OUT in name or isinstance(one, Hidden) for name, one in members.items())
+        return Hidden.OBJECT if hidden else cast("Json", members)
     return value
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
 import time
 from pathlib import Path
@@ -12,8 +13,10 @@ from typing import Any
 import orjson
 
 from actors.placement import EVIDENCE_WRITER, NOTIFIER, host_name
+from actors.world import monotonic_s
 from controlplane.errors import GovernanceError
 from controlplane.limits import Limits
+from controlplane.privacy.data_keys import DataKeys
 from controlplane.service.actor_calls import call_actor, call_control
 from controlplane.service.authentication import Authenticator
 from controlplane.service.away import watch_nodes
@@ -27,6 +30,7 @@ from controlplane.service.management.bundles import BundleDoors
 from controlplane.service.management.channels import ChannelDoors
 from controlplane.service.management.keys import KeyDoors
 from controlplane.service.management.outcomes import OutcomeDoors
+from controlplane.service.management.privacy import PrivacyDoors
 from controlplane.service.management.sessions import SessionDoors
 from controlplane.service.management.status import StatusDoor
 from controlplane.service.management.stops import StopDoors
@@ -52,10 +56,20 @@ _ABLE = frozenset({"ready", "bundle_mismatch", "evidence_backlog"})
 
 
 class Application:
-    """Everything one replica holds. Stateless but for caches: any replica can answer any request."""
+    """Everything one replica holds. Stateless but for caches: any replica can answer any request.
+
+    Args: digest_key, wrapping_key: see `DataKeys`; table: see `PrivacyDoors`.
+    """
 
     def __init__(
-        self, owners: Owners, *, digest_key: bytes, base_url: str, limits: Limits | None = None
+        self,
+        owners: Owners,
+        *,
+        digest_key: bytes,
+        base_url: str,
+        limits: Limits | None = None,
+        wrapping_key: bytes = b"",
+        table: str = "",
     ) -> None:
         self._limiter = RateLimiter(limits or Limits())
         self._fleet = Fleet(owners.hosts)
@@ -64,8 +78,21 @@ class Application:
         self._large = asyncio.Lock()
         calls = OwnerCalls(Path(owners.channels) if owners.channels else None)
         settling = Settling(self._fleet, calls)
+        keys = DataKeys(
+            digest_key=digest_key,
+            wrapping_key=wrapping_key,
+            random_bytes=os.urandom,
+            monotonic_s=monotonic_s,
+        )
         self._door = DecisionDoor(
-            self._fleet, self._bundles, self._limiter, calls, settling, self._large, digest_key=digest_key
+            self._fleet,
+            self._bundles,
+            self._limiter,
+            calls,
+            settling,
+            self._large,
+            digest_key=digest_key,
+            keys=keys,
         )
         self._base_url = base_url
         self._background: list[asyncio.Task[Any]] = []
@@ -83,6 +110,7 @@ class Application:
             *ApprovalDoors(self._fleet, calls, self._limiter, digest_key=digest_key).routes(),
             *BundleDoors(self._fleet, self._bundles).routes(),
             *StopDoors().routes(),
+            *PrivacyDoors(keys, table).routes(),
             *StatusDoor(self._fleet).routes(),
         ]
         self.ingress = Ingress(

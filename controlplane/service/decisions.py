@@ -19,6 +19,7 @@ from controlplane.errors import (
     GovernanceError,
     UnavailableError,
 )
+from controlplane.privacy.data_keys import DataKeys
 from controlplane.service.authorization import refuse_foreign
 from controlplane.service.bundles import BundleCache
 from controlplane.service.explanations import explanation
@@ -54,7 +55,7 @@ _NOTHING = Answer(False, b"")
 
 
 class DecisionDoor:
-    """Evaluates requests. One a replica. Args: large, digest_key: see `Preparing`."""
+    """Evaluates requests. One a replica. Args: large, digest_key, keys: see `Preparing`."""
 
     def __init__(
         self,
@@ -66,12 +67,13 @@ class DecisionDoor:
         large: asyncio.Lock,
         *,
         digest_key: bytes,
+        keys: DataKeys,
     ) -> None:
         self._fleet = fleet
         self._limiter = limiter
         self._lanes = Lanes(calls)
         self._vouching = Vouching(fleet, self._lanes, settling)
-        self._preparing = Preparing(fleet, bundles, large, digest_key=digest_key)
+        self._preparing = Preparing(fleet, bundles, large, digest_key=digest_key, keys=keys)
         self._groups = itertools.count(1)
 
     async def evaluation(self, caller: Caller, request: EvaluationRequest, deadline_us: int) -> bytes:
@@ -208,6 +210,8 @@ class DecisionDoor:
         owner = self._owner(caller, request)
         if preparer is None or self._vouching.is_foreign(owner, caller.tenant, request):
             return None, digest, 0, None
+        if preparer.bundle.catalog.encrypts:
+            await self._preparing.fetch_keys(caller, preparer, (request,), deadline_us)
         prepared = self._preparing.prepare(
             caller, preparer, time.time_ns() // 1000, deadline_us, 0, None, request
         )
@@ -259,6 +263,8 @@ class DecisionDoor:
             preparer, prepared_with = None, digest
             if digest is not None:
                 preparer = await self._preparing.preparer(digest, timeout_s=left_s(deadline_us))
+                asked_now = [requests[position] for position in waiting]
+                await self._preparing.fetch_keys(caller, preparer, asked_now, deadline_us)
 
             stage_one = partial(
                 self._preparing.prepare, caller, preparer, received_us, deadline_us, group, stop_on

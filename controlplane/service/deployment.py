@@ -31,6 +31,7 @@ from controlplane.evidence_settings import EvidenceSettings, evidence_keys
 from controlplane.lifecycle.loopback_replica import keep_on_loopback
 from controlplane.lifecycle.readiness import Readiness, ask
 from controlplane.limits import Limits
+from controlplane.privacy.wrapping_key import read_wrapping_key
 from controlplane.service.application import Application
 from controlplane.service.ingress import Ingress
 from controlplane.service.nodes import claim_places, places_of, present_nodes
@@ -63,11 +64,14 @@ class DecisionService:
     def __serve_build_asgi_app__(self) -> Ingress:
         collect_seldom()
         settings = self._settings
+        owners = owners_of(settings)
         application = Application(
-            owners_of(settings),
+            owners,
             digest_key=Secrets.read(settings.secrets).digest_key,
+            wrapping_key=read_wrapping_key(settings.wrapping_key),
             base_url=settings.url,
             limits=Limits.read(settings.limits),
+            table=owners.evidence,
         )
         return application.ingress
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import orjson
@@ -13,14 +14,18 @@ from actors.api_keys import Caller
 from actors.control import SHADOW
 from actors.messages import DecisionRequest, Rewritten, Shadowed
 from controlplane.errors import NotFoundError, UnavailableError
+from controlplane.privacy.data_keys import DataKeys
+from controlplane.privacy.keeping import Means, digest_key_of, kept
+from controlplane.privacy.sealing import DataKey, Situation
 from controlplane.service.bundles import BundleCache
 from controlplane.service.fleet import Fleet
 from controlplane.service.subjects import KnownSubjects
-from controlplane.service.turns import in_turn
+from controlplane.service.turns import in_turn, left_s
 from controlplane.wire.authzen import EvaluationRequest
 from controlplane.wire.digest import arguments_digest, keyed_digest, mask
 from policies import rewriting
 from policies.action import Action, Resource
+from policies.keeping import DataSubject
 from policies.measures import Measured
 from policies.modification.operations import to_json
 from policies.prepare import Prepared, Preparer
@@ -41,14 +46,19 @@ class Preparing:
         large: who works on a large batch holds it, and lets everybody else go on after each few items: a flood of
             batches delays whoever asks for one decision by a fraction of one batch, not by all of them.
         digest_key: under which evidence keeps digests of arguments.
+        keys: of whoever's arguments evidence keeps encrypted.
     """
 
-    def __init__(self, fleet: Fleet, bundles: BundleCache, large: asyncio.Lock, *, digest_key: bytes) -> None:
+    def __init__(
+        self, fleet: Fleet, bundles: BundleCache, large: asyncio.Lock, *, digest_key: bytes, keys: DataKeys
+    ) -> None:
         self._fleet = fleet
         self._bundles = bundles
         self._subjects = KnownSubjects()
         self._large = large
         self._digest_key = digest_key
+        self._value_key = digest_key_of(digest_key)
+        self._keys = keys
 
     def best(self) -> str | None:
         """The bundle to prepare with."""
@@ -72,6 +82,29 @@ class Preparing:
                 "again, or others",
                 code="bundle_mismatch",
             ) from None
+
+    async def fetch_keys(
+        self,
+        caller: Caller,
+        preparer: Preparer | None,
+        requests: Iterable[EvaluationRequest],
+        deadline_us: int,
+    ) -> None:
+        """Have the data keys at hand that evidence of these needs; without one, what it would encrypt is masked."""
+        if preparer is None or not preparer.bundle.catalog.encrypts:
+            return
+        named = [
+            subject.named(request.arguments, f"{request.subject_type}:{request.subject_id}")
+            for request in requests
+            if not request.dry_run
+            and (facts := preparer.bundle.catalog.facts(request.resource_type, request.resource_id))
+            is not None
+            and facts.keeping is not None
+            for subject in facts.keeping.subjects
+        ]
+        subjects = [one for one in named if one is not None]
+        if subjects:
+            await self._keys.fetch(caller.tenant, subjects, within_s=left_s(deadline_us))
 
     async def in_pieces(
         self,
@@ -116,6 +149,7 @@ class Preparing:
         objects = b""
         wanted: tuple[int, ...] = ()
         rewritten: Rewritten | None = None
+        kept_arguments = ""
         if preparer is not None:
             action = Action(
                 tenant=caller.tenant,
@@ -143,6 +177,8 @@ class Preparing:
                 log.exception("preparing an action failed; it is denied")
                 refusal, detail = "evaluation_failed", "the action could not be evaluated"
             shadow = self._shadowed(action)
+            if not request.dry_run:
+                kept_arguments = self._kept(preparer, action._replace(arguments=arguments))
         return DecisionRequest(
             tenant=caller.tenant,
             subject_type=request.subject_type,
@@ -179,7 +215,33 @@ class Preparing:
             properties_digest=arguments_digest(request.resource_properties)
             if request.resource_properties
             else b"",
+            kept_arguments=kept_arguments,
         )
+
+    def _kept(self, preparer: Preparer, action: Action) -> str:
+        """The arguments as evidence keeps them, where the catalog says how; "" = masked."""
+        facts = preparer.bundle.catalog.facts(action.resource.type, action.resource.id)
+        if facts is None or facts.keeping is None:
+            return ""
+        subject, resource, arguments = action.subject, action.resource, action.arguments
+        actor = f"{subject.type}:{subject.id}"
+
+        def key_of(whose: DataSubject) -> DataKey | None:
+            named = whose.named(arguments, actor)
+            return None if named is None else self._keys.get(action.tenant, named)
+
+        try:
+            return kept(
+                arguments,
+                facts.keeping,
+                Situation(action.tenant, subject.type, subject.id, resource.type, resource.id),
+                Means(self._value_key, key_of, os.urandom),
+                clear=preparer.bundle.clear.of(action.tenant),
+            )
+        except Exception:
+            # INVARIANT (fail closed): what cannot be kept as it should be is masked, never clear.
+            log.exception("keeping arguments as the catalog says failed; they are masked")
+            return ""
 
     def _rewritten(self, found: Rewriting, original: bytes) -> Rewritten:
         """Args: original: digest of the arguments as they were asked for."""

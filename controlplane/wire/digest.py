@@ -86,21 +86,22 @@ def mask(arguments: Mapping[str, Json], *, limit_bytes: int = MASK_LIMIT_BYTES) 
 
     `{"to": "DE89…", "amount": 12000, "tags": [true, null]}` becomes
     `{"to":"string(22)","amount":"number","tags":["boolean",null]}`; sizes are in characters. Keys stay, cut
-    to 64 characters. The text never exceeds `limit_bytes` (UTF-8): what does not fit is counted where it was
-    left out (`"…": "7 more"`).
+    to 64 characters; one that begins with `$` gets another, so that it never passes for a mark of
+    `controlplane.privacy.keeping`. The text never exceeds `limit_bytes` (UTF-8): what does not fit is counted where
+    it was left out (`"…": "7 more"`).
     Cost: 2 µs for five arguments; bounded by `limit_bytes`, whatever the arguments.
     """
-    masked, _ = _masked(arguments, limit_bytes - _CONTAINER_BYTES)
+    masked, _ = masked_value(arguments, limit_bytes - CONTAINER_BYTES)
     return orjson.dumps(masked).decode()
 
 
 _STRING_BYTES = len('"string(1048576)"')
 _SCALAR_BYTES = len('"boolean"')
-_CONTAINER_BYTES = len('{"…":"1048576 more",}'.encode())
+CONTAINER_BYTES = len('{"…":"1048576 more",}'.encode())
 """An object's or array's brackets, and the note that may close it."""
 
 
-def _masked(value: object, room_bytes: int) -> tuple[Json, int]:
+def masked_value(value: object, room_bytes: int) -> tuple[Json, int]:
     """The masked form of one value, and the room left after it.
 
     The caller has already taken the bytes of the value itself; those of its children are taken here, each
@@ -122,13 +123,17 @@ def _masked(value: object, room_bytes: int) -> tuple[Json, int]:
     if isinstance(value, dict) or isinstance(value, Mapping):  # noqa: SIM101 - the first is what it nearly always is
         members: dict[str, Json] = {}
         for position, (key, child) in enumerate(value.items()):
-            name = key if len(key) <= _KEY_LIMIT_CHARACTERS else f"{key[:_KEY_LIMIT_CHARACTERS]}…"
-            if name in members:  # two long keys with one beginning: neither may hide the other
-                name = f"{name}{position}"
-            # The name as JSON text, its colon and the comma; an ASCII name may still need escapes.
-            name_bytes = len(name) if name.isidentifier() and name.isascii() else len(orjson.dumps(name)) - 2
+            if (
+                key.isidentifier()
+                and len(key) <= _KEY_LIMIT_CHARACTERS
+                and key.isascii()
+                and key not in members
+            ):
+                name, name_bytes = key, len(key)  # what nearly all are
+            else:
+                name, name_bytes = shown_name(key, position, members)
             kind = type(child)
-            own_bytes = _STRING_BYTES if kind is str else _own_bytes(child)
+            own_bytes = _STRING_BYTES if kind is str else own_bytes_of(child)
             room_left = room_bytes - name_bytes - 4 - own_bytes
             if room_left < 0:
                 members["…"] = f"{len(value) - position} more"
@@ -136,22 +141,33 @@ def _masked(value: object, room_bytes: int) -> tuple[Json, int]:
             if kind is str:
                 members[name], room_bytes = f"string({len(child)})", room_left
             else:
-                members[name], room_bytes = _masked(child, room_left)
+                members[name], room_bytes = masked_value(child, room_left)
         return members, room_bytes
     if isinstance(value, list | tuple):
         items: list[Json] = []
         for position, child in enumerate(value):
-            room_left = room_bytes - 1 - _own_bytes(child)
+            room_left = room_bytes - 1 - own_bytes_of(child)
             if room_left < 0:
                 items.append(f"… {len(value) - position} more")
                 break
-            item, room_bytes = _masked(child, room_left)
+            item, room_bytes = masked_value(child, room_left)
             items.append(item)
         return items, room_bytes
     raise InputError(f"arguments hold {kind_of(value)}, which is no json value")
 
 
-def _own_bytes(value: object) -> int:
+def shown_name(key: str, position: int, taken: Mapping[str, Json], *, cut: bool = True) -> tuple[str, int]:
+    """A name as a masked text shows it, and its bytes there, without quotes."""
+    name = f"${key}" if key.startswith("$") else key
+    if cut and len(name) > _KEY_LIMIT_CHARACTERS:
+        name = f"{name[:_KEY_LIMIT_CHARACTERS]}…"
+    if name in taken:  # two long keys with one beginning: neither may hide the other
+        name = f"{name}{position}"
+    return name, len(orjson.dumps(name)) - 2
+
+
+def own_bytes_of(value: object) -> int:
+    """What the masked form of a value takes, without what is inside it."""
     if isinstance(value, str):
         return _STRING_BYTES
-    return _CONTAINER_BYTES if isinstance(value, dict | list | tuple) else _SCALAR_BYTES
+    return CONTAINER_BYTES if isinstance(value, dict | list | tuple) else _SCALAR_BYTES

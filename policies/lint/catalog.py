@@ -10,6 +10,7 @@ from policies.catalog_build import build_catalog, entries_of
 from policies.catalog_draft.descriptions import ToolDescription
 from policies.documents import CatalogDocument, ResourceDocument
 from policies.error import PolicyError, PolicyErrors, Source, did_you_mean
+from policies.keeping_checks import keeping_warnings
 from policies.lint.finding import Finding, Level, finding
 from policies.loader import load_documents
 from policies.located import Located
@@ -19,8 +20,9 @@ Path = tuple[str, ...]
 CATALOG_CODES: Final = frozenset(
     (
         "missing_argument", "missing_tool", "no_catalog", "open_arguments", "open_boundary", "open_effects",
-        "payer_without_destination", "read_without_returns", "role_left_out", "sender_without_destination",
-        "stale_argument", "type_left_out", "undeclared_data", "undeclared_system",
+        "payer_without_destination", "read_without_returns", "role_left_out", "secret_kept",
+        "sender_without_destination", "stale_argument", "type_left_out", "undeclared_data", "undeclared_system",
+        "unlisted_evidence_argument",
     )
 )  # fmt: skip
 """Of what is found beyond what the loader says."""
@@ -85,6 +87,8 @@ def _entry(
         if name not in catalog.data_classes:
             hint = did_you_mean(name, catalog.data_classes)
             yield odd("undeclared_data", f"`data` does not name `{name}`", hint, at=(*path, "data"))
+    for warning in keeping_warnings(located, entry, path):
+        yield finding(Level.WARNING, warning)
     if not is_tool:
         return
     effects = entry.effects or ()

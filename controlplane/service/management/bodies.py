@@ -21,6 +21,7 @@ from controlplane.errors import InputError
 from controlplane.limits import MAX_RATE_PER_S
 from controlplane.wire.authzen import ID_PATTERN
 from policies.error import did_you_mean
+from policies.keeping import SUBJECT_ID_CHARACTERS, SUBJECT_TYPE
 
 Id = Annotated[str, StringConstraints(pattern=f"^{ID_PATTERN}$")]
 PATTERN = r"[A-Za-z0-9*][A-Za-z0-9._:/@*-]{0,255}"
@@ -35,7 +36,13 @@ Token = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 Text = Annotated[str, StringConstraints(max_length=512)]
 _VISIBLE = r"\S"
 Reason = Annotated[str, StringConstraints(min_length=1, max_length=512, pattern=_VISIBLE)]
+_DATA_SUBJECT = rf"^{SUBJECT_TYPE}:[^\x00]{{1,{SUBJECT_ID_CHARACTERS}}}$"
+DataSubjectId = Annotated[str, StringConstraints(pattern=_DATA_SUBJECT)]
+_REASON_CODE = r"^[a-z0-9][a-z0-9._/-]{0,63}$"
+ReasonCode = Annotated[str, StringConstraints(pattern=_REASON_CODE)]
 _SPELLED = {
+    _DATA_SUBJECT: "write `type:id`, such as `customer:123`, as the catalog's `subject` makes it",
+    _REASON_CODE: "a code of small letters, digits and `._/-`: it stays in evidence, so it names nobody",
     f"^{ID_PATTERN}$": "an id is 1 to 256 letters, digits and `._:/@-`, the first a letter or a digit",
     _PRINCIPAL: "write `type:id`, such as `user:anna` or `role:treasury`",
     _SLUG: "small letters, digits and dashes, 63 at most, the first no dash",
@@ -178,6 +185,15 @@ class NewStop(ExactBody):
 
 
 class NewRelease(ExactBody):
+    reason: Reason
+
+
+class NewErasure(ExactBody):
+    subject: DataSubjectId
+    reason: ReasonCode = "erasure_request"
+
+
+class Revealing(ExactBody):
     reason: Reason
 
 

@@ -411,6 +411,8 @@ class InProcessPlane:
             digest_key=b"d" * 32,
             base_url="http://cp.example",
             limits=self.limits,
+            wrapping_key=b"w" * 32,
+            table=str(self.evidence),
         )
 
     # -- starting and ending --------------------------------------------------------------------------------------
