@@ -51,7 +51,7 @@ faults: $(STAMP) ## kill and stop parts in the middle of traffic: ROUNDS=50, in 
 races: $(STAMP) ## race two owners against each other, hosts killed in between: WORKFLOWS=3000, in the order of SEED=1
 	@PYTHONPATH=tests $(BIN)/python -m integration.races --workflows $(or $(WORKFLOWS),3000) --seed $(or $(SEED),1)
 
-bench: $(VENV)/.bench ## what a decision costs, beside a no-op; against the size of the fleet; ten times too much; with rules over the past; origins and tasks; from a stop to the first deny
+bench: $(VENV)/.bench ## what a decision costs, beside a no-op; against the size of the fleet; ten times too much; with rules over the past; origins and tasks; from a stop to the first deny; evidence
 	@$(BIN)/python -m benchmarks.decision_path
 	@$(BIN)/python -m benchmarks.fleet
 	@$(BIN)/python -m benchmarks.overload
@@ -59,6 +59,7 @@ bench: $(VENV)/.bench ## what a decision costs, beside a no-op; against the size
 	@$(BIN)/python -m benchmarks.origin --json benchmarks/out/origin.json
 	@$(BIN)/python -m benchmarks.agent_safety --json benchmarks/out/agent_safety.json
 	@$(BIN)/python -m benchmarks.stops
+	@$(BIN)/python -m benchmarks.evidence
 
 $(VENV)/.bench: $(STAMP)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'

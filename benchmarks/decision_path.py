@@ -127,7 +127,7 @@ def _over_http(plane: Plane, measured: dict[str, Any], *, seconds: float, rounds
     opened = [_good(open_loop(spec(EVALUATION, single, 128, rate))) for _ in range(rounds)]
     measured["open_loop"] = _median(opened) | {"rate_per_s": round(rate), "latency_counts_from": "when due"}
     _tell(f"open loop at {rate:.0f}/s", opened[-1])
-    _wait_until_landed(plane)
+    wait_until_landed(plane)
     measured["landing_s"] = landing.delays_s(plane.settings.evidence_table, since_us=began_us)
     measured["bytes_per_row"] = landing.bytes_per_row(plane.settings.evidence_table)
 
@@ -169,7 +169,8 @@ def _dedicated_agent_mib(plane: Plane) -> float:
     return round(psutil.Process(fresh[0]).memory_full_info().uss / 2**20, 1)
 
 
-def _wait_until_landed(plane: Plane) -> None:
+def wait_until_landed(plane: Plane) -> None:
+    """Until no owner has evidence that is not in the table; a minute at the longest. Raises: SystemExit."""
     deadline_s = time.monotonic() + 60
     while plane.operator.request("GET", "/v1/status")["evidence"]["pending_rows"]:
         if time.monotonic() > deadline_s:
