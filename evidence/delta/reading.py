@@ -62,8 +62,8 @@ def leaves(table: DeltaTable, root: Path, log_id: str, first: int, end: int) -> 
         if not window.column("seq").combine_chunks().equals(pa.array(range(start, stop), pa.int64())):
             raise EvidenceDamagedError(
                 f"log `{log_id}` has {len(window)} rows from seq {start} to {stop - 1} in `{root}`: some are missing "
-                f"or double; if dates have left under retention, put the checkpoints table back from a backup: it cannot "
-                f"be made again without their rows",
+                f"or double; if dates have left under retention, put the checkpoints table back from a backup: without "
+                f"their rows it cannot be made again",
                 expected=stop - start,
                 found=len(window),
             )
