@@ -280,21 +280,31 @@ def test_checkpoint_files_are_read_only_and_named_by_landing_and_version(made: D
     assert made.files.path_of(version, 1_788_523_200_123).parts[-3:-1] == ("2026-09-04", "12")
 
 
-def test_a_file_system_without_links_holds_checkpoints_as_well(
+@pytest.mark.parametrize("length", [0, 1, 200])
+def test_a_file_that_a_crash_cut_short_is_completed(length: int, made: Deployment) -> None:
+    land(made.opened(), log(0, 9), record=False)
+    (path,) = made.files.folder.glob("*/*/*")
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes()[:length])
+    made.opened()
+    assert check_all(made)["host-000"] == 10
+    assert path.stat().st_mode & 0o777 == 0o444
+
+
+def test_on_storage_where_nothing_can_be_renamed_or_removed_checkpoints_are_kept_all_the_same(
     made: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no_links(*args: Any) -> None:
+    table = made.opened()
+
+    def refused(*args: Any, **options: Any) -> None:
         raise PermissionError(1, "Operation not permitted")
 
-    monkeypatch.setattr(os, "link", no_links)
-    table = made.opened()
-    land(table, log(0, 9))
+    with monkeypatch.context() as patched:
+        for name in ("link", "replace", "rename", "unlink"):
+            patched.setattr(os, name, refused)
+        table.land([log(0, 9)], ingest_time_us=NOON_US)
     land(table, log(10, 19))
     assert check_all(made)["host-000"] == 20
-    version = max(made.evidence())
-    made.files.write(version, made.entry(version).time_ms, made.evidence()[version].notes)
-    with pytest.raises(EvidenceDamagedError):
-        made.files.write(version, made.entry(version).time_ms, [])
 
 
 def test_an_entry_of_the_delta_log_that_was_rewritten_since_the_last_record_is_noticed(

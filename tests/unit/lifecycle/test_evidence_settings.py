@@ -11,7 +11,7 @@ import pytest
 from unit.lifecycle.test_up import running
 
 from controlplane.errors import ConflictError
-from controlplane.evidence_settings import EvidenceSettingsError, evidence_keys
+from controlplane.evidence_settings import EvidenceSettings, EvidenceSettingsError, evidence_keys
 from controlplane.lifecycle.up import Request, settle
 from controlplane.settings import Settings
 from evidence.errors import EvidenceKeyError
