@@ -16,6 +16,9 @@ from unit.evidence.signed_tables import NAME, Deployment
 from evidence import checkpoint_files
 from evidence.checkpoint import Checkpoint, origin_of
 from evidence.checkpoint_files import CheckpointFiles
+from evidence.delta import checkpoints as checkpoints_module
+from evidence.delta import heads as heads_module
+from evidence.delta import table as table_module
 from evidence.delta.checkpoints import CheckpointsTable, CommittedHeads
 from evidence.delta.maintenance import Cadence
 from evidence.delta.reading import open_dataset
@@ -172,6 +175,67 @@ def test_a_file_that_a_crash_left_out_is_written_by_the_next_start(
             made.opened()
     assert land(made.opened(), log(10, 19)).landed == {"host-000": 19}
     assert check_all(made)["host-000"] == 20
+
+
+class Crash(Exception):
+    pass
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(
+    ("module", "step"),
+    [
+        (table_module, "write_deltalake"),
+        (table_module.durability, "sync_versions"),
+        (checkpoint_files, "make_folders"),
+        (checkpoint_files, "create_file"),
+        (checkpoints_module, "write_deltalake"),
+        (table_module, "merge_files"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_after_a_crash_anywhere_the_next_start_makes_up_for_it(
+    module: Any, step: str, after: bool, made: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cadence = Cadence(compaction_commits=2)
+    land(made.opened(cadence=cadence), log(0, 9), log(0, 4, log_id="host-001"))
+    wrapped = getattr(module, step)
+
+    def crash(*args: Any, **options: Any) -> Any:
+        if after:
+            wrapped(*args, **options)
+        raise Crash
+
+    with monkeypatch.context() as patched:
+        table = made.opened(cadence=cadence)
+        patched.setattr(module, step, crash)
+        with pytest.raises(Crash):
+            for first in (10, 20, 30):
+                land(table, log(first, first + 9))
+    table = made.opened(cadence=cadence)
+    assert land(table, log(10, 49)).landed == {"host-000": 49}
+    assert check_all(made)["host-000"] == 50
+    assert open_dataset(str(made.path)).count_rows() == 55
+
+
+def test_many_commits_are_followed_in_steps_and_a_full_table_of_checkpoints_is_tidied(
+    made: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (
+        ("_COMPACTION_COMMITS", 3),
+        ("_CHECKPOINT_COMMITS", 4),
+        ("_LARGE_COMPACTION_COMMITS", 6),
+    ):
+        monkeypatch.setattr(checkpoints_module, name, value)
+    monkeypatch.setattr(heads_module, "_AT_ONCE", 2)
+    table = made.opened()
+    for first in range(0, 110, 10):
+        land(table, log(first, first + 9), record=False)
+    made.opened()
+    for first in range(110, 220, 10):
+        land(made.opened(), log(first, first + 9))
+    assert check_all(made)["host-000"] == 220
+    assert len(DeltaTable(made.checkpoints).file_uris()) < 6
 
 
 def test_a_table_from_before_checkpoints_is_adopted_with_all_its_logs(
