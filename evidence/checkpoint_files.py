@@ -7,18 +7,15 @@ The operator may put the folder on write-once storage: what stands there is what
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from evidence.durability import create_file, make_folders, replace_file
+from evidence.durability import create_file, make_folders
 from evidence.errors import EvidenceDamagedError
 from evidence.note import Note, written_notes
-
-log = logging.getLogger(__name__)
 
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _HOUR = re.compile(r"\d\d", re.ASCII)
@@ -41,20 +38,12 @@ class CheckpointFiles:
         path = self.path_of(version, time_ms)
         make_folders(path.parent)
         text = written_notes(notes)
-        if create_file(path, text, mode=0o444):
-            return
-        found = path.read_bytes()
-        if text.encode() == found:
-            return
-        if text.encode().startswith(found):
-            log.warning("`%s` was cut short by a crash and is completed", path)
-            replace_file(path, text, mode=0o444)
-            return
-        raise EvidenceDamagedError(
-            f"`{path}` holds other checkpoints than version {version} of the evidence table: one of the two was "
-            f"replaced; nothing is written until you have found out which",
-            file=str(path),
-        )
+        if not create_file(path, text, mode=0o444) and not self.holds(path, notes):
+            raise EvidenceDamagedError(
+                f"`{path}` holds other checkpoints than version {version} of the evidence table: one of the two was "
+                f"replaced; nothing is written until you have found out which",
+                file=str(path),
+            )
 
     def holds(self, path: Path, notes: Sequence[Note]) -> bool:
         """Whether a file holds just these notes. Raises: OSError."""

@@ -68,12 +68,17 @@ def sync_log(root: Path, first: int) -> None:
 def create_file(path: Path, text: str, *, mode: int) -> bool:
     """Write a new file, durably. Returns: False: there is one. Raises: OSError.
 
-    In place, because storage that is written once lets nothing be renamed or removed: what a crash cuts short stays so.
+    In place, because storage that is written once lets nothing be renamed or removed. What a crash has cut short is the
+    beginning of `text`, and is completed, where the storage allows it.
     """
     try:
         _write_new(path, text, mode)
     except FileExistsError:
-        return False
+        found, whole = path.read_bytes(), text.encode()
+        if found == whole or not whole.startswith(found):
+            return False
+        replace_file(path, text, mode=mode)
+        return True
     _sync(path.parent)
     return True
 
