@@ -17,7 +17,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Recompute every leaf, root and signature of an evidence table, and look for what is not allowed.",
         epilog="Exit status: 0 the table holds, 1 it does not, 2 cannot tell (it cannot be read, or there is no key).",
     )
-    parser.add_argument("table", help="folder of the Delta table, or a URI such as s3://bucket/evidence/decisions")
+    parser.add_argument(
+        "table", help="folder of the Delta table, or a URI such as s3://bucket/evidence/decisions"
+    )
     parser.add_argument(
         "--key",
         action="append",
@@ -45,7 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="N",
         help="so many of the witnesses must have cosigned a checkpoint of each log (default: all)",
     )
-    parser.add_argument("--jobs", type=int, default=0, metavar="N", help="worker processes (default: processors)")
+    parser.add_argument(
+        "--jobs", type=int, default=0, metavar="N", help="worker processes (default: processors)"
+    )
     parser.add_argument("--json", action="store_true", help="print the whole report as JSON")
     given = parser.parse_args(arguments)
     options = Options(

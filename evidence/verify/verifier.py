@@ -175,7 +175,7 @@ def _brought(options: Options) -> tuple[list[PublicKey], list[PublicKey], int]:
 def _landing(entry: Entry) -> Landing:
     return Landing(
         version=entry.version,
-        rows=any(file.data_change for file in entry.adds),
+        rows=not entry.removes and any(file.data_change for file in entry.adds),
         positions=entry.positions,
         evidence=entry.evidence,
         trouble=entry.trouble,

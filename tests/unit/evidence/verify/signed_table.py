@@ -1,4 +1,4 @@
-"""A deployment in small: a table with its checkpoints, written as docs/evidence-format.md has it, for tests to attack."""
+"""A deployment in small: a table with its checkpoints, as docs/evidence-format.md has it, for tests to attack."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ class SignedTable:
         self.path = root / "decisions"
         self.key = key
         self.checkpoints_table = checkpoints_table
-        self.files = root / "kept"  # where an operator keeps copies; nobody but the tests gives it to the verifier
+        self.files = (
+            root / "kept"
+        )  # where an operator keeps copies; nobody but the tests gives it to the verifier
         self.ranges: dict[str, CompactRange] = {}
         self.rotations: list[Note] = []
         EvidenceTable.open_or_create(str(self.path), cadence=CADENCE)
@@ -106,7 +108,9 @@ class SignedTable:
         return self.path / "_delta_log" / f"{self.version:020d}.checkpoint.parquet"
 
     def data_files(self) -> list[Path]:
-        return sorted(self.path / name for name in pa.table(self.table.get_add_actions()).column("path").to_pylist())
+        return sorted(
+            self.path / name for name in pa.table(self.table.get_add_actions()).column("path").to_pylist()
+        )
 
     def verify(self, *, keys: Sequence[PrivateKey] = (KEY_A,), **options: Any) -> Report:
         return verify(str(self.path), Options(keys=[str(key.public) for key in keys], jobs=1, **options))
