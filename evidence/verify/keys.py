@@ -72,8 +72,8 @@ def key_chain(pinned: Sequence[PublicKey], rotations: Sequence[tuple[int, Note]]
     if not set(keys) & set(pinned):
         faults.add(
             "key_unknown",
-            f"version {steps[0][0]} hands over from {keys[0].id.hex()} to {keys[1].id.hex()}: neither is a key that was "
-            "given, nor do rotations lead to one",
+            f"version {steps[0][0]} hands over from {keys[0].id.hex()} to {keys[1].id.hex()}: no rotation links them "
+            "to a key that was given",
             version=steps[0][0],
         )
         return KeyChain(name=name, keys=tuple(pinned), since=(0,) * len(pinned))
