@@ -24,7 +24,9 @@ def table(tmp_path: Path) -> SignedTable:
 
 
 def changed(table: SignedTable) -> None:
-    (path,) = [each for each in table.data_files() if "log-a-15" in attacks.read(each)["event_id"].to_pylist()]
+    (path,) = [
+        each for each in table.data_files() if "log-a-15" in attacks.read(each)["event_id"].to_pylist()
+    ]
     attacks.rearrange(table, path, attacks.change(15, decision="allow"), hashes=False)
 
 
