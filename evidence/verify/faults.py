@@ -96,9 +96,11 @@ class Faults:
         return bool(self.counts)
 
 
-def seqs(first: int, last: int) -> str:
-    """Rows in words, both ends included."""
-    return f"row {first}" if first == last else f"rows {first} to {last}"
+def seqs(first: int, last: int, what: str = "") -> str:
+    """Rows in words, both ends included; `what` is said of them, as of one or of many."""
+    one = first == last
+    words = f"row {first}" if one else f"rows {first} to {last}"
+    return f"{words} {'is' if one else 'are'} {what}" if what else words
 
 
 def named(files: list[str]) -> str:

@@ -20,13 +20,11 @@ class KeyChain:
         name: of the deployment: the first part of every origin.
         keys: oldest first.
         since: the version of the table in which each of them signs for the first time; 0 for the first.
-        pinned: those that the auditor vouches for.
     """
 
     name: str
     keys: tuple[PublicKey, ...]
     since: tuple[int, ...]
-    pinned: tuple[PublicKey, ...]
 
     def at(self, version: int) -> tuple[PublicKey, ...]:
         """Those that may sign a commit of this version: one, unless several were pinned and none ever replaced."""
@@ -69,15 +67,17 @@ def key_chain(pinned: Sequence[PublicKey], rotations: Sequence[tuple[int, Note]]
             continue
         steps.append((version, step))
     if not steps:
-        return KeyChain(name=name, keys=tuple(pinned), since=(0,) * len(pinned), pinned=tuple(pinned))
+        return KeyChain(name=name, keys=tuple(pinned), since=(0,) * len(pinned))
     keys = (steps[0][1].old, *(step.new for _, step in steps))
     if not set(keys) & set(pinned):
         faults.add(
             "key_unknown",
-            f"the table is signed by {', '.join(key.id.hex() for key in keys)}; none of them is a key that was given",
+            f"version {steps[0][0]} hands over from {keys[0].id.hex()} to {keys[1].id.hex()}: no rotation links them "
+            "to a key that was given",
             version=steps[0][0],
         )
-    return KeyChain(name=name, keys=keys, since=(0, *(version for version, _ in steps)), pinned=tuple(pinned))
+        return KeyChain(name=name, keys=tuple(pinned), since=(0,) * len(pinned))
+    return KeyChain(name=name, keys=keys, since=(0, *(version for version, _ in steps)))
 
 
 def signed(

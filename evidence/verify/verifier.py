@@ -175,7 +175,7 @@ def _brought(options: Options) -> tuple[list[PublicKey], list[PublicKey], int]:
 def _landing(entry: Entry) -> Landing:
     return Landing(
         version=entry.version,
-        rows=any(file.data_change for file in entry.adds),
+        rows=not entry.removes and any(file.data_change for file in entry.adds),
         positions=entry.positions,
         evidence=entry.evidence,
         trouble=entry.trouble,
@@ -259,7 +259,7 @@ def _walk(
             done += each.rows
         progress("rows", done, total)
         check_ids(date, found, notes.faults)
-        for log_id, (rows, spans) in joined(found).items():
+        for log_id, (rows, spans) in sorted(joined(found).items()):
             walk(log_id).spans += spans
             walk(log_id).feed(rows.seqs, rows.leaves, rows.stored)
     for log_id in sorted((notes.points.keys() - {DELTA_LOG}) | notes.segments.keys()):

@@ -119,7 +119,7 @@ class LogWalk:
         self._leave(first)
         if first < self.position:
             again = min(self.position, end)
-            text = f"{seqs(first, again - 1)} are there again, or after later ones"
+            text = seqs(first, again - 1, "there again, or after later ones")
             self._fault("row_duplicate", first, again - 1, text)
             if again == end:
                 return
@@ -128,7 +128,7 @@ class LogWalk:
             first = again
         while first > self.position:
             upto = min((at for at in self.segments if self.position < at < first), default=first)
-            text = f"{seqs(self.position, upto - 1)} are missing"
+            text = seqs(self.position, upto - 1, "missing")
             self._fault("row_missing", self.position, upto - 1, text)
             self._skip(upto)
             self._leave(first)
@@ -228,7 +228,7 @@ class LogWalk:
             what = f"version {point.version} signs another root of size {point.size} than an earlier one"
         else:
             what = (
-                f"{seqs(self._good.size, point.size - 1)} are not what version {point.version} signed: root "
+                f"{seqs(self._good.size, point.size - 1, 'not what version')} {point.version} signed: root "
                 f"{root.hex()}, expected {point.root.hex()}"
             )
         self._fault("checkpoint_inconsistent", self._good.size, point.size - 1, what, version=point.version)

@@ -1,4 +1,4 @@
-"""A deployment in small: a table with its checkpoints, written as docs/evidence-format.md has it, for tests to attack."""
+"""A deployment in small: a table with its checkpoints, as docs/evidence-format.md has it, for tests to attack."""
 
 from __future__ import annotations
 
