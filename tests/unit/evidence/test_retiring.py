@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from deltalake import CommitProperties, DeltaTable
-from unit.evidence.retired_tables import RetiredTable, day
+from unit.evidence.retired_tables import RetiredTable, changed, day, forge
 from unit.evidence.signed_tables import NAME
 
 from evidence import durability
@@ -179,18 +178,6 @@ def test_after_the_files_of_what_left_are_gone_nothing_is_missing(table: Retired
 # -- what must not leave ------------------------------------------------------------------------------------------
 
 
-def forge(table: RetiredTable, change: Callable[[pa.Table], pa.Table], number: int = 0) -> None:
-    """Rewrite the file of one day, as somebody with the disk in his hands does; sizes in the Delta log included."""
-    (file,) = (table.path / f"event_date={day(number).isoformat()}").glob("*.parquet")
-    rows = change(pq.ParquetFile(file).read())
-    pq.write_table(rows, file)
-
-
-def _change(rows: pa.Table) -> pa.Table:
-    at = rows.schema.get_field_index("decision")
-    return rows.set_column(at, rows.schema.field(at), pa.array(["allow"] * len(rows)))
-
-
 def _swap(rows: pa.Table) -> pa.Table:
     at = rows.schema.get_field_index("seq")
     values = rows.column("seq").to_pylist()
@@ -200,7 +187,7 @@ def _swap(rows: pa.Table) -> pa.Table:
 @pytest.mark.parametrize(
     "change",
     [
-        pytest.param(_change, id="changed"),
+        pytest.param(changed, id="changed"),
         pytest.param(_swap, id="swapped"),
         pytest.param(lambda rows: rows.slice(1), id="the first missing"),
         pytest.param(lambda rows: rows.slice(0, 3), id="the last missing"),
