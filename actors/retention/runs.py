@@ -75,9 +75,9 @@ class RetentionRuns:
         self._last: dict[str, Any] = {"state": "none"}
 
     @property
-    def trouble(self) -> str | None:
-        """Why the last run did not do what it should."""
-        return self._last.get("error")
+    def trouble(self) -> dict[str, str]:
+        """Why the last run did not do what it should; empty if it did."""
+        return {"retention": self._last["error"]} if "error" in self._last else {}
 
     def status(self) -> dict[str, Any]:
         """The run that is under way, or the last one of this process: ``state`` (none, looking, checking, leaving, dry,

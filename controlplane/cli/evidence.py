@@ -12,6 +12,7 @@ import typer
 
 from controlplane.cli.connection import DataOption
 from controlplane.cli.output import JsonOption, cell, reported, show, table
+from controlplane.cli.retention import hold, retention
 from controlplane.errors import InputError
 from controlplane.settings import Settings, default_data
 
@@ -21,6 +22,10 @@ app = typer.Typer(no_args_is_help=True, help="Ask the evidence table.")
 @app.callback()
 def evidence() -> None:
     """Ask the evidence table."""
+
+
+app.add_typer(retention, name="retention")
+app.add_typer(hold, name="hold")
 
 
 @app.command("query")

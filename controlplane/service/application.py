@@ -27,6 +27,7 @@ from controlplane.service.management.bundles import BundleDoors
 from controlplane.service.management.channels import ChannelDoors
 from controlplane.service.management.keys import KeyDoors
 from controlplane.service.management.outcomes import OutcomeDoors
+from controlplane.service.management.retention import RetentionDoors
 from controlplane.service.management.sessions import SessionDoors
 from controlplane.service.management.status import StatusDoor
 from controlplane.service.management.stops import StopDoors
@@ -83,6 +84,7 @@ class Application:
             *ApprovalDoors(self._fleet, calls, self._limiter, digest_key=digest_key).routes(),
             *BundleDoors(self._fleet, self._bundles).routes(),
             *StopDoors().routes(),
+            *RetentionDoors().routes(),
             *StatusDoor(self._fleet).routes(),
         ]
         self.ingress = Ingress(
