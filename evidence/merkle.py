@@ -4,7 +4,7 @@ Positions are 0-based; a hash is 32 bytes of SHA-256. Leaves are `evidence.recor
 Source: RFC 6962 section 2.1, RFC 9162 sections 2.1.3 and 2.1.4; verification is checked against the vectors
 of transparency-dev/merkle, generation against a naive recursive tree.
 
-InputError
+ValueError
 └── ProofError   a proof that proves nothing, whatever the reason
 """
 
@@ -15,14 +15,19 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
-from controlplane.errors import InputError
-
 HASH_BYTES: Final = 32
 EMPTY_ROOT: Final = sha256(b"").digest()
 
 
-class ProofError(InputError):
-    code = "invalid_proof"
+class ProofError(ValueError):
+    """`fields`: both sides of a mismatch, where there are two (`expected`, `found`)."""
+
+    code: Final = "invalid_proof"
+
+    def __init__(self, message: str, **fields: object) -> None:
+        super().__init__(message)
+        self.message = message
+        self.fields = fields
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:

@@ -6,6 +6,7 @@ Reads one snapshot of the table and changes nothing; may run beside landing, in 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -45,10 +46,10 @@ def survey(path: str, holds: Sequence[Hold], *, keep_days: int, now_us: int) -> 
     """Which dates leave now, and what holds back the others that are old enough.
 
     Args: keep_days, now_us: see `evidence.retention.choose`.
-    Raises: NoEvidenceError, EvidenceUnavailableError.
+    Raises: NoEvidenceError, EvidenceUnavailableError, EvidenceDamagedError.
     Cost: the Parquet footers of all dates that are old enough, and a scan of five of their columns if there are holds.
     """
-    with unavailable(f"cannot read the evidence table at `{path}`"):
+    with _readable(), unavailable(f"cannot read the evidence table at `{path}`"):
         root = Path(path).absolute()
         table = opened(root)
         if table is None:
@@ -94,7 +95,7 @@ def depart(
     """
     # INVARIANT (nothing laundered): only rows leave from which, with what is known of their log, the root follows that
     # was signed; what remains of them proves the same.
-    with unavailable("cannot read the rows that are to leave"):
+    with _readable(), unavailable("cannot read the rows that are to leave"):
         rows = dataset_of(found.table, found.root)
         growing: dict[str, list[SegmentNodes]] = {}
         for day in sorted(found.files):
@@ -207,6 +208,14 @@ class _Checker:
             f"row {seq} of log `{log_id}` is missing, and no retention note stands for it; nothing leaves: run "
             "`controlplane evidence verify`"
         )
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    try:
+        yield
+    except pa.ArrowInvalid as error:
+        raise EvidenceDamagedError(f"a file of the evidence table cannot be read: {error}") from error
 
 
 def _leaves(
