@@ -23,9 +23,9 @@ from evidence.delta.retiring import Left, retirements
 from evidence.delta.shape import PARTITION, opened, unavailable
 from evidence.delta.signed_sizes import SignedSizes
 from evidence.errors import EvidenceDamagedError, NoEvidenceError
-from evidence.merkle import CompactRange
-from evidence.record import canonical_from_arrow, leaf_hash
+from evidence.merkle import HASH_BYTES, CompactRange
 from evidence.retention import Choice, Departure, Hold, Partition, Segment, SegmentNodes, choose, past_due
+from evidence.verify.canonical import NullInListError, leaves
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -99,9 +99,9 @@ def depart(
         rows = dataset_of(found.table, found.root)
         growing: dict[str, list[SegmentNodes]] = {}
         for day in sorted(found.files):
-            for log_id, leaves in _leaves(rows, ds.field(PARTITION) == day, progress).items():
+            for log_id, numbered in _leaves(rows, ds.field(PARTITION) == day, progress).items():
                 segments = growing.setdefault(log_id, [])
-                for seq, leaf in leaves:
+                for seq, leaf in numbered:
                     if not segments or segments[-1].end != seq:
                         segments.append(SegmentNodes(seq))
                     segments[-1].append(leaf)
@@ -214,7 +214,7 @@ class _Checker:
 def _readable() -> Iterator[None]:
     try:
         yield
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowInvalid, NullInListError) as error:
         raise EvidenceDamagedError(f"a file of the evidence table cannot be read: {error}") from error
 
 
@@ -224,13 +224,14 @@ def _leaves(
     """(seq, leaf) of the rows of each log, ascending; recomputed, whatever the table says that they are."""
     found: dict[str, list[tuple[int, bytes]]] = {}
     for batch in rows.to_batches(filter=condition):
-        hashes = map(leaf_hash, canonical_from_arrow(batch))
+        blob = leaves(batch)
+        hashes = (blob[at : at + HASH_BYTES] for at in range(0, len(blob), HASH_BYTES))
         logs, seqs = (batch.column(name).to_pylist() for name in ("log_id", "seq"))
         for log_id, seq, leaf in zip(logs, seqs, hashes, strict=True):
             found.setdefault(log_id, []).append((seq, leaf))
         progress(len(batch))
-    for leaves in found.values():
-        leaves.sort()
+    for numbered in found.values():
+        numbered.sort()
     return found
 
 
