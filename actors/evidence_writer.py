@@ -12,11 +12,12 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from actors.evidence_sources import Offer, Sources
 from actors.handles import ask
 from actors.placement import CONTROL_STORE, host_name
+from actors.retention.runs import RetentionRuns
 from actors.world import REAL
 from controlplane.errors import GovernanceError
 from evidence.checkpoint_files import CheckpointFiles
@@ -27,6 +28,8 @@ from evidence.landing import LogBatch
 from evidence.signing_keys import KeyFiles, Signer
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 LANDING_INTERVAL_S = 0.8
 BATCH_ROWS = 10_000
@@ -68,7 +71,17 @@ class EvidenceWriter:
         )
         self._landing = asyncio.Lock()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="landing")
+        self.retention = RetentionRuns(table, self._signing.signer, self._exclusively, REAL)
         self._task = asyncio.get_running_loop().create_task(self._run())
+        self._daily = asyncio.get_running_loop().create_task(self.retention.daily())
+
+    async def start_retention(self, by: str, tenant: str, dry_run: bool) -> dict[str, Any]:
+        """See `RetentionRuns.start`."""
+        return self.retention.start(by=by, tenant=tenant, dry_run=dry_run)
+
+    async def retention_run(self) -> dict[str, Any]:
+        """See `RetentionRuns.status`."""
+        return self.retention.status()
 
     async def status(self) -> dict[str, Any]:
         """Rows landed since this process started, the table's version, who signs and up to which version, and what
@@ -81,6 +94,7 @@ class EvidenceWriter:
             **self._signed,
             "landed": dict(self._landed),
             "trouble": dict(self._trouble)
+            | self.retention.trouble
             | dict.fromkeys(self._sources.silent(), "does not hand out its evidence"),
         }
 
@@ -106,12 +120,7 @@ class EvidenceWriter:
 
     async def _round(self) -> int:
         loop = asyncio.get_running_loop()
-        if self._table is None:
-            self._table = await loop.run_in_executor(
-                self._thread, lambda: EvidenceTable.open_or_create(self._path, signing=self._signing)
-            )
-            self._note(self._table)
-        table = self._table
+        table = await self._opened()
         offers = await self._sources.collect()
         if offers:
             reach("handover.received")
@@ -147,6 +156,20 @@ class EvidenceWriter:
             # Derived from the commit, and so after everybody was told; what fails here is made up for on opening anew.
             await loop.run_in_executor(self._thread, table.heads.record)
         return landing.rows
+
+    async def _opened(self) -> EvidenceTable:
+        if self._table is None:
+            self._table = await asyncio.get_running_loop().run_in_executor(
+                self._thread, lambda: EvidenceTable.open_or_create(self._path, signing=self._signing)
+            )
+            self._note(self._table)
+        return self._table
+
+    async def _exclusively(self, work: Callable[[EvidenceTable], T]) -> T:
+        """Do something with the open table, in its thread, while nothing lands."""
+        async with self._landing:
+            table = await self._opened()
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work, table)
 
     def _note(self, table: EvidenceTable) -> None:
         self._version = table.version

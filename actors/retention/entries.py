@@ -81,7 +81,7 @@ class RetentionEntries:
         Returns: the hold; with ``too_late``: dates that it covers and that were leaving when it came.
         Raises: ForbiddenError: another tenant's. ConflictError: there are as many as may be.
         """
-        whole = given.pop("tenant")
+        whole = given["tenant"]
         if whole not in (None, tenant):
             raise ForbiddenError(
                 f"tenant `{whole[:64]}` is not this key's: a hold is for one's own", code="other_tenant"
@@ -92,7 +92,7 @@ class RetentionEntries:
             )
         now_us = self._entries.now_us()
         identity = "hld_" + self._random_bytes(9).hex()
-        entry = {"id": identity, "tenant": tenant, **given, "by": by, "set_us": now_us}
+        entry = {"id": identity, **given, "tenant": tenant, "by": by, "set_us": now_us}
         # Not in the columns of the row, or each hold would hold the date on which it was set.
         details = {"hold": identity, "by": by} | {k: v for k, v in given.items() if v is not None}
         with self._entries.change("hold_set", tenant, details, now_us) as step:

@@ -19,11 +19,12 @@ from actors.owner import Surroundings
 from actors.placement import CONTROL_STORE
 from controlplane.errors import ConflictError, GovernanceError
 from evidence.delta.departing import Survey, depart, survey
-from evidence.delta.retiring import digest, retention_note, retirements
+from evidence.delta.heads import FOLDER
+from evidence.delta.retiring import retirements
 from evidence.delta.signed_sizes import SignedSizes
 from evidence.delta.table import EvidenceTable
-from evidence.note import PrivateKey, PublicKey
-from evidence.retention import Departure, Hold
+from evidence.retention import Departure, Hold, Retirement
+from evidence.signing_keys import Signer
 
 log = logging.getLogger(__name__)
 
@@ -38,14 +39,6 @@ CALL_TIMEOUT_S: Final = 15.0
 SCHEDULE: Final = "schedule"
 
 T = TypeVar("T")
-
-
-class Keys(Protocol):
-    """What signs, and by what earlier signatures are known."""
-
-    def signing(self) -> PrivateKey: ...
-
-    def known(self) -> list[PublicKey]: ...
 
 
 class Exclusively(Protocol):
@@ -65,15 +58,15 @@ class RetentionRuns:
     def __init__(
         self,
         table: str,
-        keys: Keys,
+        signer: Signer,
         exclusively: Exclusively,
         world: Surroundings,
         *,
         call: Callable[..., Any] = ask,
     ) -> None:
         self._table = table
-        self._checkpoints = str(Path(table).parent / "checkpoints")
-        self._keys = keys
+        self._checkpoints = str(Path(table).parent / FOLDER)
+        self._signer = signer
         self._exclusively = exclusively
         self._world = world
         self._call = call
@@ -82,9 +75,9 @@ class RetentionRuns:
         self._last: dict[str, Any] = {"state": "none"}
 
     @property
-    def trouble(self) -> str | None:
-        """Why the last run did not do what it should."""
-        return self._last.get("error")
+    def trouble(self) -> dict[str, str]:
+        """Why the last run did not do what it should; empty if it did."""
+        return {"retention": self._last["error"]} if "error" in self._last else {}
 
     def status(self) -> dict[str, Any]:
         """The run that is under way, or the last one of this process: ``state`` (none, looking, checking, leaving, dry,
@@ -165,19 +158,20 @@ class RetentionRuns:
     async def _leave(self, found: Survey, *, by: str, tenant: str, number: int) -> None:
         self._note(state="checking", checked_rows=0)
         departure = await self._aside(lambda: self._checked(found))
-        note = retention_note(departure, self._keys.signing(), now_us=self._world.wall_us())
+        name = self._signer.current()[0].public.name
+        retirement = Retirement.of(departure, name=name, time_us=self._world.wall_us())
         about = {
             "by": by,
             "partitions": [day.isoformat() for day in departure.dates],
             "rows": departure.rows,
             "logs": _rows_by_log(departure),
-            "note": digest(note),
+            "note": retirement.digest,
             "version": int(found.table.version()),
         }
         await self._control("begin_retirement", tenant=tenant, number=number, about=about)
         self._note(state="leaving", note=about["note"])
         try:
-            version = await self._exclusively(lambda table: table.retire(departure, note))
+            version = await self._exclusively(lambda table: table.retire(departure, retirement))
         except ConflictError:
             await self._end(about)
             raise
@@ -188,7 +182,7 @@ class RetentionRuns:
         def progress(rows: int) -> None:
             self._last["checked_rows"] += rows
 
-        return depart(found, SignedSizes(self._checkpoints, self._keys.known()), progress=progress)
+        return depart(found, SignedSizes(self._checkpoints, self._signer.known()), progress=progress)
 
     async def _end(self, about: dict[str, Any]) -> None:
         """Find out what became of rows that were leaving, and have it written down."""
@@ -211,7 +205,7 @@ class RetentionRuns:
 def _committed(table: str, about: dict[str, Any], newest: int) -> int | None:
     root = Path(table).absolute()
     for left in retirements(root, newest, about["version"] + 1):
-        if digest(left.note) == about["note"]:
+        if left.retirement.digest == about["note"]:
             return left.version
     return None
 

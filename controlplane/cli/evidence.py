@@ -16,6 +16,7 @@ from controlplane.cli.evidence_privacy import erase, reveal
 from controlplane.cli.evidence_proofs import check_proof, prove, verify
 from controlplane.cli.evidence_views import views
 from controlplane.cli.output import JsonOption, cell, reported, show, table
+from controlplane.cli.retention import hold, retention
 from controlplane.errors import InputError
 from controlplane.settings import Settings, default_data
 
@@ -34,6 +35,10 @@ def evidence() -> None:
 
 app.command("reveal")(reveal)
 app.command("erase")(erase)
+
+
+app.add_typer(retention, name="retention")
+app.add_typer(hold, name="hold")
 
 
 @app.command("query")

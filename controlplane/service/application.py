@@ -31,6 +31,7 @@ from controlplane.service.management.channels import ChannelDoors
 from controlplane.service.management.keys import KeyDoors
 from controlplane.service.management.outcomes import OutcomeDoors
 from controlplane.service.management.privacy import PrivacyDoors
+from controlplane.service.management.retention import RetentionDoors
 from controlplane.service.management.sessions import SessionDoors
 from controlplane.service.management.status import StatusDoor
 from controlplane.service.management.stops import StopDoors
@@ -111,6 +112,7 @@ class Application:
             *BundleDoors(self._fleet, self._bundles).routes(),
             *StopDoors().routes(),
             *PrivacyDoors(keys, table).routes(),
+            *RetentionDoors().routes(),
             *StatusDoor(self._fleet).routes(),
         ]
         self.ingress = Ingress(

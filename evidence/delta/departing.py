@@ -6,6 +6,7 @@ Reads one snapshot of the table and changes nothing; may run beside landing, in 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -22,9 +23,9 @@ from evidence.delta.retiring import Left, retirements
 from evidence.delta.shape import PARTITION, opened, unavailable
 from evidence.delta.signed_sizes import SignedSizes
 from evidence.errors import EvidenceDamagedError, NoEvidenceError
-from evidence.merkle import CompactRange
-from evidence.record import canonical_from_arrow, leaf_hash
+from evidence.merkle import HASH_BYTES, CompactRange
 from evidence.retention import Choice, Departure, Hold, Partition, Segment, SegmentNodes, choose, past_due
+from evidence.verify.canonical import NullInListError, leaves
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -45,10 +46,10 @@ def survey(path: str, holds: Sequence[Hold], *, keep_days: int, now_us: int) -> 
     """Which dates leave now, and what holds back the others that are old enough.
 
     Args: keep_days, now_us: see `evidence.retention.choose`.
-    Raises: NoEvidenceError, EvidenceUnavailableError.
+    Raises: NoEvidenceError, EvidenceUnavailableError, EvidenceDamagedError.
     Cost: the Parquet footers of all dates that are old enough, and a scan of five of their columns if there are holds.
     """
-    with unavailable(f"cannot read the evidence table at `{path}`"):
+    with _readable(), unavailable(f"cannot read the evidence table at `{path}`"):
         root = Path(path).absolute()
         table = opened(root)
         if table is None:
@@ -94,13 +95,13 @@ def depart(
     """
     # INVARIANT (nothing laundered): only rows leave from which, with what is known of their log, the root follows that
     # was signed; what remains of them proves the same.
-    with unavailable("cannot read the rows that are to leave"):
+    with _readable(), unavailable("cannot read the rows that are to leave"):
         rows = dataset_of(found.table, found.root)
         growing: dict[str, list[SegmentNodes]] = {}
         for day in sorted(found.files):
-            for log_id, leaves in _leaves(rows, ds.field(PARTITION) == day, progress).items():
+            for log_id, numbered in _leaves(rows, ds.field(PARTITION) == day, progress).items():
                 segments = growing.setdefault(log_id, [])
-                for seq, leaf in leaves:
+                for seq, leaf in numbered:
                     if not segments or segments[-1].end != seq:
                         segments.append(SegmentNodes(seq))
                     segments[-1].append(leaf)
@@ -209,19 +210,28 @@ class _Checker:
         )
 
 
+@contextmanager
+def _readable() -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowInvalid, NullInListError) as error:
+        raise EvidenceDamagedError(f"a file of the evidence table cannot be read: {error}") from error
+
+
 def _leaves(
     rows: ds.Dataset, condition: ds.Expression, progress: Callable[[int], None] = lambda rows: None
 ) -> dict[str, list[tuple[int, bytes]]]:
     """(seq, leaf) of the rows of each log, ascending; recomputed, whatever the table says that they are."""
     found: dict[str, list[tuple[int, bytes]]] = {}
     for batch in rows.to_batches(filter=condition):
-        hashes = map(leaf_hash, canonical_from_arrow(batch))
+        blob = leaves(batch)
+        hashes = (blob[at : at + HASH_BYTES] for at in range(0, len(blob), HASH_BYTES))
         logs, seqs = (batch.column(name).to_pylist() for name in ("log_id", "seq"))
         for log_id, seq, leaf in zip(logs, seqs, hashes, strict=True):
             found.setdefault(log_id, []).append((seq, leaf))
         progress(len(batch))
-    for leaves in found.values():
-        leaves.sort()
+    for numbered in found.values():
+        numbered.sort()
     return found
 
 

@@ -89,7 +89,12 @@ class EvidenceTable:
         with unavailable(f"cannot open the evidence table at `{path}`"):
             table = opened(root) or created(root)
             if signing is not None:
-                settle(table, root, signing.signer.known(), synced=lambda: durability.sync_log(root, 0))
+                settle(
+                    table,
+                    root,
+                    signing.signer.known(),
+                    synced=lambda: durability.sync_log(root, int(table.version()) - 1),
+                )
             check_schema(table, path)
             grow(table)
             constrain(table)
@@ -172,6 +177,8 @@ class EvidenceTable:
 
         Raises: EvidenceUnavailableError. Cost: one deletion a file; two commits.
         """
+        if self._broken is not None:
+            raise EvidenceUnavailableError(f"evidence table `{self._path}` is closed: {self._broken}")
         with unavailable(f"cannot delete files that the evidence table at `{self._path}` no longer names"):
             self._stale = True
             remove_replaced_files(self._table, self._cadence.replaced_files_hours)

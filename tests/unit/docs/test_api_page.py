@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from controlplane.errors import GovernanceError
 from controlplane.service.application import Application
-from controlplane.service.management import approval_bodies, bodies
+from controlplane.service.management import approval_bodies, bodies, retention_bodies
 from controlplane.service.owners import Owners
 from controlplane.service.problems import status_of
 from controlplane.service.routing import DECIDING
@@ -36,6 +36,10 @@ BODIES: list[tuple[str, type[BaseModel]]] = [
     ("/v1/bundles/{digest}/activate", bodies.NewActivation),
     ("/v1/stops", bodies.NewStop),
     ("/v1/stops/{id}/release", bodies.NewRelease),
+    ("/v1/evidence/retention", retention_bodies.NewRetention),
+    ("/v1/evidence/retention/runs", retention_bodies.NewRetentionRun),
+    ("/v1/evidence/holds", retention_bodies.NewHold),
+    ("/v1/evidence/holds/{id}/release", retention_bodies.HoldRelease),
     ("/v1/approvals", approval_bodies.NewApproval),
     ("/v1/approvals/{id}/approve", approval_bodies.Approval),
     ("/v1/approvals/{id}/deny", approval_bodies.Denial),

@@ -467,6 +467,8 @@ class InProcessPlane:
                 actor._sending._threads.shutdown(wait=False)
             case EvidenceWriter():
                 actor._task.cancel()
+                actor._daily.cancel()
+                actor.retention.close()
                 actor._thread.shutdown(wait=True)
 
     def _store_ready(self) -> bool:
