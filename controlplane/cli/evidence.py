@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from controlplane.cli.connection import DataOption
+from controlplane.cli.evidence_export import export
 from controlplane.cli.evidence_optimize import optimize
 from controlplane.cli.evidence_views import views
 from controlplane.cli.output import JsonOption, cell, reported, show, table
@@ -84,3 +85,4 @@ def _read(text: str) -> str:
 
 app.command("views")(views)
 app.command("optimize")(optimize)
+app.command("export")(export)
