@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from controlplane.cli.connection import DataOption
+from controlplane.cli.evidence_export import export
 from controlplane.cli.evidence_optimize import optimize
 from controlplane.cli.evidence_privacy import erase, reveal
 from controlplane.cli.evidence_proofs import check_proof, prove, verify
@@ -100,3 +101,4 @@ def _read(text: str) -> str:
 
 app.command("views")(views)
 app.command("optimize")(optimize)
+app.command("export")(export)

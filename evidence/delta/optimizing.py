@@ -144,8 +144,8 @@ def _rewritten(
         except CommitFailedError:
             continue  # these dates leave, or the table grows
         last = int(table.version())  # perhaps a later one than ours
-        # INVARIANT (durable): the writer lets owners trim their journals on the word of a log, which must not name
-        # files that a loss of power takes away.
+        # INVARIANT (trim): what has landed stays so. A log that survives a loss of power must not name files that did
+        # not, in the place of those that the writer had made durable.
         durability.sync_versions(root, before + 1, last)
         entries = (_Entry.read(root, version) for version in range(before + 1, last + 1))
         ours = next((entry for entry in entries if entry.by == by), None)

@@ -12,6 +12,7 @@ import pyarrow.dataset as ds
 import pyarrow.fs as fs
 from deltalake import DeltaTable
 
+from evidence.columns import SCHEMA
 from evidence.delta.shape import opened, unavailable
 from evidence.errors import EvidenceDamagedError, NoEvidenceError
 from evidence.record import canonical_from_arrow, leaf_hash
@@ -36,7 +37,9 @@ def dataset_of(table: DeltaTable, root: Path) -> ds.Dataset:
     """The rows of the open table at `root`."""
     # Arrow's own file system, not delta-rs's default one: that calls back into Python from Arrow's
     # threads, and a scan that a LIMIT has abandoned then crashes or hangs the interpreter at its exit.
-    return table.to_pyarrow_dataset(filesystem=fs.SubTreeFileSystem(str(root), fs.LocalFileSystem()))
+    return table.to_pyarrow_dataset(
+        schema=_with_later_columns(table), filesystem=fs.SubTreeFileSystem(str(root), fs.LocalFileSystem())
+    )
 
 
 def log_ids(table: DeltaTable, root: Path) -> list[str]:
@@ -73,3 +76,10 @@ def leaves(table: DeltaTable, root: Path, log_id: str, first: int, end: int) -> 
                 f"a row of log `{log_id}` from seq {start} to {stop - 1} is not what its leaf_hash says"
             )
         yield from found
+
+
+def _with_later_columns(table: DeltaTable) -> pa.Schema | None:
+    """The table's schema, and the columns that it lacks because nobody has written it since they came: null there."""
+    there = pa.schema(table.schema())
+    later = [field for field in SCHEMA if field.nullable and field.name not in there.names]
+    return pa.schema([*there, *later]) if later else None

@@ -66,3 +66,55 @@ def test_optimize_orders_the_dates_that_are_asked_for(run: Run, table: Path) -> 
 def test_optimize_by_a_column_that_helps_no_reader_is_refused(run: Run, table: Path) -> None:
     done = run("evidence", "optimize", "--table", table, "--z-order", "details", "--json")
     assert done.exit_code == 1 and json.loads(done.stderr)["error"]["code"] == "unknown_column"
+
+
+def test_export_goes_on_where_it_ended(run: Run, table: Path, tmp_path: Path) -> None:
+    words = ("evidence", "export", "--table", table, "--cursor", tmp_path / "siem.cursor", "--format", "ocsf")
+    first = run(*words)
+    assert len(first.stdout_bytes.splitlines()) == 100
+    assert run(*words).stdout == ""
+    EvidenceTable.open_or_create(str(table)).land([log(100, 104)], ingest_time_us=NOON_US)
+    again = [json.loads(line)["metadata"]["sequence"] for line in run(*words).stdout_bytes.splitlines()]
+    assert sorted(again) == [100, 101, 102, 103, 104]
+
+
+def test_export_writes_a_file_whole(run: Run, table: Path, tmp_path: Path) -> None:
+    out = tmp_path / "logs.otlp.jsonl"
+    done = run(
+        "evidence", "export", "--table", table, "--format", "otel", "-o", out, "--where-agent", "treasury-bot"
+    )
+    assert (done.exit_code, done.stdout) == (0, "")
+    lines = [json.loads(line) for line in out.read_bytes().splitlines()]
+    assert sum(len(line["resourceLogs"][0]["scopeLogs"][0]["logRecords"]) for line in lines) == 100
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["decisions", "logs.otlp.jsonl"]
+
+
+def test_a_failed_export_leaves_the_cursor_and_the_file_as_they_were(
+    run: Run, table: Path, tmp_path: Path
+) -> None:
+    cursor, out = tmp_path / "siem.cursor", tmp_path / "out.jsonl"
+    cursor.write_text('{"format":1,"logs":{"host-000":98}}')
+    out.write_text("before\n")
+    next(table.rglob("*.parquet")).unlink()
+    words = ("evidence", "export", "--table", table, "--format", "ocsf", "--cursor", cursor)
+    assert run(*words, "-o", out, "--since", "24h").exit_code == 2
+    damaged = run("evidence", "export", "--table", table, "--format", "ocsf", "-o", out)
+    assert damaged.exit_code == 1 and damaged.stderr.startswith("controlplane: ")
+    assert out.read_text() == "before\n"
+    assert cursor.read_text() == '{"format":1,"logs":{"host-000":98}}'
+
+
+@pytest.mark.parametrize(
+    "given",
+    [("--since", "yesterday"), ("--format", "csv"), ("--format", "ocsf", "--since", "1h", "--cursor", "c")],
+)
+def test_export_used_wrongly_says_so(run: Run, table: Path, given: tuple[str, ...]) -> None:
+    words = (
+        "evidence",
+        "export",
+        "--table",
+        table,
+        *(() if "--format" in given else ("--format", "ocsf")),
+        *given,
+    )
+    assert run(*words).exit_code == 2

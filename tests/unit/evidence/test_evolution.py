@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from deltalake import DeltaTable
@@ -19,7 +20,7 @@ from evidence.query import query
 from evidence.record import canonical_from_arrow, leaf_hash
 
 # The software of a later version: one column more, in everything that reads the list of columns.
-LATER = """
+SOFTWARE = """
 import json, sys
 sys.path.insert(0, {tests!r})
 import pyarrow as pa
@@ -28,6 +29,8 @@ columns.COLUMNS = (*columns.COLUMNS, columns.Column(name="country", type=pa.stri
 columns.SCHEMA = pa.schema([pa.field(c.name, c.type, nullable=not c.required) for c in columns.COLUMNS])
 columns.COMMENTS = {{c.name: c.comment for c in columns.COLUMNS}}
 columns.SCHEMA_VERSION = 2
+"""
+WRITES = """
 from unit.evidence.evidence_samples import NOON_US, full_row, log, record
 from evidence.delta.table import EvidenceTable
 from evidence.landing import LogBatch
@@ -42,12 +45,20 @@ print(json.dumps([landing.landed["host-000"], landing.rows, [leaf.hex() for _, l
 """
 
 
-def later(path: Path, *, first: int = 0) -> tuple[int, int, list[str]]:
-    code = LATER.format(tests=str(Path(__file__).parents[2]), path=str(path), first=first)
+READS = """
+from evidence.query import query
+rows = query({path!r}, "SELECT country, seq, leaf_hash IS NOT NULL AS leaf FROM evidence ORDER BY seq").to_pylist()
+from evidence.export.stream import Export
+print(json.dumps([rows, len([*Export({path!r}, "ocsf", product_version="2")])]))
+"""
+
+
+def later(path: Path, what: str = WRITES, *, first: int = 0) -> list[Any]:
+    code = (SOFTWARE + what).format(tests=str(Path(__file__).parents[2]), path=str(path), first=first)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    landed, rows, leaves = json.loads(done.stdout)
-    return landed, rows, leaves
+    found: list[Any] = json.loads(done.stdout)
+    return found
 
 
 @pytest.fixture
@@ -65,7 +76,7 @@ def test_a_later_version_adds_its_columns_in_one_commit_and_goes_on(path: Path) 
     assert [entry["operation"] for entry in history if entry["version"] > before] == ["WRITE", "ADD COLUMN"]
     assert [f.name for f in DeltaTable(path).schema().fields] == [*SCHEMA.names, "country"]
     assert DeltaTable(path).schema().fields[-1].metadata["comment"] == "where it happened"
-    assert later(path, first=10)[:2] == (19, 0)
+    assert later(path, first=10)[:2] == [19, 0]
     assert len(DeltaTable(path).history()) == len(history)
 
 
@@ -88,4 +99,12 @@ def test_an_earlier_version_reads_the_grown_table_and_refuses_to_write_it(path: 
     ) as e:
         EvidenceTable.open_or_create(str(path))
     assert e.value.fields == {"column": "country", "expected": "absent", "found": "string"}
+    assert DeltaTable(path).version() == version
+
+
+def test_a_later_version_reads_a_table_that_has_not_grown_yet(path: Path) -> None:
+    version = DeltaTable(path).version()
+    rows, exported = later(path, READS)
+    assert rows == [{"country": None, "seq": seq, "leaf": True} for seq in range(10)]
+    assert exported == 10
     assert DeltaTable(path).version() == version

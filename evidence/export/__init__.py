@@ -1,0 +1,1 @@
+"""Evidence for the systems of others: OCSF events and OpenTelemetry logs."""
