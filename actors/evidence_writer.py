@@ -11,12 +11,17 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
+from actors.alarms.bell import Bell
+from actors.alarms.disks import measure
+from actors.alarms.watch import LandingWatch, Thresholds
+from actors.bounds import DISK_LOW_BYTES, EVIDENCE_LAG_S
 from actors.evidence_sources import Offer, Sources
 from actors.handles import ask
 from actors.placement import CONTROL_STORE, host_name
-from actors.world import REAL
+from actors.world import REAL, monotonic_s
 from controlplane.errors import GovernanceError
 from evidence.delta.table import EvidenceTable
 from evidence.failpoints import reach
@@ -26,6 +31,8 @@ log = logging.getLogger(__name__)
 
 LANDING_INTERVAL_S = 0.8
 BATCH_ROWS = 10_000
+WATCH_S = 1.0
+MEASURE_S = 5.0
 
 
 class EvidenceWriter:
@@ -34,10 +41,19 @@ class EvidenceWriter:
     Args:
         table: folder of the Delta table; created when it does not exist.
         hosts: how many hosts there are.
+        lag_s, disk_low_bytes: when there is an alarm; see `actors.alarms.watch.Thresholds`.
         call: how an actor is asked; see `actors.handles.ask`.
     """
 
-    def __init__(self, table: str, hosts: int, *, call: Callable[..., Any] = ask) -> None:
+    def __init__(
+        self,
+        table: str,
+        hosts: int,
+        *,
+        lag_s: int = EVIDENCE_LAG_S,
+        disk_low_bytes: int = DISK_LOW_BYTES,
+        call: Callable[..., Any] = ask,
+    ) -> None:
         self._path = table
         self._table: EvidenceTable | None = None
         self._rows = 0
@@ -48,20 +64,30 @@ class EvidenceWriter:
         self._sources = Sources(
             [CONTROL_STORE, *(host_name(index) for index in range(hosts))], limit=BATCH_ROWS, call=call
         )
+        self._watch = LandingWatch(
+            Thresholds(lag_s=lag_s, disk_low_bytes=disk_low_bytes), limit=BATCH_ROWS, now_us=REAL.wall_us()
+        )
+        self._bell = Bell(self._watch, call)
         self._landing = asyncio.Lock()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="landing")
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        loop = asyncio.get_running_loop()
+        self._tasks = [
+            loop.create_task(work) for work in (self._run(), self._keep_watch(), self._measure_disk())
+        ]
 
     async def status(self) -> dict[str, Any]:
-        """Rows landed since this process started, the table's version, and what stands in the way of landing."""
+        """Rows landed since this process started, the table's version, what stands in the way of landing, and which
+        alarms are on."""
+        silent = self._sources.silent()
         return {
             "ready": self._table is not None,
             "landed_rows": self._rows,
             "version": self._version,
             "last_landing_us": self._last_landing_us,
             "landed": dict(self._landed),
-            "trouble": dict(self._trouble)
-            | dict.fromkeys(self._sources.silent(), "does not hand out its evidence"),
+            "trouble": dict(self._trouble) | dict.fromkeys(silent, "does not hand out its evidence"),
+            "alarms": self._bell.on(),
+            **self._watch.status(silent, now_us=REAL.wall_us()),
         }
 
     async def flush(self) -> int:
@@ -79,10 +105,30 @@ class EvidenceWriter:
                 # anew (after a failed fsync the old handle is of no use).
                 known = isinstance(error, GovernanceError)
                 self._trouble["table"] = str(error) if known else f"{type(error).__name__}: {error}"
+                self._watch.failed(self._trouble["table"])
                 log.error("landing failed, owners keep their evidence: %s", error, exc_info=not known)
                 self._table = None
                 self._landed.clear()
             await asyncio.sleep(0 if full else LANDING_INTERVAL_S)
+
+    async def _keep_watch(self) -> None:
+        """See to the alarms, also while landing hangs."""
+        while True:
+            try:
+                await self._bell.round(self._sources.silent(), now_s=monotonic_s(), now_us=REAL.wall_us())
+            except Exception:
+                log.exception("the alarms are not seen to; it is tried again")
+            await asyncio.sleep(WATCH_S)
+
+    async def _measure_disk(self) -> None:
+        """By itself and in a thread: a file system that hangs holds up nothing else."""
+        if "://" in self._path:
+            return  # an object store's room is not ours to measure
+        while True:
+            disk = await asyncio.to_thread(measure, Path(self._path), "table")
+            if disk is not None:
+                self._watch.measured(disk)
+            await asyncio.sleep(MEASURE_S)
 
     async def _round(self) -> int:
         loop = asyncio.get_running_loop()
@@ -93,6 +139,7 @@ class EvidenceWriter:
         offers = await self._sources.collect()
         if offers:
             reach("handover.received")
+        self._watch.offered(offers, now_us=REAL.wall_us())
         for log_id in {offer.log_id for offer in offers} - self._landed.keys():
             self._landed[log_id] = await loop.run_in_executor(self._thread, table.landed, log_id)
         # Who waits to be confirmed decides nothing until then: before the commit, not after it.
@@ -100,6 +147,7 @@ class EvidenceWriter:
         batches = [_batch(offer) for offer in offers if offer.records]
         if not batches:
             self._trouble.pop("table", None)
+            self._watch.landed(offers, {})
             return 0
         landing = await loop.run_in_executor(
             self._thread, lambda: table.land(batches, ingest_time_us=REAL.wall_us())
@@ -108,6 +156,7 @@ class EvidenceWriter:
         self._version = landing.version
         self._last_landing_us = REAL.wall_us()
         self._trouble = dict(landing.refused)
+        self._watch.landed(offers, landing.refused)
         if landing.maintenance_error is not None:
             self._trouble["maintenance"] = landing.maintenance_error
             log.warning("rows landed, but the table was not tidied up: %s", landing.maintenance_error)

@@ -26,6 +26,7 @@ from controlplane.service.management.approvals import ApprovalDoors
 from controlplane.service.management.bundles import BundleDoors
 from controlplane.service.management.channels import ChannelDoors
 from controlplane.service.management.keys import KeyDoors
+from controlplane.service.management.metrics import MetricsDoor
 from controlplane.service.management.outcomes import OutcomeDoors
 from controlplane.service.management.sessions import SessionDoors
 from controlplane.service.management.status import StatusDoor
@@ -84,6 +85,7 @@ class Application:
             *BundleDoors(self._fleet, self._bundles).routes(),
             *StopDoors().routes(),
             *StatusDoor(self._fleet).routes(),
+            *MetricsDoor(self._fleet).routes(),
         ]
         self.ingress = Ingress(
             Router(routes),

@@ -463,7 +463,8 @@ class InProcessPlane:
                     actor._notifier.deliveries.journal.close()
                 actor._sending._threads.shutdown(wait=False)
             case EvidenceWriter():
-                actor._task.cancel()
+                for task in actor._tasks:
+                    task.cancel()
                 actor._thread.shutdown(wait=True)
 
     def _store_ready(self) -> bool:

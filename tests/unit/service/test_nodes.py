@@ -114,7 +114,8 @@ class FakeRay:
         class Starter:
             def remote(_, *arguments: Any, **bounds: int) -> object:
                 own = {"evidence_backlog": 77, "outcome_timeout_s": 60, "stop_on_mismatch": False}
-                assert bounds in ({}, own, {"second_operator": True})
+                store = {"second_operator": True, "evidence_backlog": 77}
+                assert bounds in ({}, own, store, {"lag_s": 9, "disk_low_bytes": 10})
                 self.started[options["name"]] = options, arguments
                 return object()
 
@@ -140,6 +141,8 @@ def make(hosts: int = 5) -> Owners:
         places=PLACES,
         evidence_backlog=77,
         outcome_timeout_s=60,
+        evidence_lag_s=9,
+        disk_low_bytes=10,
         stopping=Stopping(release_needs_second_operator=True, stop_on_mismatch=False),
     )
 
