@@ -23,9 +23,12 @@ from actors.handles import ask
 from actors.placement import CONTROL_STORE, host_name
 from actors.world import REAL, monotonic_s
 from controlplane.errors import GovernanceError
+from evidence.checkpoint_files import CheckpointFiles
+from evidence.delta.heads import Signing
 from evidence.delta.table import EvidenceTable
 from evidence.failpoints import reach
 from evidence.landing import LogBatch
+from evidence.signing_keys import KeyFiles, Signer
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +44,8 @@ class EvidenceWriter:
     Args:
         table: folder of the Delta table; created when it does not exist.
         hosts: how many hosts there are.
+        keys: where the key lies that it signs with.
+        checkpoint_files: folder that gets the signed checkpoints of each landing as a file.
         lag_s, disk_low_bytes: when there is an alarm; see `actors.alarms.watch.Thresholds`.
         call: how an actor is asked; see `actors.handles.ask`.
     """
@@ -49,15 +54,21 @@ class EvidenceWriter:
         self,
         table: str,
         hosts: int,
+        keys: KeyFiles,
+        checkpoint_files: str,
         *,
         lag_s: int = EVIDENCE_LAG_S,
         disk_low_bytes: int = DISK_LOW_BYTES,
         call: Callable[..., Any] = ask,
     ) -> None:
         self._path = table
+        self._signing = Signing(
+            signer=Signer(files=keys), files=CheckpointFiles(folder=Path(checkpoint_files))
+        )
         self._table: EvidenceTable | None = None
         self._rows = 0
         self._version = -1
+        self._signed: dict[str, str | int] = {}
         self._last_landing_us = 0
         self._trouble: dict[str, str] = {}
         self._landed: dict[str, int] = {}
@@ -76,14 +87,15 @@ class EvidenceWriter:
         ]
 
     async def status(self) -> dict[str, Any]:
-        """Rows landed since this process started, the table's version, what stands in the way of landing, and which
-        alarms are on."""
+        """Rows landed since this process started, the table's version, who signs and up to which version, what stands
+        in the way of landing, and which alarms are on."""
         silent = self._sources.silent()
         return {
             "ready": self._table is not None,
             "landed_rows": self._rows,
             "version": self._version,
             "last_landing_us": self._last_landing_us,
+            **self._signed,
             "landed": dict(self._landed),
             "trouble": dict(self._trouble) | dict.fromkeys(silent, "does not hand out its evidence"),
             "alarms": self._bell.on(),
@@ -133,8 +145,10 @@ class EvidenceWriter:
     async def _round(self) -> int:
         loop = asyncio.get_running_loop()
         if self._table is None:
-            self._table = await loop.run_in_executor(self._thread, EvidenceTable.open_or_create, self._path)
-            self._version = self._table.version
+            self._table = await loop.run_in_executor(
+                self._thread, lambda: EvidenceTable.open_or_create(self._path, signing=self._signing)
+            )
+            self._note(self._table)
         table = self._table
         offers = await self._sources.collect()
         if offers:
@@ -153,7 +167,7 @@ class EvidenceWriter:
             self._thread, lambda: table.land(batches, ingest_time_us=REAL.wall_us())
         )
         self._rows += landing.rows
-        self._version = landing.version
+        self._note(table)
         self._last_landing_us = REAL.wall_us()
         self._trouble = dict(landing.refused)
         self._watch.landed(offers, landing.refused)
@@ -170,7 +184,20 @@ class EvidenceWriter:
             self._told(offer) for offer in offers if offer.records and offer.log_id not in landing.refused
         )
         reach("writer.after_trim")
+        if landing.rows and table.heads is not None:
+            # Derived from the commit, and so after everybody was told; what fails here is made up for on opening anew.
+            await loop.run_in_executor(self._thread, table.heads.record)
         return landing.rows
+
+    def _note(self, table: EvidenceTable) -> None:
+        self._version = table.version
+        if table.heads is not None:
+            key = table.heads.key
+            self._signed = {
+                "evidence_name": key.name,
+                "key_id": key.id.hex(),
+                "checkpoint_version": table.heads.checkpoint_version,
+            }
 
     def _told(self, offer: Offer) -> tuple[str, str, int]:
         return offer.name, offer.log_id, self._landed[offer.log_id]

@@ -12,6 +12,8 @@ from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from evidence import durability
+from evidence.commit_metadata import KEY, CommitEvidence
+from evidence.delta.heads import Heads, Signing
 from evidence.delta.maintenance import Cadence, merge_files, remove_replaced_files
 from evidence.delta.shape import (
     ATTEMPTS,
@@ -27,7 +29,7 @@ from evidence.delta.shape import (
 )
 from evidence.errors import EvidenceDamagedError, EvidenceUnavailableError
 from evidence.failpoints import reach
-from evidence.landing import LogBatch, plan, rows_of
+from evidence.landing import LogBatch, leaves_of, plan, rows_of
 from evidence.record import RecordError
 
 _RECENT_VERSIONS: Final = 100  # that far back a log entry may not have reached the disk yet
@@ -56,10 +58,11 @@ class EvidenceTable:
     has landed. But each conflict costs a round, so that one writer for each table is the rule.
     """
 
-    def __init__(self, path: Path, table: DeltaTable, cadence: Cadence) -> None:
+    def __init__(self, path: Path, table: DeltaTable, cadence: Cadence, heads: Heads | None) -> None:
         self._path = path
         self._table = table
         self._cadence = cadence
+        self._heads = heads
         self._commits = int(table.version())  # so that many short runs are tended like a long one
         self._seen: dict[str, int] = {}
         self._stale = False
@@ -67,12 +70,16 @@ class EvidenceTable:
         self._broken: str | None = None
 
     @classmethod
-    def open_or_create(cls, path: str, *, cadence: Cadence | None = None) -> EvidenceTable:
+    def open_or_create(
+        cls, path: str, *, cadence: Cadence | None = None, signing: Signing | None = None
+    ) -> EvidenceTable:
         """Open the table, or create it where there is none yet; another process may do so at the same time.
 
+        Args: signing: what each landing is signed with; None: nothing is, as for a table that nobody has to believe.
         Raises:
             SchemaMismatchError: something else than our table is there.
-            EvidenceDamagedError: a data file is missing or cut short.
+            EvidenceDamagedError: a data file is missing or cut short, or the table is not what was signed.
+            EvidenceKeyError: there is no usable key.
             EvidenceUnavailableError: the path cannot be read or written.
         """
         root = Path(path).absolute()
@@ -84,7 +91,13 @@ class EvidenceTable:
             # A predecessor may have been killed between a commit and its fsync.
             durability.sync_files(root, [root / name for name in sizes(table)])
             durability.sync_log(root, int(table.version()) - _RECENT_VERSIONS)
-        return cls(root, table, cadence or Cadence())
+            heads = None if signing is None else Heads.open(root, table, signing)
+        return cls(root, table, cadence or Cadence(), heads)
+
+    @property
+    def heads(self) -> Heads | None:
+        """Where the Merkle trees stand; None: nothing is signed here."""
+        return self._heads
 
     @property
     def version(self) -> int:
@@ -122,6 +135,7 @@ class EvidenceTable:
             # INVARIANT (exactly once): plan and commit rest on the same snapshot. delta-rs refuses the commit
             # if another one of any of these logs came after that snapshot.
             self._refresh_if_stale()
+            self._follow()
             known = {batch.log_id: self.landed(batch.log_id) for batch in batches}
             rewound = self._rewound(known)
             chosen = plan([batch for batch in batches if batch.log_id not in rewound], known)
@@ -129,14 +143,21 @@ class EvidenceTable:
                 continue  # another writer landed what seemed to be missing, perhaps
             refused = {**chosen.refused, **rewound}
             rows: dict[str, pa.RecordBatch] = {}
+            leaves: dict[str, list[bytes]] = {}
             for batch in chosen.append:
                 try:
+                    leaves[batch.log_id] = leaves_of(batch)
                     rows[batch.log_id] = rows_of(batch, ingest_time_us=ingest_time_us)
                 except RecordError as error:
                     refused[batch.log_id] = error.message
             positions = {b.log_id: b.last_seq for b in chosen.append if b.log_id in rows}
-            if rows and not self._commit(list(rows.values()), positions):
-                continue
+            if rows:
+                # INVARIANT (signed): rows and the checkpoints that cover them are one commit. What is signed here is
+                # of this snapshot: a commit that is planned again signs again.
+                evidence = self._signed({log_id: leaves[log_id] for log_id in rows}, known)
+                if not self._commit(list(rows.values()), positions, evidence):
+                    continue
+                self._follow()
             landed = {b.log_id: self.landed(b.log_id) for b in batches if b.log_id not in refused}
             self._seen.update(landed)
             count = sum(len(batch) for batch in rows.values())
@@ -144,6 +165,16 @@ class EvidenceTable:
         raise EvidenceUnavailableError(
             f"another writer got ahead {ATTEMPTS} times at the evidence table `{self._path}`"
         )
+
+    def _signed(
+        self, leaves: Mapping[str, Sequence[bytes]], landed: Mapping[str, int]
+    ) -> CommitEvidence | None:
+        return None if self._heads is None else self._heads.sign(leaves, landed)
+
+    def _follow(self) -> None:
+        """What is reported as landed has its checkpoint files, whoever committed it."""
+        if self._heads is not None:
+            self._heads.follow()
 
     def _rewound(self, known: Mapping[str, int]) -> dict[str, str]:
         """Logs whose position went back, which delta-rs allows any writer: their rows would land twice."""
@@ -153,7 +184,12 @@ class EvidenceTable:
             if last < self._seen.get(log_id, -1)
         }
 
-    def _commit(self, rows: Sequence[pa.RecordBatch], positions: Mapping[str, int]) -> bool:
+    def _commit(
+        self,
+        rows: Sequence[pa.RecordBatch],
+        positions: Mapping[str, int],
+        evidence: CommitEvidence | None,
+    ) -> bool:
         """One durable commit; False: another writer of one of these logs was first, plan again."""
         self._stale = True  # until proven otherwise: after an error the commit may or may not be there
         reach("table.before_commit")
@@ -164,7 +200,10 @@ class EvidenceTable:
                 mode="append",
                 writer_properties=WRITER,
                 commit_properties=CommitProperties(
-                    app_transactions=[Transaction(log_id, last) for log_id, last in positions.items()]
+                    custom_metadata=None if evidence is None else {KEY: evidence.to_json()},
+                    # Never put on top of another commit: what is signed is the Delta log up to this snapshot.
+                    max_commit_retries=None if evidence is None else 0,
+                    app_transactions=[Transaction(log_id, last) for log_id, last in positions.items()],
                 ),
                 post_commithook_properties=HOOKS,
             )

@@ -117,9 +117,7 @@ def test_a_restart_of_the_writer_neither_begins_it_anew_nor_forgets_to_end_it(pl
 
     def restart() -> None:
         plane.end_actor("evidence-writer")
-        plane.actors.named["evidence-writer"] = evidence_writer.EvidenceWriter(
-            str(plane.evidence), plane.hosts
-        )
+        plane.start_writer()
 
     plane.do(restart)
     plane.wait_until(lambda: on(plane) == [EVIDENCE_LAG], "the new writer to know of it")

@@ -17,6 +17,7 @@ from controlplane.service.nodes import claim_places, places_of, present_nodes, u
 from controlplane.service.owners import Owners
 from controlplane.settings import Settings
 from controlplane.stopping import Stopping
+from evidence.signing_keys import KeyFiles
 
 
 def node(*names: str, alive: bool = True) -> dict[str, Any]:
@@ -136,6 +137,8 @@ def make(hosts: int = 5) -> Owners:
     return Owners(
         journals="/j",
         evidence="/e",
+        evidence_keys=KeyFiles(private=Path("/k"), notes=Path("/n"), public=Path("/p")),
+        checkpoint_files="/f",
         hosts=hosts,
         secrets_file="/s",
         places=PLACES,
