@@ -47,6 +47,10 @@ class Fleet:
     def table(self) -> Path:
         return self.folder / "decisions"
 
+    @property
+    def checkpoint_files(self) -> Path:
+        return self.folder / "checkpoint-files"
+
     def start(self, name: str) -> None:
         module, argument = ("writer", str(HOSTS)) if name == WRITER else ("owner", name)
         with (self.folder / "logs" / f"{name}.log").open("ab") as log:
