@@ -17,6 +17,7 @@ from typing import Any
 
 from actors import housekeeping, reconciliation
 from actors.agent_journal import open_agent_journal
+from actors.alarms.disks import journals_of, measure
 from actors.approvals import calls as approval_calls
 from actors.bounds import EVIDENCE_BACKLOG, OUTCOME_TIMEOUT_S
 from actors.channel import channel_path, private_folder, serve
@@ -245,7 +246,8 @@ class AgentHost(approval_calls.ApprovalCalls):
         owner = self._owner
         if owner is None or not owner.journal.usable:
             return None
-        return self._feed.pending(owner.journal, limit)
+        disk = measure(self._path, journals_of(self._place))
+        return *self._feed.pending(owner.journal, limit), disk
 
     async def trim(self, log_id: str, landed_seq: int) -> None:
         # One journal's: another that is opened meanwhile has to be spoken of anew.

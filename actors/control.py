@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from actors import api_keys, evidence_rows
+from actors.alarms.entries import AlarmEntries
 from actors.bounds import EVIDENCE_BACKLOG
 from actors.data_keys import DATA_KEYS, DataKeyEntries
 from actors.directory import Activation
@@ -51,10 +52,19 @@ class Control:
     """The fleet's registry over one journal. Not thread-safe. Every change is durable when its method returns,
     and leaves a row in the evidence log ``control``.
 
-    Args: second_operator: see `StopRegistry`.
+    Args:
+        second_operator: see `StopRegistry`.
+        evidence_backlog: how many rows may wait to land before what no operator does is recorded no more.
     """
 
-    def __init__(self, journal: Journal, world: Surroundings, *, second_operator: bool = False) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        world: Surroundings,
+        *,
+        second_operator: bool = False,
+        evidence_backlog: int = EVIDENCE_BACKLOG,
+    ) -> None:
         self.journal = journal
         self.world = world
         self._entries = Entries(journal, world)
@@ -65,7 +75,9 @@ class Control:
             bool(journal.meta("activation_lenient", 0)),
         )
         self._summaries_seen: deque[str] = deque(maxlen=_SUMMARIES_REMEMBERED)
-        self.channels = ChannelEntries(journal, self._entries)
+        self._evidence_backlog = evidence_backlog
+        self.channels = ChannelEntries(journal, self._entries, self.refuse_backlog)
+        self.alarms = AlarmEntries(journal, self._entries, self.refuse_backlog)
         self.retention = RetentionEntries(journal, self._entries, world.random_bytes)
         self.data_keys = DataKeyEntries(journal, self._entries)
 
@@ -73,6 +85,16 @@ class Control:
     def revision(self) -> int:
         """Of the last change."""
         return self._entries.revision
+
+    def refuse_backlog(self) -> None:
+        """Asked before what no operator does. What operators do is never refused: a revocation must always be possible.
+
+        Raises: UnavailableError: as much evidence waits to land as may.
+        """
+        if self.journal.pending_count() >= self._evidence_backlog:
+            raise UnavailableError(
+                "too much evidence of the log `control` waits to land", code="evidence_backlog"
+            )
 
     # -- leases ------------------------------------------------------------------------------------------------
 
@@ -185,10 +207,7 @@ class Control:
         Returns: how many were new.
         Raises: UnavailableError: too much evidence waits to land. What only an operator does is never refused for it.
         """
-        if self.journal.pending_count() >= EVIDENCE_BACKLOG:
-            raise UnavailableError(
-                "too much evidence of the log `control` waits to land", code="evidence_backlog"
-            )
+        self.refuse_backlog()
         fresh = [one for one in summaries if one["id"] not in self._summaries_seen]
         if not fresh:
             return 0

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from actors import activation
+from actors.alarms.disks import journals_of, measure
+from actors.bounds import EVIDENCE_BACKLOG
 from actors.control import Control, open_control_journal
 from actors.handles import ask
 from actors.journal_folder import Place, refuse_another
@@ -32,6 +34,7 @@ class ControlStore:
         hosts: how many hosts there are, to be told of an activation.
         place: whose folder of journals it must be, see `actors.journal_folder`; None = any.
         second_operator: whether it takes two operators to release a stop.
+        evidence_backlog: see `Control`.
     """
 
     def __init__(
@@ -40,11 +43,13 @@ class ControlStore:
         hosts: int,
         place: tuple[str, str] | None = None,
         second_operator: bool = False,
+        evidence_backlog: int = EVIDENCE_BACKLOG,
     ) -> None:
         self._path = Path(journals) / f"{CONTROL_LOG}.db"
         self._hosts = hosts
         self._place = Place(*place) if place else None
         self._second_operator = second_operator
+        self._evidence_backlog = evidence_backlog
         self._control: Control | None = None
         self._renewals = Telling(ask)
         self._telling: set[asyncio.Task[dict[str, bool]]] = set()
@@ -70,6 +75,8 @@ class ControlStore:
             of = control.retention
         elif method in _OF_DATA_KEYS:
             of = control.data_keys
+        elif method in _OF_ALARMS:
+            of = control.alarms
         else:
             raise UnavailableError(f"the control store has no method `{method}`")
         result = getattr(of, method)(**arguments)
@@ -133,7 +140,8 @@ class ControlStore:
         control = self._control
         if control is None or not control.journal.usable:
             return None
-        return self._feed.pending(control.journal, limit)
+        disk = measure(self._path, journals_of(self._place))
+        return *self._feed.pending(control.journal, limit), disk
 
     async def trim(self, log_id: str, landed_seq: int) -> None:
         if self._control is not None:
@@ -151,6 +159,7 @@ class ControlStore:
             "log": control.journal.log_id,
             "epoch": control.journal.epoch,
             "pending_rows": control.journal.pending_count(),
+            "evidence_backlog": self._evidence_backlog,
             "stops": control.stops.live(),
             "release_needs_second_operator": self._second_operator,
         }
@@ -178,7 +187,12 @@ class ControlStore:
                         self._path, new_log_id=f"{CONTROL_LOG}.{REAL.random_bytes(4).hex()}"
                     )
                     self._feed = LogFeed()
-                    self._control = Control(journal, REAL, second_operator=self._second_operator)
+                    self._control = Control(
+                        journal,
+                        REAL,
+                        second_operator=self._second_operator,
+                        evidence_backlog=self._evidence_backlog,
+                    )
                 except Exception as error:
                     log.error("the control store's journal cannot be opened; it is tried again: %s", error)
             self._sweep()
@@ -221,6 +235,7 @@ _OF_RETENTION = frozenset(
     }
 )
 _OF_DATA_KEYS = frozenset({"data_keys", "data_keys_by_id", "erase_subject", "record_reveal"})
+_OF_ALARMS = frozenset({"note_alarms", "alarms_on"})
 
 _CALLABLE = frozenset(
     {

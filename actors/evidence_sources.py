@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from actors.alarms.disks import Disk
 from actors.handles import ask
 from actors.placement import CONTROL_STORE
 from actors.world import monotonic_s
@@ -29,13 +30,14 @@ _INDEX = "the index of dedicated agents"
 class Offer:
     """What one owner hands out: the oldest records of its log, as (seq, canonical bytes, leaf hash).
 
-    `unconfirmed`: it decides nothing before it is told what the table holds of its log.
+    `unconfirmed`: it decides nothing before it is told what the table holds of its log. `disk`: where its journal lies.
     """
 
     name: str
     log_id: str
     records: Sequence[tuple[int, bytes, bytes]]
     unconfirmed: bool
+    disk: Disk | None = None
 
 
 class Sources:
@@ -108,8 +110,14 @@ class Sources:
             self._failed.add(name)
             return
         self._failed.discard(name)
-        log_id, records, unconfirmed = answer
-        self._offers[name] = Offer(name=name, log_id=log_id, records=records, unconfirmed=unconfirmed)
+        log_id, records, unconfirmed, *disk = answer
+        self._offers[name] = Offer(
+            name=name,
+            log_id=log_id,
+            records=records,
+            unconfirmed=unconfirmed,
+            disk=Disk(*disk[0]) if disk and disk[0] else None,
+        )
 
     async def _trim(self, name: str, log_id: str, landed_seq: int) -> None:
         try:

@@ -14,11 +14,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
+from actors.alarms.bell import Bell
+from actors.alarms.disks import measure
+from actors.alarms.watch import LandingWatch, Thresholds
+from actors.bounds import DISK_LOW_BYTES, EVIDENCE_LAG_S
 from actors.evidence_sources import Offer, Sources
 from actors.handles import ask
 from actors.placement import CONTROL_STORE, host_name
 from actors.retention.runs import RetentionRuns
-from actors.world import REAL
+from actors.world import REAL, monotonic_s
 from controlplane.errors import GovernanceError
 from evidence.checkpoint_files import CheckpointFiles
 from evidence.delta.heads import Signing
@@ -33,6 +37,8 @@ T = TypeVar("T")
 
 LANDING_INTERVAL_S = 0.8
 BATCH_ROWS = 10_000
+WATCH_S = 1.0
+MEASURE_S = 5.0
 
 
 class EvidenceWriter:
@@ -43,6 +49,7 @@ class EvidenceWriter:
         hosts: how many hosts there are.
         keys: where the key lies that it signs with.
         checkpoint_files: folder that gets the signed checkpoints of each landing as a file.
+        lag_s, disk_low_bytes: when there is an alarm; see `actors.alarms.watch.Thresholds`.
         call: how an actor is asked; see `actors.handles.ask`.
     """
 
@@ -53,6 +60,8 @@ class EvidenceWriter:
         keys: KeyFiles,
         checkpoint_files: str,
         *,
+        lag_s: int = EVIDENCE_LAG_S,
+        disk_low_bytes: int = DISK_LOW_BYTES,
         call: Callable[..., Any] = ask,
     ) -> None:
         self._path = table
@@ -69,11 +78,18 @@ class EvidenceWriter:
         self._sources = Sources(
             [CONTROL_STORE, *(host_name(index) for index in range(hosts))], limit=BATCH_ROWS, call=call
         )
+        self._watch = LandingWatch(
+            Thresholds(lag_s=lag_s, disk_low_bytes=disk_low_bytes), limit=BATCH_ROWS, now_us=REAL.wall_us()
+        )
+        self._bell = Bell(self._watch, call)
         self._landing = asyncio.Lock()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="landing")
         self.retention = RetentionRuns(table, self._signing.signer, self._exclusively, REAL)
-        self._task = asyncio.get_running_loop().create_task(self._run())
-        self._daily = asyncio.get_running_loop().create_task(self.retention.daily())
+        loop = asyncio.get_running_loop()
+        self._tasks = [
+            loop.create_task(work)
+            for work in (self._run(), self._keep_watch(), self._measure_disk(), self.retention.daily())
+        ]
 
     async def start_retention(self, by: str, tenant: str, dry_run: bool) -> dict[str, Any]:
         """See `RetentionRuns.start`."""
@@ -84,8 +100,9 @@ class EvidenceWriter:
         return self.retention.status()
 
     async def status(self) -> dict[str, Any]:
-        """Rows landed since this process started, the table's version, who signs and up to which version, and what
-        stands in the way of landing."""
+        """Rows landed since this process started, the table's version, who signs and up to which version, what stands
+        in the way of landing, and which alarms are on."""
+        silent = self._sources.silent()
         return {
             "ready": self._table is not None,
             "landed_rows": self._rows,
@@ -95,7 +112,9 @@ class EvidenceWriter:
             "landed": dict(self._landed),
             "trouble": dict(self._trouble)
             | self.retention.trouble
-            | dict.fromkeys(self._sources.silent(), "does not hand out its evidence"),
+            | dict.fromkeys(silent, "does not hand out its evidence"),
+            "alarms": self._bell.on(),
+            **self._watch.status(silent, now_us=REAL.wall_us()),
         }
 
     async def flush(self) -> int:
@@ -113,10 +132,30 @@ class EvidenceWriter:
                 # anew (after a failed fsync the old handle is of no use).
                 known = isinstance(error, GovernanceError)
                 self._trouble["table"] = str(error) if known else f"{type(error).__name__}: {error}"
+                self._watch.failed(self._trouble["table"])
                 log.error("landing failed, owners keep their evidence: %s", error, exc_info=not known)
                 self._table = None
                 self._landed.clear()
             await asyncio.sleep(0 if full else LANDING_INTERVAL_S)
+
+    async def _keep_watch(self) -> None:
+        """See to the alarms, also while landing hangs."""
+        while True:
+            try:
+                await self._bell.round(self._sources.silent(), now_s=monotonic_s(), now_us=REAL.wall_us())
+            except Exception:
+                log.exception("the alarms are not seen to; it is tried again")
+            await asyncio.sleep(WATCH_S)
+
+    async def _measure_disk(self) -> None:
+        """By itself and in a thread: a file system that hangs holds up nothing else."""
+        if "://" in self._path:
+            return  # an object store's room is not ours to measure
+        while True:
+            disk = await asyncio.to_thread(measure, Path(self._path), "table")
+            if disk is not None:
+                self._watch.measured(disk)
+            await asyncio.sleep(MEASURE_S)
 
     async def _round(self) -> int:
         loop = asyncio.get_running_loop()
@@ -124,6 +163,7 @@ class EvidenceWriter:
         offers = await self._sources.collect()
         if offers:
             reach("handover.received")
+        self._watch.offered(offers, now_us=REAL.wall_us())
         for log_id in {offer.log_id for offer in offers} - self._landed.keys():
             self._landed[log_id] = await loop.run_in_executor(self._thread, table.landed, log_id)
         # Who waits to be confirmed decides nothing until then: before the commit, not after it.
@@ -131,6 +171,7 @@ class EvidenceWriter:
         batches = [_batch(offer) for offer in offers if offer.records]
         if not batches:
             self._trouble.pop("table", None)
+            self._watch.landed(offers, {})
             return 0
         landing = await loop.run_in_executor(
             self._thread, lambda: table.land(batches, ingest_time_us=REAL.wall_us())
@@ -139,6 +180,7 @@ class EvidenceWriter:
         self._note(table)
         self._last_landing_us = REAL.wall_us()
         self._trouble = dict(landing.refused)
+        self._watch.landed(offers, landing.refused)
         if landing.maintenance_error is not None:
             self._trouble["maintenance"] = landing.maintenance_error
             log.warning("rows landed, but the table was not tidied up: %s", landing.maintenance_error)

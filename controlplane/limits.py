@@ -1,4 +1,5 @@
-"""How much a deployment lets one key and one agent ask for, how much evidence may wait to land, and outcomes to come.
+"""How much a deployment lets one key and one agent ask for, how much evidence may wait to land and outcomes to come,
+and when there is an alarm.
 
 It stands in DATA/limits.json, written by `controlplane up`.
 """
@@ -8,12 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from actors.bounds import EVIDENCE_BACKLOG, OUTCOME_TIMEOUT_S
+from actors.bounds import DISK_LOW_BYTES, EVIDENCE_BACKLOG, EVIDENCE_LAG_S, OUTCOME_TIMEOUT_S
 from controlplane import remembered
 from controlplane.errors import GovernanceError
 
 MAX_RATE_PER_S = 1_000_000
 MAX_EVIDENCE_BACKLOG = 1_000_000_000
+MAX_EVIDENCE_LAG_S = 24 * 3_600
+MAX_DISK_LOW_BYTES = 1 << 50
 MAX_OUTCOME_TIMEOUT_S = 20 * 3_600  # owners remember a decision for a day
 
 
@@ -32,12 +35,17 @@ class Limits:
         agent_per_s: decisions, sessions and outcomes of one agent, whichever keys ask for it.
         evidence_backlog: evidence rows that may wait in one owner's journal; at that many it decides nothing.
         outcome_timeout_s: how long the outcome of a permitted action may take before that is a finding; 0 = for ever.
+        evidence_lag_s: how old evidence may become before it has landed, and that is an alarm.
+        disk_low_bytes: what must be free where the evidence table and the journals lie, or that is an alarm; 0 = no
+            matter what.
     """
 
     key_per_s: int = 10_000
     agent_per_s: int = 1_000
     evidence_backlog: int = EVIDENCE_BACKLOG
     outcome_timeout_s: int = OUTCOME_TIMEOUT_S
+    evidence_lag_s: int = EVIDENCE_LAG_S
+    disk_low_bytes: int = DISK_LOW_BYTES
 
     def __post_init__(self) -> None:
         for name in ("key_per_s", "agent_per_s"):
@@ -51,6 +59,14 @@ class Limits:
         if type(timeout) is not int or not 0 <= timeout <= MAX_OUTCOME_TIMEOUT_S:
             raise LimitsError(
                 f"`outcome_timeout_s` must be a whole number from 0 (for ever) to {MAX_OUTCOME_TIMEOUT_S}"
+            )
+        lag = self.evidence_lag_s
+        if type(lag) is not int or not 1 <= lag <= MAX_EVIDENCE_LAG_S:
+            raise LimitsError(f"`evidence_lag_s` must be a whole number from 1 to {MAX_EVIDENCE_LAG_S}")
+        room = self.disk_low_bytes
+        if type(room) is not int or not 0 <= room <= MAX_DISK_LOW_BYTES:
+            raise LimitsError(
+                f"`disk_low_bytes` must be a whole number from 0 (never) to {MAX_DISK_LOW_BYTES}"
             )
 
     @classmethod

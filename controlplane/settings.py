@@ -3,7 +3,7 @@
     DATA/                       0700, ours alone
       instance.json             {instance, hosts, nodes, created_at}: fixed when the directory is created
       nodes/                    what marks each node's folder of journals, once it was first used
-      limits.json               {key_per_s, agent_per_s, evidence_backlog, outcome_timeout_s}: only if any was set
+      limits.json               {key_per_s, agent_per_s, evidence_backlog, …}: see `limits`; only if any was set
       stopping.json             {release_needs_second_operator, stop_on_mismatch}: only if any was set
       journals/                 one SQLite journal per owner; on each node those of its own
       evidence.json             {checkpoint_files}: only if it was set

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from evidence.durability import create_file, make_folders
 from evidence.errors import EvidenceDamagedError
+from evidence.failpoints import reach
 from evidence.note import Note, written_notes
 
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
@@ -36,6 +37,7 @@ class CheckpointFiles:
         Cost: one fsync of the file, one of its folder.
         """
         path = self.path_of(version, time_ms)
+        reach("checkpoints.before_file")
         make_folders(path.parent)
         text = written_notes(notes)
         if not create_file(path, text, mode=0o444) and not self.holds(path, notes):
@@ -44,6 +46,7 @@ class CheckpointFiles:
                 f"replaced; nothing is written until you have found out which",
                 file=str(path),
             )
+        reach("checkpoints.after_file")
 
     def holds(self, path: Path, notes: Sequence[Note]) -> bool:
         """Whether a file holds just these notes. Raises: OSError."""

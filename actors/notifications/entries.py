@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from actors import evidence_rows
-from actors.bounds import EVIDENCE_BACKLOG
 from actors.entries import Entries
 from actors.ids import agent_key
 from actors.journal import Journal
 from actors.notifications.channels import MOST_CHANNELS, shown
-from controlplane.errors import ConflictError, NotFoundError, UnavailableError
+from controlplane.errors import ConflictError, NotFoundError
 
 _KIND = "channel"
 _REPORTS_REMEMBERED = 10_000
 
 
 class ChannelEntries:
-    """Channels among the control store's entries. They are leased by nobody: their secrets go to the notifier alone."""
+    """Channels among the control store's entries. They are leased by nobody: their secrets go to the notifier alone.
 
-    def __init__(self, journal: Journal, entries: Entries) -> None:
+    Args: refuse_backlog: see `Control.refuse_backlog`.
+    """
+
+    def __init__(self, journal: Journal, entries: Entries, refuse_backlog: Callable[[], None]) -> None:
         self._journal = journal
         self._entries = entries
+        self._refuse_backlog = refuse_backlog
         self._reported: deque[str] = deque(maxlen=_REPORTS_REMEMBERED)
 
     def set_channel(self, *, tenant: str, given: dict[str, Any], by: str) -> dict[str, Any]:
@@ -78,10 +82,7 @@ class ChannelEntries:
         Returns: how many were new.
         Raises: UnavailableError: too much evidence waits to land; the notifier keeps them.
         """
-        if self._journal.pending_count() >= EVIDENCE_BACKLOG:
-            raise UnavailableError(
-                "too much evidence of the log `control` waits to land", code="evidence_backlog"
-            )
+        self._refuse_backlog()
         fresh = [one for one in reports if one["id"] not in self._reported]
         if not fresh:
             return 0

@@ -11,6 +11,8 @@ import typer
 from controlplane.cli.connection import DataOption
 from controlplane.cli.durations import seconds
 from controlplane.cli.output import FAILED, JsonOption, cell, complain, pairs, reported, screen, show, table
+from controlplane.cli.sizes import size_bytes
+from controlplane.cli.times import shown
 from controlplane.settings import MAX_HOSTS, DataDirectoryError, Settings, default_data
 
 if TYPE_CHECKING:
@@ -67,6 +69,21 @@ def up(
             help="How late outcomes may come before that is a finding, or `never`; remembered. [default: 1h]",
         ),
     ] = None,
+    evidence_lag: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DURATION",
+            help="How old evidence may become before it has landed, and that is an alarm; remembered. [default: 1m]",
+        ),
+    ] = None,
+    disk_low: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="Room that the table's and the journals' disks must have, or that is an alarm, like `20GiB`, or "
+            "`never`; remembered. [default: 5GiB]",
+        ),
+    ] = None,
     second_operator: Annotated[
         bool | None,
         typer.Option(
@@ -120,6 +137,8 @@ def up(
         agent_rate=agent_rate,
         evidence_backlog=evidence_backlog,
         outcome_timeout_s=_timeout_s(outcome_timeout),
+        evidence_lag_s=None if evidence_lag is None else seconds(evidence_lag),
+        disk_low_bytes=_disk_low_bytes(disk_low),
         second_operator=second_operator,
         stop_on_mismatch=stop_on_mismatch,
         checkpoint_files=checkpoint_files,
@@ -215,6 +234,10 @@ def _timeout_s(text: str | None) -> int | None:
     return 0 if text == "never" else None if text is None else seconds(text)
 
 
+def _disk_low_bytes(text: str | None) -> int | None:
+    return 0 if text == "never" else None if text is None else size_bytes(text)
+
+
 def _where(settings: Settings, state: RunState | None) -> dict[str, Any]:
     return {
         "url": state.url if state else None,
@@ -257,6 +280,13 @@ def _print(console: Console, settings: Settings, found: Status) -> None:
         console.print(f"{stops} stops are live; see `controlplane stops`", style="yellow")
     if store.get("release_needs_second_operator"):
         console.print("it takes two operators to release a stop")
+    landing = found.service.get("evidence") or {}
+    for alarm in landing.get("alarms") or ():
+        about = f" ({alarm['about']})" if alarm["about"] else ""
+        since = shown(alarm["since_us"])
+        console.print(f"alarm {alarm['code']}{about} since {since}: {cell(alarm['says'])}", style="bold red")
+    for name, why in (landing.get("trouble") or {}).items():
+        console.print(f"evidence, {name}: {cell(why)}", style="yellow")
     for title, parts in (
         ("hosts", found.service.get("hosts")),
         ("evidence", [found.service.get("evidence")]),
@@ -280,7 +310,7 @@ def _fits_a_table(parts: list[dict[str, Any]], name: str) -> bool:
     return (
         name != "bundle"
         and any(value not in (None, "", {}) for value in values)
-        and not any(isinstance(value, dict) for value in values)
+        and not any(isinstance(value, dict | list) for value in values)
     )
 
 

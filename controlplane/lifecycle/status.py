@@ -9,6 +9,7 @@ from typing import Any
 
 import psutil
 
+from actors.alarms.state import DISK_LOW
 from controlplane.lifecycle.processes import ours
 from controlplane.lifecycle.readiness import SILENT, Readiness, ask, get_json
 from controlplane.lifecycle.run_state import RunState, Stage
@@ -82,6 +83,10 @@ def look(settings: Settings, *, key: str | None) -> Status:
     service: dict[str, Any] = {}
     if key is not None and answer.readiness is not Readiness.SILENT:
         service = _service(state.url, key)
+    alarms = (service.get("evidence") or {}).get("alarms") or ()
+    # A disk that fills is told of in time: nothing is wrong yet.
+    if codes := sorted({alarm["code"] for alarm in alarms} - {DISK_LOW}):
+        reasons.append(f"alarms: {', '.join(codes)}")
     starting = state.supervised and state.stage in _STARTING
     return Status(
         health=Health.READY if not reasons else Health.STARTING if starting else Health.UNHEALTHY,

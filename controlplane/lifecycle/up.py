@@ -34,7 +34,8 @@ class Request:
     Args:
         port: 0 = any free one.
         hosts: only when the data directory is new.
-        key_rate, agent_rate, evidence_backlog, outcome_timeout_s: see `Limits`; kept in the data directory.
+        key_rate, agent_rate, evidence_backlog, outcome_timeout_s, evidence_lag_s, disk_low_bytes: see `Limits`; kept in
+            the data directory.
         second_operator, stop_on_mismatch: see `Stopping`; kept in the data directory.
         checkpoint_files: see `EvidenceSettings`; kept in the data directory.
     """
@@ -47,6 +48,8 @@ class Request:
     agent_rate: int | None = None
     evidence_backlog: int | None = None
     outcome_timeout_s: int | None = None
+    evidence_lag_s: int | None = None
+    disk_low_bytes: int | None = None
     second_operator: bool | None = None
     stop_on_mismatch: bool | None = None
     checkpoint_files: Path | None = None
@@ -110,14 +113,17 @@ def _set_limits(request: Request, settings: Settings, *, running: bool) -> None:
         outcome_timeout_s=(
             current.outcome_timeout_s if request.outcome_timeout_s is None else request.outcome_timeout_s
         ),
+        evidence_lag_s=current.evidence_lag_s if request.evidence_lag_s is None else request.evidence_lag_s,
+        disk_low_bytes=current.disk_low_bytes if request.disk_low_bytes is None else request.disk_low_bytes,
     )
     if asked == current:
         return
     if running:
         raise ConflictError(
             f"the control plane of `{settings.data}` runs with {current.key_per_s}/s for a key, "
-            f"{current.agent_per_s}/s for an agent, a backlog of {current.evidence_backlog} rows of evidence and "
-            f"{current.outcome_timeout_s} s for outcomes; "
+            f"{current.agent_per_s}/s for an agent, a backlog of {current.evidence_backlog} rows of evidence, "
+            f"{current.outcome_timeout_s} s for outcomes, and alarms at {current.evidence_lag_s} s of lag and "
+            f"{current.disk_low_bytes} free bytes; "
             f"to change that run "
             f"`controlplane down --data {settings.data}` first",
             code="runs_with_other_limits",

@@ -29,6 +29,7 @@ from controlplane.service.management.approvals import ApprovalDoors
 from controlplane.service.management.bundles import BundleDoors
 from controlplane.service.management.channels import ChannelDoors
 from controlplane.service.management.keys import KeyDoors
+from controlplane.service.management.metrics import MetricsDoor
 from controlplane.service.management.outcomes import OutcomeDoors
 from controlplane.service.management.privacy import PrivacyDoors
 from controlplane.service.management.retention import RetentionDoors
@@ -114,6 +115,7 @@ class Application:
             *PrivacyDoors(keys, table).routes(),
             *RetentionDoors().routes(),
             *StatusDoor(self._fleet).routes(),
+            *MetricsDoor(self._fleet).routes(),
         ]
         self.ingress = Ingress(
             Router(routes),

@@ -89,6 +89,8 @@ def owners_of(settings: Settings) -> Owners:
         channels=str(settings.channels),
         evidence_backlog=limits.evidence_backlog,
         outcome_timeout_s=limits.outcome_timeout_s,
+        evidence_lag_s=limits.evidence_lag_s,
+        disk_low_bytes=limits.disk_low_bytes,
         stopping=Stopping.read(settings.stopping),
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 import ray
 
 from actors.agent_host import AgentHost
-from actors.bounds import EVIDENCE_BACKLOG, OUTCOME_TIMEOUT_S
+from actors.bounds import DISK_LOW_BYTES, EVIDENCE_BACKLOG, EVIDENCE_LAG_S, OUTCOME_TIMEOUT_S
 from actors.control_store import ControlStore
 from actors.evidence_writer import EvidenceWriter
 from actors.journal_folder import Place
@@ -59,7 +59,7 @@ class Owners:
         hosts: how many hosts there are.
         places: every node that keeps journals, and the mark of its folder; the head's first.
         channels: folder, on each node, for the sockets by which owners answer replicas of the same node.
-        evidence_backlog, outcome_timeout_s: see `Limits`.
+        evidence_backlog, outcome_timeout_s, evidence_lag_s, disk_low_bytes: see `Limits`.
         stopping: how stops are released, and what stops an agent.
         secrets_file: where owners read the session key; the key itself never travels through Ray.
     """
@@ -74,6 +74,8 @@ class Owners:
     channels: str = ""
     evidence_backlog: int = EVIDENCE_BACKLOG
     outcome_timeout_s: int = OUTCOME_TIMEOUT_S
+    evidence_lag_s: int = EVIDENCE_LAG_S
+    disk_low_bytes: int = DISK_LOW_BYTES
     stopping: Stopping = field(default_factory=Stopping)
 
     def start_control_store(self) -> Any:
@@ -85,6 +87,7 @@ class Owners:
                 self.hosts,
                 tuple(self.places[0]),
                 second_operator=self.stopping.release_needs_second_operator,
+                evidence_backlog=self.evidence_backlog,
             )
         )
 
@@ -92,7 +95,14 @@ class Owners:
         return (
             ray.remote(EvidenceWriter)
             .options(name=EVIDENCE_WRITER, **_pinned(self.places[0]))
-            .remote(self.evidence, self.hosts, self.evidence_keys, self.checkpoint_files)
+            .remote(
+                self.evidence,
+                self.hosts,
+                self.evidence_keys,
+                self.checkpoint_files,
+                lag_s=self.evidence_lag_s,
+                disk_low_bytes=self.disk_low_bytes,
+            )
         )
 
     def start_notifier(self) -> Any:

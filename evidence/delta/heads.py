@@ -17,6 +17,7 @@ from evidence.delta.checkpoints import CheckpointsTable, CommittedHeads
 from evidence.delta.reading import leaves, log_ids
 from evidence.delta.signed_commits import SignedCommit, SignedCommits
 from evidence.errors import EvidenceDamagedError, EvidenceKeyError
+from evidence.failpoints import reach
 from evidence.merkle import CompactRange
 from evidence.note import PublicKey
 from evidence.record import leaf_hash
@@ -142,7 +143,9 @@ class Heads:
         Raises: EvidenceUnavailableError.
         """
         if self._unrecorded:
+            reach("checkpoints.before_record")
             self._checkpoints.append(self._unrecorded)
+            reach("checkpoints.after_record")
             self._unrecorded = []
             self._checkpoints.tend()
 

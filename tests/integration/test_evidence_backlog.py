@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -112,9 +113,18 @@ def test_owners_stop_at_their_bound_and_go_on_once_evidence_lands(bounded: Runni
             timeout_s=10,
             what="the evidence writer to say what is in its way",
         )
+        wait_until(
+            lambda: (
+                'controlplane_alarm{code="evidence_landing_failed",about=""} 1' in http.get("/metrics").text
+            ),
+            timeout_s=20,
+            what="the alarm",
+        )
         shown = controlplane("status", data=bounded.settings.data, check=False)
         (line,) = [line for line in shown.stdout.splitlines() if line.startswith("host-000")]
         assert shown.returncode == 1 and "evidence_backlog" in line and str(BOUND) in line
+        assert "alarms: evidence_landing_failed" in shown.stdout.splitlines()[0]
+        assert "alarm evidence_landing_failed since" in shown.stdout
         other = controlplane("up", "--evidence-backlog", "500", data=bounded.settings.data, check=False)
         assert other.returncode == 1 and f"a backlog of {BOUND} rows" in other.stderr
 
@@ -140,3 +150,5 @@ def test_owners_stop_at_their_bound_and_go_on_once_evidence_lands(bounded: Runni
     bounded.wait_until_landed()
     rows = bounded.table_rows("SELECT event_id FROM evidence WHERE event_type = 'decision'")
     assert sorted(row["event_id"] for row in rows) == sorted(decided)
+    told = bounded.table_rows("SELECT details FROM evidence WHERE reason_code = 'evidence_landing_failed'")
+    assert [json.loads(row["details"])["alarm"] for row in told][:1] == ["began"]

@@ -13,6 +13,8 @@ from integration.faults.plan import long_plan, short_plan
 from integration.faults.record import Record, Told
 from integration.faults.victims import How, Victim
 
+from evidence.failpoints import POINTS
+
 Row = dict[str, Any]
 
 
@@ -149,7 +151,9 @@ def test_each_difference_is_found(harm: Callable[[Record, list[Row]], None], mes
 def test_the_short_plan_strikes_everything_and_ends_the_cluster_in_both_ways(seed: int) -> None:
     faults = [fault for round_ in short_plan(seed) for fault in round_.faults]
     struck = {fault.victim for fault in faults if fault.how is How.KILL}
-    assert struck | {Victim.HOST_1, Victim.RAYLET, Victim.GCS} == set(Victim)
+    assert struck | {Victim.HOST_1, Victim.RAYLET, Victim.GCS, Victim.WHOEVER} == set(Victim)
+    crashed = [fault.victim for fault in faults if fault.how is How.CRASH]
+    assert crashed == [Victim.EVIDENCE_WRITER, Victim.WHOEVER]
     assert sum(fault.victim.ends_the_cluster for fault in faults) == 2
     assert Victim.EVERYTHING in struck
     assert [fault.how for fault in faults].count(How.STOP) == 1
@@ -159,5 +163,11 @@ def test_a_plan_is_repeated_by_its_seed_and_begins_like_a_longer_one() -> None:
     assert long_plan(7, 50)[:10] == long_plan(7, 10)
     assert long_plan(7, 10) != long_plan(8, 10)
     assert {str(fault) for round_ in long_plan(1, 50) for fault in round_.faults} >= {
-        f"kill {victim}" for victim in Victim if victim not in (Victim.RAYLET, Victim.GCS)
+        f"kill {victim}" for victim in Victim if victim not in (Victim.RAYLET, Victim.GCS, Victim.WHOEVER)
     }
+
+
+def test_every_failpoint_that_a_plan_crashes_at_is_one() -> None:
+    faults = [fault for round_ in long_plan(1, 100) for fault in round_.faults]
+    named = {fault.point for fault in faults if fault.how is How.CRASH}
+    assert named < POINTS and len(named) == 11

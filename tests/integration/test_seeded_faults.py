@@ -12,11 +12,16 @@ from integration.faults.run import run, summary
 from integration.plane import brought_up
 
 from controlplane.lifecycle import processes
+from evidence.failpoints import VARIABLE
 
 pytestmark = pytest.mark.ray
 
 
-def test_whatever_is_killed_or_stopped_clients_and_table_agree_and_traffic_goes_on(tmp_path: Path) -> None:
+def test_whatever_is_killed_or_stopped_clients_and_table_agree_and_traffic_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "points").mkdir()
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "points"))
     seed = int(os.environ.get("SEED", "1"))
     with brought_up(tmp_path / "cp") as running:
         repeat = f"SEED={seed} python -m pytest tests/integration/test_seeded_faults.py"

@@ -12,10 +12,18 @@ from pathlib import Path
 
 from actors.placement import CONTROL_STORE, host_name
 from evidence import failpoints
+from evidence.signing_keys import KeyFiles
 
 HOSTS = 2
 WRITER = "writer"
+NAME = "controlplane-crashes"
 OWNERS = (CONTROL_STORE, *(host_name(index) for index in range(HOSTS)))
+
+
+def key_files(folder: Path) -> KeyFiles:
+    """Where the writer finds the key that it signs with."""
+    keys = folder / "keys"
+    return KeyFiles(private=keys / "evidence.json", notes=keys / "keys.notes", public=keys / "keys.vkey")
 
 
 @dataclass(slots=True)
@@ -27,8 +35,9 @@ class Fleet:
     _processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("journals", "sockets", "points", "logs"):
+        for name in ("journals", "sockets", "points", "logs", "keys"):
             (self.folder / name).mkdir(mode=0o700)
+        key_files(self.folder).create(NAME, created_at="2026-09-04T12:00:00Z", random_bytes=os.urandom)
 
     @property
     def points(self) -> Path:
@@ -37,6 +46,10 @@ class Fleet:
     @property
     def table(self) -> Path:
         return self.folder / "decisions"
+
+    @property
+    def checkpoint_files(self) -> Path:
+        return self.folder / "checkpoint-files"
 
     def start(self, name: str) -> None:
         module, argument = ("writer", str(HOSTS)) if name == WRITER else ("owner", name)

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from integration.crashes.check import check
-from integration.crashes.fleet import OWNERS, WRITER, Fleet, wait_for
+from integration.crashes.fleet import OWNERS, WRITER, Fleet, key_files, wait_for
 from integration.crashes.plan import MOMENTS, Crash, Round
 from integration.crashes.traffic import Traffic
 
 from evidence import failpoints
+from evidence.verify.verifier import Options, verify
 
 REACHED_S = 60.0
 FLOWS_S = 60.0
@@ -114,9 +115,25 @@ async def _compare(fleet: Fleet, traffic: Traffic) -> int:
         deadline.check()
         await asyncio.sleep(0.05)
     journalled = {name: await traffic.ask(name, "answered") for name in OWNERS}
+    # In the middle of whatever it does to the table now that all has landed.
+    fleet.kill(WRITER)
     rows = check(fleet.table, traffic.told, journalled)
+    _verify(fleet)
+    fleet.start_again(WRITER)
     traffic.flow()
     return rows
+
+
+def _verify(fleet: Fleet) -> None:
+    """What a hostile auditor would find: who knows the key, has the files, and remembers what he saw before."""
+    options = Options(
+        keys=[key_files(fleet.folder).public.read_text().strip()],
+        checkpoints=[str(fleet.checkpoint_files)],
+        witness=str(fleet.folder / "witness.notes"),
+        jobs=1,
+    )
+    report = verify(str(fleet.table), options)
+    assert report.holds, [f"{fault.code}: {fault.message}" for fault in report.faults[:5]]
 
 
 async def _waiting(traffic: Traffic) -> int:

@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from integration.crashes.fleet import key_files
+
 from actors import evidence_writer
 from actors.channel import Channel, NoChannelError, channel_path
 from controlplane.errors import UnavailableError
@@ -42,7 +44,9 @@ async def main(folder: Path, hosts: int) -> None:
 
     table.Cadence = _OFTEN
     evidence_writer.LANDING_INTERVAL_S = 0.05
-    writer = evidence_writer.EvidenceWriter(str(folder / "decisions"), hosts, call=call)
+    writer = evidence_writer.EvidenceWriter(
+        str(folder / "decisions"), hosts, key_files(folder), str(folder / "checkpoint-files"), call=call
+    )
     asyncio.get_running_loop().add_reader(sys.stdin.fileno(), lambda: os._exit(0))
     await asyncio.Event().wait()
     del writer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import sys
 import tempfile
@@ -14,6 +15,7 @@ from integration.faults.run import run, summary
 from integration.plane import brought_up
 
 from controlplane.lifecycle import processes
+from evidence.failpoints import VARIABLE
 
 
 def main() -> int:
@@ -28,6 +30,9 @@ def main() -> int:
 
     folder = tempfile.mkdtemp(prefix="controlplane-faults-")
     data = Path(folder) / "cp"
+    points = Path(folder) / "points"
+    points.mkdir()
+    os.environ[VARIABLE] = str(points)
     say(f"bringing a control plane up in {data}; it stays there if a round fails")
     with brought_up(data) as running:
         seed, rounds = arguments.seed, arguments.rounds

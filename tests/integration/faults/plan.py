@@ -16,6 +16,28 @@ _SINGLE = (
     Fault(victim=Victim.INGRESS),
     Fault(victim=Victim.CONTROL_STORE),
     Fault(victim=Victim.EVIDENCE_WRITER),
+    Fault(victim=Victim.NOTIFIER),
+)
+_OF_THE_WRITER = tuple(
+    Fault(victim=Victim.EVIDENCE_WRITER, how=How.CRASH, point=point)
+    for point in (
+        "handover.received",
+        "table.before_commit",
+        "table.after_commit",
+        "table.after_sync",
+        "writer.before_trim",
+        "writer.after_trim",
+    )
+)
+_OF_JOURNALS = tuple(
+    Fault(victim=Victim.WHOEVER, how=How.CRASH, point=point)
+    for point in (
+        "journal.before_commit",
+        "journal.after_commit",
+        "journal.before_trim",
+        "journal.after_trim",
+        "handover.before_answer",
+    )
 )
 _STOPS = (Fault(victim=Victim.HOST_0, how=How.STOP), Fault(victim=Victim.HOST_1, how=How.STOP))
 _HANGS = (
@@ -70,7 +92,8 @@ def short_plan(seed: int) -> list[Round]:
     singles = [fault for fault in _SINGLE if fault.victim is not Victim.HOST_1]
     rng.shuffle(singles)
     pairs = [tuple(singles[at : at + 2]) for at in range(0, len(singles), 2)]
-    rounds = [*pairs, (rng.choice(_STOPS),), (rng.choice(_CLUSTER),), (_EVERYTHING,)]
+    crashes = (rng.choice(_OF_THE_WRITER), rng.choice(_OF_JOURNALS))
+    rounds = [*pairs, crashes, (rng.choice(_STOPS),), (rng.choice(_CLUSTER),), (_EVERYTHING,)]
     rng.shuffle(rounds)
     return [_round(number, faults, rng) for number, faults in enumerate(rounds, 1)]
 
@@ -88,6 +111,7 @@ def _round(number: int, faults: tuple[Fault, ...], rng: random.Random) -> Round:
 def _deck(rng: random.Random) -> Iterator[Fault]:
     """Like cards: every kind comes before any comes again."""
     while True:
-        cards = [*_SINGLE, *_STOPS, rng.choice(_HANGS), rng.choice(_CLUSTER), _EVERYTHING]
+        cards = [*_SINGLE, *_STOPS, *rng.sample(_OF_THE_WRITER, 2), *rng.sample(_OF_JOURNALS, 2)]
+        cards += [rng.choice(_HANGS), rng.choice(_CLUSTER), _EVERYTHING]
         rng.shuffle(cards)
         yield from cards

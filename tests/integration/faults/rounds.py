@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 from integration.faults import against_table
@@ -13,6 +15,8 @@ from integration.faults.record import Reported, Told
 from integration.faults.traffic import Traffic
 from integration.faults.victims import Fault, How, Victim, end_everything, found, strike, wait_found
 from integration.plane import Running, wait_until
+
+from evidence.failpoints import VARIABLE, arm
 
 FLOWS_S = 60.0
 BACK_S = 90.0
@@ -34,11 +38,13 @@ class Played:
 
 
 class Rounds:
-    """Plays rounds on one running control plane; remembers how much of the record was found in the table."""
+    """Plays rounds on one running control plane, started with a folder for failpoints in its environment; remembers how
+    much of the record was found in the table."""
 
     def __init__(self, running: Running, traffic: Traffic) -> None:
         self._running = running
         self._traffic = traffic
+        self._points = Path(os.environ[VARIABLE])
         self._checked = 0
         self._checked_us = time.time_ns() // 1000
 
@@ -74,6 +80,11 @@ class Rounds:
             if position:
                 self._traffic.stopping.wait(round_.gap_s)
             here = wait_found(settings, fault.victim, timeout_s=BACK_S)
+            if fault.how is How.CRASH:
+                before[fault.victim] |= _pids(here)
+                self._crash(fault.point)
+                struck_s = time.monotonic()
+                continue
             if fault.victim is Victim.EVERYTHING:
                 before[fault.victim] |= _pids(end_everything(settings))
                 struck_s = time.monotonic()
@@ -99,10 +110,17 @@ class Rounds:
         if any(fault.victim.ends_the_cluster for fault in round_.faults):
             timeout_s = CLUSTER_BACK_S
         for fault in round_.faults:
-            if fault.how is not How.STOP:
+            if fault.how is not How.STOP and fault.victim is not Victim.WHOEVER:
                 wait_found(settings, fault.victim, other_than=before[fault.victim], timeout_s=timeout_s)
         self._wait_allowed(since_s=time.monotonic(), timeout_s=timeout_s, what=str(round_))
         return struck_s
+
+    def _crash(self, point: str) -> None:
+        """Arm a failpoint, and wait until traffic has somebody reach it."""
+        arm(self._points, point)
+        wait_until(
+            lambda: not (self._points / point).exists(), timeout_s=FLOWS_S, what=f"`{point}` to be reached"
+        )
 
     def _stop_and_look(self, fault: Fault, round_: Round) -> float:
         """Stop a host: its agents are denied by their deadlines, everybody else is served and their evidence lands.

@@ -27,6 +27,9 @@ class Victim(StrEnum):
     INGRESS = "ingress"
     CONTROL_STORE = "control-store"
     EVIDENCE_WRITER = "evidence-writer"
+    NOTIFIER = "notifier"
+    WHOEVER = "whoever"
+    """The one that reaches a failpoint first, of all that have a journal."""
     RAYLET = "raylet"
     GCS = "gcs"
     EVERYTHING = "everything"
@@ -46,21 +49,24 @@ class How(StrEnum):
     """SIGSTOP, and SIGCONT some seconds later."""
     HANG = "hang"
     """SIGSTOP for good: the supervisor has to notice."""
+    CRASH = "crash"
+    """SIGKILL, by its own hand, at a failpoint."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """One strike."""
+    """One strike. `point`: the failpoint at which it crashes."""
 
     victim: Victim
     how: How = How.KILL
+    point: str = ""
 
     @property
     def signal(self) -> signal.Signals:
         return signal.SIGKILL if self.how is How.KILL else signal.SIGSTOP
 
     def __str__(self) -> str:
-        return f"{self.how} {self.victim}"
+        return f"{self.how} {self.victim}" + (f" at {self.point}" if self.point else "")
 
 
 def found(settings: Settings, victim: Victim) -> list[psutil.Process]:
@@ -74,6 +80,10 @@ def found(settings: Settings, victim: Victim) -> list[psutil.Process]:
             return _titled(settings, "ray::ControlStore")
         case Victim.EVIDENCE_WRITER:
             return _titled(settings, "ray::EvidenceWriter")
+        case Victim.NOTIFIER:
+            return _titled(settings, "ray::NotifierActor")
+        case Victim.WHOEVER:
+            return _holding(settings, lambda name: name.endswith(".db"))
         case Victim.REPLICA:
             return _titled(settings, "ray::ServeReplica")
         case Victim.INGRESS:

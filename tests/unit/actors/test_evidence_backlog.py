@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 from unit.actors.owners import START_US, Bench, World
 
-from actors import agent_host, control, messages, outcomes, sessions
+from actors import agent_host, messages, outcomes, sessions
 from actors.agent_host import AgentHost
 from actors.agent_journal import forget_what_is_over
 from actors.bounds import EVIDENCE_BACKLOG
 from actors.control import Control, open_control_journal
 from actors.deciding import decide
 from actors.directory import Activation
+from actors.evidence_rows import event
 from actors.log_feed import LogFeed
 from actors.messages import Outcome, SessionRequest
 from actors.owner import EvidenceBacklogError, OwnerSettings
@@ -229,11 +230,9 @@ def test_a_host_at_the_bound_says_so_and_how_much_waits(
     asyncio.run(fill_and_land())
 
 
-def test_refusals_of_mad_keys_do_not_fill_the_control_stores_journal(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(control, "EVIDENCE_BACKLOG", 3)
-    store = Control(open_control_journal(tmp_path / "c.db", new_log_id="control.x"), World().surroundings())
+def test_refusals_of_mad_keys_do_not_fill_the_control_stores_journal(tmp_path: Path) -> None:
+    journal = open_control_journal(tmp_path / "c.db", new_log_id="control.x")
+    store = Control(journal, World().surroundings(), evidence_backlog=3)
 
     def refuse(identity: str) -> int:
         summary = {"id": identity, "tenant": "default", "details": {"refused": START_US}}
@@ -256,6 +255,30 @@ def test_refusals_of_mad_keys_do_not_fill_the_control_stores_journal(
     assert store.revoke_key(made["id"], tenant="default", by="k")["revoked_us"]
     store.journal.trim(landed_seq=store.journal.next_seq - 1)
     assert refuse("d") == 1
+
+
+def test_what_has_landed_makes_room_in_the_file_for_what_comes(bench: Bench) -> None:
+    """SQLite gives no room back, and needs none: the file of one that was at its bound ten times is no larger."""
+    bench.evidence_backlog = 2_000
+    bench.reopen()
+    journal = bench.owner.journal
+
+    def fill_and_land() -> int:
+        while journal.pending_count() < 2_000:
+            with journal.transaction() as step:
+                for number in range(100):
+                    step.append(
+                        event(event_id=f"e{number}", event_type="finding", time_us=START_US, tenant="t")
+                    )
+        files = [path.stat().st_size for path in bench.path.parent.glob(f"{bench.path.name}*")]
+        while journal.trim(landed_seq=journal.next_seq - 1):
+            pass
+        return sum(files)
+
+    # The write-ahead log (4 MiB) grows to its full size first.
+    warm = max(fill_and_land() for _ in range(4))
+    sizes = [fill_and_land() for _ in range(12)]
+    assert max(sizes) < 1.1 * warm, (warm, sizes)
 
 
 def test_the_default_is_the_same_wherever_it_is_left_out() -> None:

@@ -10,9 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import Result
 
 from controlplane.cli import app as app_module
+from controlplane.cli.sizes import size_bytes
 from controlplane.lifecycle import status as status_module
 from controlplane.lifecycle import up as up_module
 from controlplane.lifecycle.status import Health, Status
@@ -188,6 +190,56 @@ def test_status_names_who_does_not_decide_with_the_active_bundle(
     assert (
         json.loads(run("status", "--data", settings.data, "--json").stdout)["service"]["lagging"] == lagging
     )
+
+
+def test_status_says_which_alarms_are_on_and_what_keeps_evidence_from_landing(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings.create_or_open(tmp_path / "cp", hosts=2)
+    lag = {"code": "evidence_lag", "about": "", "says": "`host-000` has not landed", "since_us": 0}
+    low = {
+        "code": "evidence_disk_low",
+        "about": "table",
+        "says": "1 GiB is free\x1b[2J",
+        "since_us": 1_000_000,
+    }
+    evidence = {
+        "name": "evidence-writer",
+        "ready": True,
+        "alarms": [lag, low],
+        "trouble": {"table": "no room"},
+        "lag_s": {"host-000": 70.0},
+        "disks": {"table": {"free_bytes": 1, "size_bytes": 2}},
+    }
+    found = Status(
+        health=Health.UNHEALTHY,
+        reason="alarms: evidence_lag",
+        state=None,
+        processes=(),
+        service={"evidence": evidence},
+    )
+    monkeypatch.setattr(status_module, "look", lambda settings, key: found)
+    shown = run("status", "--data", settings.data)
+    assert shown.exit_code == 1
+    said = " ".join(shown.stdout.split())
+    assert "alarm evidence_lag since 1970-01-01T00:00:00Z: `host-000` has not landed" in said
+    assert "alarm evidence_disk_low (table) since 1970-01-01T00:00:01Z: 1 GiB is free" in said
+    assert "evidence, table: no room" in said and "\x1b" not in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("500MiB", 500 * 2**20), ("20GiB", 20 * 2**30), ("1TiB", 2**40)]
+)
+def test_sizes_are_read_as_people_write_them(text: str, expected: int) -> None:
+    assert size_bytes(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["", "5", "5GB", "0GiB", "-1GiB", "1.5GiB", "5 GiB", "GiB", "10000000000000GiB"]
+)
+def test_what_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(typer.BadParameter, match="like 20GiB"):
+        size_bytes(text)
 
 
 def test_up_with_another_number_of_hosts_is_refused(run: Run, tmp_path: Path) -> None:

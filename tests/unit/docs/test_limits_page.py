@@ -78,6 +78,6 @@ def test_a_bound_of_evidence_that_waits_is_said_the_same_everywhere() -> None:
     from actors.bounds import EVIDENCE_BACKLOG
 
     number = spelled("", EVIDENCE_BACKLOG)
-    assert SECTION.count(number) == 3
+    assert SECTION.count(number) == 2
     help_text = (ROOT / "controlplane" / "cli" / "running.py").read_text(encoding="utf-8")
     assert f"[default: {EVIDENCE_BACKLOG}]" in help_text

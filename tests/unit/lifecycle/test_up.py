@@ -113,8 +113,15 @@ def test_limits_are_remembered_each_by_itself_and_only_if_asked_for(settings: Se
     settle(Request(data=settings.data, key_rate=5))
     settle(Request(data=settings.data, agent_rate=0))
     settle(Request(data=settings.data, outcome_timeout_s=90))
+    settle(Request(data=settings.data, evidence_lag_s=30))
+    settle(Request(data=settings.data, disk_low_bytes=0))
     assert Limits.read(settings.limits) == Limits(
-        key_per_s=5, agent_per_s=0, evidence_backlog=700, outcome_timeout_s=90
+        key_per_s=5,
+        agent_per_s=0,
+        evidence_backlog=700,
+        outcome_timeout_s=90,
+        evidence_lag_s=30,
+        disk_low_bytes=0,
     )
 
 

@@ -438,6 +438,18 @@ class InProcessPlane:
         self.do(restart)
         self.wait_until(self._store_ready, "the control store")
 
+    def start_writer(self) -> None:
+        """Start the evidence writer; its key is made the first time."""
+        keys = KeyFiles(
+            private=self.folder / "evidence.json",
+            notes=self.folder / "keys.notes",
+            public=self.folder / "keys.vkey",
+        )
+        keys.create("controlplane-test", created_at="2026-09-04T12:00:00Z", random_bytes=os.urandom)
+        self.actors.named[EVIDENCE_WRITER] = EvidenceWriter(
+            str(self.evidence), self.hosts, keys, str(self.folder / "checkpoint-files")
+        )
+
     def start_notifier(self) -> None:
         self.actors.named[NOTIFIER] = NotifierActor(str(self.folder / "journals"), self.hosts)
 
@@ -466,8 +478,8 @@ class InProcessPlane:
                     actor._notifier.deliveries.journal.close()
                 actor._sending._threads.shutdown(wait=False)
             case EvidenceWriter():
-                actor._task.cancel()
-                actor._daily.cancel()
+                for task in actor._tasks:
+                    task.cancel()
                 actor.retention.close()
                 actor._thread.shutdown(wait=True)
 
@@ -483,15 +495,7 @@ class InProcessPlane:
         self.actors.named[CONTROL_STORE] = ControlStore(str(journals), self.hosts)
         for index in range(self.hosts):
             self.start_owner(host_name(index), index)
-        keys = KeyFiles(
-            private=self.folder / "evidence.json",
-            notes=self.folder / "keys.notes",
-            public=self.folder / "keys.vkey",
-        )
-        keys.create("controlplane-test", created_at="2026-09-04T12:00:00Z", random_bytes=os.urandom)
-        self.actors.named[EVIDENCE_WRITER] = EvidenceWriter(
-            str(self.evidence), self.hosts, keys, str(self.folder / "checkpoint-files")
-        )
+        self.start_writer()
         self.application = self.new_replica()
 
     async def _ready(self) -> None:

@@ -17,6 +17,7 @@ from controlplane.service.nodes import claim_places, places_of, present_nodes, u
 from controlplane.service.owners import Owners
 from controlplane.settings import Settings
 from controlplane.stopping import Stopping
+from evidence.signing_keys import KeyFiles
 
 
 def node(*names: str, alive: bool = True) -> dict[str, Any]:
@@ -114,7 +115,8 @@ class FakeRay:
         class Starter:
             def remote(_, *arguments: Any, **bounds: int) -> object:
                 own = {"evidence_backlog": 77, "outcome_timeout_s": 60, "stop_on_mismatch": False}
-                assert bounds in ({}, own, {"second_operator": True})
+                store = {"second_operator": True, "evidence_backlog": 77}
+                assert bounds in ({}, own, store, {"lag_s": 9, "disk_low_bytes": 10})
                 self.started[options["name"]] = options, arguments
                 return object()
 
@@ -135,11 +137,15 @@ def make(hosts: int = 5) -> Owners:
     return Owners(
         journals="/j",
         evidence="/e",
+        evidence_keys=KeyFiles(private=Path("/k"), notes=Path("/n"), public=Path("/p")),
+        checkpoint_files="/f",
         hosts=hosts,
         secrets_file="/s",
         places=PLACES,
         evidence_backlog=77,
         outcome_timeout_s=60,
+        evidence_lag_s=9,
+        disk_low_bytes=10,
         stopping=Stopping(release_needs_second_operator=True, stop_on_mismatch=False),
     )
 
