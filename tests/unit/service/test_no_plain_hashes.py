@@ -58,8 +58,8 @@ UNKNOWN = SMALL | {"to": STRANGER}
 NARROWED = REWRITTEN | {"amount": 4000}
 VALUES: list[Any] = [
     TASK, MORE_TASK, RESULT, RESULT["text"], PROPERTIES, PROPERTIES["branch"], ARGUMENTS, REWRITTEN, SMALL, UNKNOWN,
-    NARROWED,    *ARGUMENTS.values(), *SMALL.values(), *NARROWED.values(), "client:client-4711", "default\0client:client-4711",
-    "the March invoice of Otto Meier", "Otto is known", {"seat": "Berlin"},
+    NARROWED, *ARGUMENTS.values(), *SMALL.values(), *NARROWED.values(), "client:client-4711",
+    "default\0client:client-4711", "the March invoice of Otto Meier", "Otto is known", {"seat": "Berlin"},
 ]  # fmt: skip
 HASHES = [
     hashlib.sha256,
