@@ -33,7 +33,8 @@ CASES = [
         "warning",
     ),
     (
-        "t: {effects: [], boundary: internal, evidence: {arguments: {/a: encrypt}}, args: {a: {type: any, role: time}}}",
+        "t: {effects: [], boundary: internal, args: {a: {type: any, role: time}}, "
+        "evidence: {arguments: {/a: encrypt}}}",
         "encrypt_without_subject",
         "error",
     ),
