@@ -14,7 +14,7 @@ from actors.journal import Journal
 from controlplane.errors import UnavailableError
 from evidence.record import EvidenceRow
 
-# INVARIANT (erased): SQLite overwrites what is deleted. It would leave the bytes in the file otherwise.
+# INVARIANT (erasure): SQLite overwrites what is deleted. It would leave the bytes in the file otherwise.
 DATA_KEYS: Final = """
 PRAGMA secure_delete = ON;
 CREATE TABLE IF NOT EXISTS data_keys (

@@ -146,7 +146,7 @@ COLUMNS: Final[tuple[Column, ...]] = (
         "evaluated and never listed",
     ),
     _optional("authorization_boundary", _TEXT, "JSON: what the agent was entitled to at that moment"),
-    _optional("arguments", _TEXT, "JSON: the arguments, masked"),
+    _optional("arguments", _TEXT, "JSON: the arguments, masked where the catalog does not say otherwise"),
     _optional(
         "arguments_digest", _BYTES, "32 bytes: keyed digest (HMAC-SHA-256) of the arguments' RFC 8785 form"
     ),

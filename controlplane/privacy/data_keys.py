@@ -20,10 +20,10 @@ from controlplane.service.actor_calls import call_control
 
 log = logging.getLogger(__name__)
 
-KEPT_S: Final = 30.0
+KEPT_S: Final = 30
 EFFECTIVE_S: Final = 60
 MOST_KEPT: Final = 10_000
-_ASKING_S: Final = 1.0
+_ASKING_S: Final = 1
 """How long a decision waits for keys, and for how long nobody asks again after a failure."""
 _ID_BYTES: Final = 16
 

@@ -128,7 +128,7 @@ class _Writer:
             form = self._form(value, place.keeping, room_left, at)
             if form is not None and len(form) <= room_left:
                 return orjson.Fragment(form), room_left - len(form)
-            # INVARIANT (fail closed): what cannot be kept as it should be is masked, never clear.
+            # INVARIANT (never clear): what cannot be kept as it should be is masked.
             return masked_value(value, room_bytes)
         if isinstance(value, dict):
             return self.members(value, place, room_bytes, at)

@@ -10,9 +10,10 @@ import base64
 import binascii
 from typing import Final, NamedTuple
 
-import rfc8785
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from controlplane.wire.digest import canonical_json
 
 KEY_BYTES: Final = 32
 NONCE_BYTES: Final = 12
@@ -100,8 +101,8 @@ def unwrap(
 
 
 def _bound(situation: Situation, pointer: str) -> bytes:
-    return rfc8785.dumps([_ARGUMENT, 1, *situation, pointer])
+    return canonical_json([_ARGUMENT, 1, *situation, pointer])
 
 
 def _key_bound(identity: str, tenant: str, subject: str) -> bytes:
-    return rfc8785.dumps([_DATA_KEY, 1, tenant, subject, identity])
+    return canonical_json([_DATA_KEY, 1, tenant, subject, identity])

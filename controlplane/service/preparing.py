@@ -239,7 +239,7 @@ class Preparing:
                 clear=preparer.bundle.clear.of(action.tenant),
             )
         except Exception:
-            # INVARIANT (fail closed): what cannot be kept as it should be is masked, never clear.
+            # INVARIANT (never clear): what cannot be kept as it should be is masked.
             log.exception("keeping arguments as the catalog says failed; they are masked")
             return ""
 

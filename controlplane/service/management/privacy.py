@@ -78,7 +78,7 @@ class PrivacyDoors:
         keys = dict(zip(ids, await self._keys.by_id(call.caller.tenant, ids), strict=True))
         opened, unreadable = _opened(found, keys, _situation(row))
         if opened:
-            # INVARIANT (ack): nobody sees a value before the event that says so is durable.
+            # INVARIANT (event first): nobody sees a value before the event that says so is durable.
             await call_control(
                 "record_reveal",
                 tenant=call.caller.tenant,

@@ -25,6 +25,19 @@ CASES = [
      "warning"),
     ("t: {effects: [], boundary: internal, args: {}, system: crm}", "undeclared_system", "warning"),
     ("t: {effects: [], boundary: internal, args: {}, data: [pii]}", "undeclared_data", "warning"),
+    ("t: {effects: [], boundary: internal, args: {}, evidence: {arguments: {/a: keep}}}", "unlisted_evidence_argument",
+     "warning"),
+    (
+        "t: {effects: [], boundary: internal, evidence: {arguments: {/a: keep}}, args: {a: {type: any, role: secret}}}",
+        "secret_kept",
+        "warning",
+    ),
+    (
+        "t: {effects: [], boundary: internal, args: {a: {type: any, role: time}}, "
+        "evidence: {arguments: {/a: encrypt}}}",
+        "encrypt_without_subject",
+        "error",
+    ),
     ("t: {effects: [steal]}", "unknown_value", "error"),
 ]  # fmt: skip
 

@@ -33,6 +33,7 @@ from policies.engine import Engine
 from policies.error import PolicyErrors, Source
 from policies.globs import MAX_WILDCARDS
 from policies.index import KEYS
+from policies.keeping import MOST_POINTERS
 from policies.ledgers import MOST_KEYS
 from policies.loader import load_documents
 from policies.modification.checks import MOST_BYTES
@@ -253,6 +254,7 @@ BOUNDS = {
     "reads of strangers' text whose results are awaited": (MOST_AWAITED,),
     "what a workflow knows, when nobody uses it": (ORIGINS_MEMORY_US // 86_400_000_000,),
     "a scope": (MAX_ENTRIES, 256),
+    "pointers of an entry's `evidence`": (MOST_POINTERS,),
     "levels of delegation": (MAX_DEPTH,),
     "a condition": (CEL_LEVELS, CEL_STEPS),
     "wildcards of a glob": (MAX_WILDCARDS,),

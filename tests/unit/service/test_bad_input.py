@@ -62,6 +62,17 @@ PRINTABLE = ["", "x" * 129, "ä", "a\nb", 1, True, [], {}]
 
 # A session that lasts as long as the plane, for bodies that name one; an approver's key; a token, and a task.
 OPENED: dict[str, str] = {}
+NOTES = """
+kind: Catalog
+tools:
+  ledger.note:
+    system: ledger
+    effects: [write]
+    data: []
+    boundary: internal
+    args: {text: {type: string, role: content}}
+    evidence: {subject: actor, arguments: {/text: encrypt}}
+"""
 ASKS = """
   - id: vault
     on: {tool: ledger.read}
@@ -369,6 +380,35 @@ SAMPLES: dict[tuple[str, str], Sample] = {
         {"reason": ["", " ", "x" * 513, 1, True, None, [], {}]},
         ("reason",),
     ),
+    ("POST", "/v1/evidence/{id}/reveal"): Sample(
+        lambda plane: f"/v1/evidence/{OPENED['encrypted']}/reveal",
+        200,
+        lambda: {"reason": "complaint 4711"},
+        {"reason": ["", " ", "x" * 513, 1, True, None, [], {}]},
+        ("reason",),
+    ),
+    ("POST", "/v1/evidence/erasures"): Sample(
+        at("/v1/evidence/erasures"),
+        200,
+        lambda: {"subject": "customer:nobody", "reason": "gdpr-17/4711"},
+        {
+            "subject": [
+                "",
+                "nobody",
+                "customer:",
+                "Customer:1",
+                ":1",
+                "customer:" + "x" * 257,
+                1,
+                True,
+                None,
+                [],
+                {},
+            ],
+            "reason": ["", " ", "Anna wants it", "x" * 65, 1, True, None, [], {}],
+        },
+        ("subject",),
+    ),
     ("GET", "/v1/status"): Sample(at("/v1/status"), 200),
     ("POST", "/v1/approvals"): Sample(
         at("/v1/approvals"),
@@ -443,7 +483,7 @@ HEADERS = {
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessPlane]:
     with in_process_plane(tmp_path_factory.mktemp("plane")) as plane:
-        plane.activate(CATALOG_AND_POLICY + ASKS)
+        plane.activate(CATALOG_AND_POLICY + ASKS, NOTES)
         plane.register("bot")
         plane.register("other")
         for who in ("anna", "bert"):
@@ -456,6 +496,9 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessPlane]:
         opened = plane.send("POST", "/v1/sessions", {"agent": "bot", "principal": "user:ada"})
         OPENED["session"] = opened.json["session"]
         plane.do(plane.start_notifier)
+        noted = plane.ask("bot", "ledger.note", arguments={"text": "called anna"})
+        OPENED["encrypted"] = noted.json["context"]["id"]
+        plane.decision_rows()  # waits until it has landed
         yield plane
 
 
@@ -570,6 +613,8 @@ EXACT = {
     "/v1/approvals/{id}/delegate",
     "/v1/channels",
     "/v1/delegations",
+    "/v1/evidence/erasures",
+    "/v1/evidence/{id}/reveal",
     "/v1/keys",
     "/v1/sessions",
     "/v1/sessions/{id}/task",
@@ -620,6 +665,8 @@ def test_a_good_request_passes_and_what_nobody_knows_in_it_is_ignored(
         ("/v1/approvals/{id}/delegate", "untill", "until"),
         ("/v1/channels", "approver", "approvers"),
         ("/v1/delegations", "tool", "tools"),
+        ("/v1/evidence/erasures", "reasn", "reason"),
+        ("/v1/evidence/{id}/reveal", "reasn", "reason"),
         ("/v1/keys", "expire_in_s", "expires_in_s"),
         ("/v1/sessions", "scop", "scope"),
         ("/v1/sessions/{id}/task", "scopes", "scope"),
