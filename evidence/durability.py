@@ -6,6 +6,7 @@ lies in its parent. Order: data files, then the log entries that refer to them, 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -15,6 +16,8 @@ from urllib.parse import unquote
 from evidence.errors import EvidenceDamagedError
 
 LOG_DIRECTORY = "_delta_log"
+# What file systems say that know no hard links, as those of object stores and write-once storage do.
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 def log_file(root: Path, version: int) -> Path:
@@ -65,6 +68,46 @@ def sync_log(root: Path, first: int) -> None:
         _sync(directory)
 
 
+def create_file(path: Path, text: str, *, mode: int) -> bool:
+    """Write a new file whole, durably, and never again. Returns: False: there is one. Raises: OSError."""
+    draft = path.with_name(f".{path.name}.draft")
+    draft.unlink(missing_ok=True)
+    _write_new(draft, text, mode)
+    try:
+        os.link(draft, path)  # unlike renaming, it never replaces
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        try:
+            _write_new(path, text, mode)
+        except FileExistsError:
+            return False
+    finally:
+        draft.unlink()
+    _sync(path.parent)
+    return True
+
+
+def replace_file(path: Path, text: str, *, mode: int) -> None:
+    """Write a file whole or not at all, durably. Raises: OSError."""
+    draft = path.with_name(f".{path.name}.draft")
+    draft.unlink(missing_ok=True)
+    _write_new(draft, text, mode)
+    os.replace(draft, path)  # noqa: PTH105 - says that it replaces
+    _sync(path.parent)
+
+
+def make_folders(folder: Path) -> None:
+    """Make a folder, and those above it, durably. Raises: OSError."""
+    if folder.is_dir():
+        return
+    make_folders(folder.parent)
+    folder.mkdir(exist_ok=True)
+    _sync(folder.parent)
+
+
 def check_sizes(root: Path, sizes: Mapping[str, int]) -> None:
     """Compare data files with what the log says of them.
 
@@ -96,3 +139,11 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _write_new(path: Path, text: str, mode: int) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(descriptor)

@@ -8,6 +8,7 @@ ConflictError
 NotFoundError
 └── NoEvidenceError            there is no table at this path
 InputError
+├── EvidencePlaceError         a path or URI that names no place for evidence, or an endpoint that is none
 └── QueryError                 the SQL is wrong, asks for more than reading, or for too much
 """
 
@@ -30,6 +31,10 @@ class SchemaMismatchError(ConflictError):
 
 class NoEvidenceError(NotFoundError):
     code = "no_evidence"
+
+
+class EvidencePlaceError(InputError):
+    code = "invalid_evidence_place"
 
 
 class QueryError(InputError):

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
 
-from evidence import durability
 from evidence.delta.maintenance import Cadence, merge_files, remove_replaced_files
 from evidence.delta.shape import (
     ATTEMPTS,
@@ -28,6 +26,7 @@ from evidence.delta.shape import (
 from evidence.errors import EvidenceDamagedError, EvidenceUnavailableError
 from evidence.landing import LogBatch, plan, rows_of
 from evidence.record import RecordError
+from evidence.storage import Storage, storage_at
 
 _RECENT_VERSIONS: Final = 100  # that far back a log entry may not have reached the disk yet
 
@@ -55,8 +54,8 @@ class EvidenceTable:
     has landed. But each conflict costs a round, so that one writer for each table is the rule.
     """
 
-    def __init__(self, path: Path, table: DeltaTable, cadence: Cadence) -> None:
-        self._path = path
+    def __init__(self, storage: Storage, table: DeltaTable, cadence: Cadence) -> None:
+        self._storage = storage
         self._table = table
         self._cadence = cadence
         self._commits = int(table.version())  # so that many short runs are tended like a long one
@@ -69,21 +68,23 @@ class EvidenceTable:
     def open_or_create(cls, path: str, *, cadence: Cadence | None = None) -> EvidenceTable:
         """Open the table, or create it where there is none yet; another process may do so at the same time.
 
+        Args: path: a directory, or `s3://bucket/prefix` (see `evidence.object_store`).
         Raises:
+            EvidencePlaceError: the path names no such place.
             SchemaMismatchError: something else than our table is there.
             EvidenceDamagedError: a data file is missing or cut short.
             EvidenceUnavailableError: the path cannot be read or written.
         """
-        root = Path(path).absolute()
+        storage = storage_at(path)
         with unavailable(f"cannot open the evidence table at `{path}`"):
-            table = opened(root) or created(root)
+            table = opened(storage) or created(storage)
             check_schema(table, path)
             constrain(table)
-            durability.check_sizes(root, sizes(table))
+            storage.check_sizes(sizes(table))
             # A predecessor may have been killed between a commit and its fsync.
-            durability.sync_files(root, [root / name for name in sizes(table)])
-            durability.sync_log(root, int(table.version()) - _RECENT_VERSIONS)
-        return cls(root, table, cadence or Cadence())
+            storage.sync_files(sizes(table))
+            storage.sync_log(int(table.version()) - _RECENT_VERSIONS)
+        return cls(storage, table, cadence or Cadence())
 
     @property
     def version(self) -> int:
@@ -108,8 +109,8 @@ class EvidenceTable:
         Cost: about 25 ms for 1 000 rows, 110 ms for 10 000, and the fsyncs (two files, three directories).
         """
         if self._broken is not None:
-            raise EvidenceUnavailableError(f"evidence table `{self._path}` is closed: {self._broken}")
-        with unavailable(f"cannot write to the evidence table at `{self._path}`"):
+            raise EvidenceUnavailableError(f"evidence table `{self._storage.uri}` is closed: {self._broken}")
+        with unavailable(f"cannot write to the evidence table at `{self._storage.uri}`"):
             landing = self._land(batches, ingest_time_us)
         if landing.rows:
             self._commits += 1
@@ -141,7 +142,7 @@ class EvidenceTable:
             count = sum(len(batch) for batch in rows.values())
             return Landing(landed=landed, refused=refused, version=self.version, rows=count)
         raise EvidenceUnavailableError(
-            f"another writer got ahead {ATTEMPTS} times at the evidence table `{self._path}`"
+            f"another writer got ahead {ATTEMPTS} times at the evidence table `{self._storage.uri}`"
         )
 
     def _rewound(self, known: Mapping[str, int]) -> dict[str, str]:
@@ -175,7 +176,7 @@ class EvidenceTable:
     def _sync(self) -> None:
         """Make every version durable that this object has come to see since it last did so."""
         try:
-            durability.sync_versions(self._path, self._durable_version + 1, self.version)
+            self._storage.sync_versions(self._durable_version + 1, self.version)
         except OSError as error:
             self._broken = f"fsync failed: {error}"
             raise
@@ -206,7 +207,7 @@ class EvidenceTable:
                 self._compact(cadence.small_file_bytes)
             if commits % cadence.checkpoint_commits == 0:
                 self._table.create_checkpoint()
-                durability.sync_log(self._path, self.version - _RECENT_VERSIONS)
+                self._storage.sync_log(self.version - _RECENT_VERSIONS)
         except (DeltaError, OSError, EvidenceUnavailableError) as error:
             self._stale = True
             return f"{type(error).__name__}: {error}"
