@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from deltalake import DeltaTable
 
@@ -24,6 +25,10 @@ class Cadence:
     large_file_bytes: int = 128 * 2**20
     replaced_files_hours: int = 2
     checkpoint_commits: int = 100
+
+
+OBJECT_STORE: Final = Cadence(checkpoint_commits=20)
+"""Each commit reads the entries since the last Delta checkpoint, and there each of them is a request or three."""
 
 
 def merge_files(table: DeltaTable, target_size_bytes: int) -> None:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
 
-from evidence.delta.maintenance import Cadence, merge_files, remove_replaced_files
+from evidence.delta.maintenance import OBJECT_STORE, Cadence, merge_files, remove_replaced_files
 from evidence.delta.shape import (
     ATTEMPTS,
     HOOKS,
@@ -84,7 +84,7 @@ class EvidenceTable:
             # A predecessor may have been killed between a commit and its fsync.
             storage.sync_files(sizes(table))
             storage.sync_log(int(table.version()) - _RECENT_VERSIONS)
-        return cls(storage, table, cadence or Cadence())
+        return cls(storage, table, cadence or (OBJECT_STORE if storage.options else Cadence()))
 
     @property
     def version(self) -> int:
