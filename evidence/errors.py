@@ -2,7 +2,9 @@
 
 UnavailableError
 └── EvidenceUnavailableError   it cannot be opened, written or made durable now: nothing may be trimmed
-    └── EvidenceDamagedError   files are missing or cut short (fields: `file`, `expected`, `found`)
+    ├── EvidenceDamagedError   files are missing or cut short, or are not what was signed (fields: `file`, `expected`,
+    │                          `found`, as far as they are known)
+    └── EvidenceKeyError       there is no usable key to sign with (field: `path`)
 ConflictError
 └── SchemaMismatchError        it is another table, or another version's (fields: `expected`, `found`)
 NotFoundError
@@ -23,6 +25,10 @@ class EvidenceUnavailableError(UnavailableError):
 
 class EvidenceDamagedError(EvidenceUnavailableError):
     code = "evidence_damaged"
+
+
+class EvidenceKeyError(EvidenceUnavailableError):
+    code = "evidence_key"
 
 
 class SchemaMismatchError(ConflictError):

@@ -159,6 +159,9 @@ class ObjectPrefix:
     def uri(self) -> str:
         return str(self.place)
 
+    def __str__(self) -> str:
+        return self.uri
+
     @property
     def options(self) -> dict[str, str]:
         return self.connection.for_delta()
@@ -222,8 +225,8 @@ class ObjectPrefix:
         """What delta-rs has written is durable."""
 
     def _exists(self, name: str) -> bool:
-        info: fs.FileInfo = self.files.get_file_info(name)
-        return info.type != fs.FileType.NotFound
+        there: bool = self.files.get_file_info(name).type != fs.FileType.NotFound
+        return there
 
     def _listed(self, folder: str) -> list[fs.FileInfo]:
         found: list[fs.FileInfo] = self.files.get_file_info(fs.FileSelector(folder, allow_not_found=True))

@@ -16,6 +16,7 @@ from typing import Protocol
 import pyarrow.fs as fs
 
 from evidence import durability
+from evidence.durability import LOG_DIRECTORY
 from evidence.errors import EvidencePlaceError
 from evidence.object_store import Connection, ObjectPrefix, is_object_uri, prefix_of
 
@@ -29,6 +30,9 @@ class Storage(Protocol):
     @property
     def uri(self) -> str:
         """What delta-rs opens, and what people are told."""
+
+    def __str__(self) -> str:
+        """The same."""
 
     @property
     def options(self) -> dict[str, str]:
@@ -92,6 +96,9 @@ class Directory:
     def uri(self) -> str:
         return str(self.root)
 
+    def __str__(self) -> str:
+        return self.uri
+
     @property
     def options(self) -> dict[str, str]:
         return {}
@@ -129,3 +136,8 @@ class Directory:
 
     def sync_log(self, first: int) -> None:
         durability.sync_log(self.root, first)
+
+
+def log_entry(version: int) -> str:
+    """Name of the file that records a version of a Delta table."""
+    return f"{LOG_DIRECTORY}/{version:020d}.json"

@@ -10,6 +10,8 @@ import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
 
+from evidence.commit_metadata import KEY, CommitEvidence
+from evidence.delta.heads import Heads, Signing
 from evidence.delta.maintenance import OBJECT_STORE, Cadence, merge_files, remove_replaced_files
 from evidence.delta.shape import (
     ATTEMPTS,
@@ -24,7 +26,7 @@ from evidence.delta.shape import (
     unavailable,
 )
 from evidence.errors import EvidenceDamagedError, EvidenceUnavailableError
-from evidence.landing import LogBatch, plan, rows_of
+from evidence.landing import LogBatch, leaves_of, plan, rows_of
 from evidence.record import RecordError
 from evidence.storage import Storage, storage_at
 
@@ -54,10 +56,11 @@ class EvidenceTable:
     has landed. But each conflict costs a round, so that one writer for each table is the rule.
     """
 
-    def __init__(self, storage: Storage, table: DeltaTable, cadence: Cadence) -> None:
+    def __init__(self, storage: Storage, table: DeltaTable, cadence: Cadence, heads: Heads | None) -> None:
         self._storage = storage
         self._table = table
         self._cadence = cadence
+        self._heads = heads
         self._commits = int(table.version())  # so that many short runs are tended like a long one
         self._seen: dict[str, int] = {}
         self._stale = False
@@ -65,14 +68,19 @@ class EvidenceTable:
         self._broken: str | None = None
 
     @classmethod
-    def open_or_create(cls, path: str, *, cadence: Cadence | None = None) -> EvidenceTable:
+    def open_or_create(
+        cls, path: str, *, cadence: Cadence | None = None, signing: Signing | None = None
+    ) -> EvidenceTable:
         """Open the table, or create it where there is none yet; another process may do so at the same time.
 
-        Args: path: a directory, or `s3://bucket/prefix` (see `evidence.object_store`).
+        Args:
+            path: a directory, or `s3://bucket/prefix` (see `evidence.object_store`).
+            signing: what each landing is signed with; None: nothing is, as for a table that nobody has to believe.
         Raises:
             EvidencePlaceError: the path names no such place.
             SchemaMismatchError: something else than our table is there.
-            EvidenceDamagedError: a data file is missing or cut short.
+            EvidenceDamagedError: a data file is missing or cut short, or the table is not what was signed.
+            EvidenceKeyError: there is no usable key.
             EvidenceUnavailableError: the path cannot be read or written.
         """
         storage = storage_at(path)
@@ -84,7 +92,13 @@ class EvidenceTable:
             # A predecessor may have been killed between a commit and its fsync.
             storage.sync_files(sizes(table))
             storage.sync_log(int(table.version()) - _RECENT_VERSIONS)
-        return cls(storage, table, cadence or (OBJECT_STORE if storage.options else Cadence()))
+            heads = None if signing is None else Heads.open(storage, table, signing)
+        return cls(storage, table, cadence or (OBJECT_STORE if storage.options else Cadence()), heads)
+
+    @property
+    def heads(self) -> Heads | None:
+        """Where the Merkle trees stand; None: nothing is signed here."""
+        return self._heads
 
     @property
     def version(self) -> int:
@@ -122,6 +136,7 @@ class EvidenceTable:
             # INVARIANT (exactly once): plan and commit rest on the same snapshot. delta-rs refuses the commit
             # if another one of any of these logs came after that snapshot.
             self._refresh_if_stale()
+            self._follow()
             known = {batch.log_id: self.landed(batch.log_id) for batch in batches}
             rewound = self._rewound(known)
             chosen = plan([batch for batch in batches if batch.log_id not in rewound], known)
@@ -129,14 +144,21 @@ class EvidenceTable:
                 continue  # another writer landed what seemed to be missing, perhaps
             refused = {**chosen.refused, **rewound}
             rows: dict[str, pa.RecordBatch] = {}
+            leaves: dict[str, list[bytes]] = {}
             for batch in chosen.append:
                 try:
+                    leaves[batch.log_id] = leaves_of(batch)
                     rows[batch.log_id] = rows_of(batch, ingest_time_us=ingest_time_us)
                 except RecordError as error:
                     refused[batch.log_id] = error.message
             positions = {b.log_id: b.last_seq for b in chosen.append if b.log_id in rows}
-            if rows and not self._commit(list(rows.values()), positions):
-                continue
+            if rows:
+                # INVARIANT (signed): rows and the checkpoints that cover them are one commit. What is signed here is
+                # of this snapshot: a commit that is planned again signs again.
+                evidence = self._signed({log_id: leaves[log_id] for log_id in rows}, known)
+                if not self._commit(list(rows.values()), positions, evidence):
+                    continue
+                self._follow()
             landed = {b.log_id: self.landed(b.log_id) for b in batches if b.log_id not in refused}
             self._seen.update(landed)
             count = sum(len(batch) for batch in rows.values())
@@ -144,6 +166,16 @@ class EvidenceTable:
         raise EvidenceUnavailableError(
             f"another writer got ahead {ATTEMPTS} times at the evidence table `{self._storage.uri}`"
         )
+
+    def _signed(
+        self, leaves: Mapping[str, Sequence[bytes]], landed: Mapping[str, int]
+    ) -> CommitEvidence | None:
+        return None if self._heads is None else self._heads.sign(leaves, landed)
+
+    def _follow(self) -> None:
+        """INVARIANT (trim): what is reported as landed has its checkpoint files, whoever committed it."""
+        if self._heads is not None:
+            self._heads.follow()
 
     def _rewound(self, known: Mapping[str, int]) -> dict[str, str]:
         """Logs whose position went back, which delta-rs allows any writer: their rows would land twice."""
@@ -153,7 +185,12 @@ class EvidenceTable:
             if last < self._seen.get(log_id, -1)
         }
 
-    def _commit(self, rows: Sequence[pa.RecordBatch], positions: Mapping[str, int]) -> bool:
+    def _commit(
+        self,
+        rows: Sequence[pa.RecordBatch],
+        positions: Mapping[str, int],
+        evidence: CommitEvidence | None,
+    ) -> bool:
         """One durable commit; False: another writer of one of these logs was first, plan again."""
         self._stale = True  # until proven otherwise: after an error the commit may or may not be there
         try:
@@ -163,7 +200,10 @@ class EvidenceTable:
                 mode="append",
                 writer_properties=WRITER,
                 commit_properties=CommitProperties(
-                    app_transactions=[Transaction(log_id, last) for log_id, last in positions.items()]
+                    custom_metadata=None if evidence is None else {KEY: evidence.to_json()},
+                    # Never put on top of another commit: what is signed is the Delta log up to this snapshot.
+                    max_commit_retries=None if evidence is None else 0,
+                    app_transactions=[Transaction(log_id, last) for log_id, last in positions.items()],
                 ),
                 post_commithook_properties=HOOKS,
             )

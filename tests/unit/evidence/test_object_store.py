@@ -15,6 +15,8 @@ from unit.evidence.evidence_samples import NOON_US, log
 from unit.evidence.s3_server import BUCKET, SECRET, Asked, S3Server
 
 from controlplane.errors import GovernanceError
+from evidence.checkpoint_files import CheckpointFiles
+from evidence.delta.heads import Signing
 from evidence.delta.maintenance import Cadence
 from evidence.delta.reading import open_dataset
 from evidence.delta.table import EvidenceTable, Landing
@@ -29,6 +31,7 @@ from evidence.landing import LogBatch
 from evidence.object_store import Connection, prefix_of
 from evidence.query import query
 from evidence.record import canonical_from_arrow, leaf_hash
+from evidence.signing_keys import KeyFiles, Signer
 from evidence.storage import storage_at
 
 PREFIX = "fleet/decisions"
@@ -42,6 +45,16 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
         monkeypatch.setenv(name, value)
     yield server
     server.close()
+
+
+FILES = f"s3://{BUCKET}/kept/checkpoint-files"
+
+
+@pytest.fixture
+def signing(tmp_path: Path) -> Signing:
+    keys = KeyFiles(private=tmp_path / "key.json", notes=tmp_path / "notes", public=tmp_path / "vkey")
+    keys.create("controlplane-test", created_at="2026-09-04T12:00:00Z", random_bytes=bytes)
+    return Signing(signer=Signer(files=keys), files=CheckpointFiles(folder=storage_at(FILES)))
 
 
 def land(table: EvidenceTable, *batches: LogBatch) -> Landing:
@@ -116,6 +129,8 @@ WRITER = """
 import sys
 sys.path.insert(0, {tests!r})
 from unit.evidence.evidence_samples import NOON_US, log
+from evidence.checkpoint_files import CheckpointFiles
+from evidence.delta.heads import Signing
 from evidence.delta.maintenance import Cadence
 from evidence.delta.table import EvidenceTable
 table = EvidenceTable.open_or_create({place!r}, cadence=Cadence(compaction_commits=5, checkpoint_commits=3))
@@ -278,6 +293,51 @@ def test_a_file_is_made_only_where_there_is_none(server: S3Server) -> None:
     assert storage.beside("decisions").uri == PLACE
     with pytest.raises(FileNotFoundError):
         storage.read("none")
+
+
+def test_each_landing_leaves_its_checkpoints_in_the_commit_in_their_table_and_as_an_object(
+    server: S3Server, signing: Signing
+) -> None:
+    table = EvidenceTable.open_or_create(PLACE, signing=signing)
+    for first in (0, 10):
+        version = land(table, log(first, first + 9)).version
+        assert table.heads is not None
+        table.heads.record()
+    recorded = pl.read_delta(f"s3://{BUCKET}/fleet/checkpoints").filter(pl.col("log_id") == "host-000")
+    assert recorded.sort("size")["size"].to_list() == [10, 20]
+    objects = server.keys("kept/checkpoint-files/")
+    assert len(objects) == 2
+    newest = server.client.get_object(Bucket=BUCKET, Key=objects[-1])["Body"].read().decode()
+    assert objects[-1].endswith(f"/{version:020d}.notes")
+    assert recorded.sort("size")["note"][1] in newest
+    reopened = EvidenceTable.open_or_create(PLACE, signing=signing)
+    assert land(reopened, log(15, 29)).landed == {"host-000": 29}
+
+
+def test_a_checkpoint_object_that_is_not_of_this_history_stops_landing(
+    server: S3Server, signing: Signing
+) -> None:
+    land(EvidenceTable.open_or_create(PLACE, signing=signing), log(0, 9))
+    (key,) = server.keys("kept/checkpoint-files/")
+    with pytest.raises(EvidenceDamagedError, match="is not of the history"):
+        # Another table, which has come to other versions, over the same checkpoint files.
+        EvidenceTable.open_or_create(f"s3://{BUCKET}/other/decisions", signing=signing)
+    server.client.put_object(Bucket=BUCKET, Key=key, Body=b"another history")
+    with pytest.raises(EvidenceDamagedError, match="holds other checkpoints"):
+        EvidenceTable.open_or_create(PLACE, signing=signing)
+
+
+def test_a_checkpoint_object_that_cannot_be_written_stops_landing_until_it_can(
+    server: S3Server, signing: Signing
+) -> None:
+    table = EvidenceTable.open_or_create(PLACE, signing=signing)
+    server.trouble = lambda asked: 403 if asked.key.startswith("kept/") and asked.method == "PUT" else None
+    with pytest.raises(EvidenceUnavailableError):
+        land(table, log(0, 9))
+    server.trouble = lambda asked: None
+    assert land(table, log(0, 9)).landed == {"host-000": 9}
+    assert len(server.keys("kept/checkpoint-files/")) == 1
+    assert seqs() == list(range(10))
 
 
 @pytest.mark.parametrize(
