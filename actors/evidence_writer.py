@@ -10,14 +10,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from actors.evidence_sources import Offer, Sources
 from actors.placement import CONTROL_STORE, host_name
 from actors.world import REAL
 from controlplane.errors import GovernanceError
+from evidence.checkpoint_files import CheckpointFiles
+from evidence.delta.heads import Signing
 from evidence.delta.table import EvidenceTable
 from evidence.landing import LogBatch
+from evidence.signing_keys import KeyFiles, Signer
 
 log = logging.getLogger(__name__)
 
@@ -31,13 +35,19 @@ class EvidenceWriter:
     Args:
         table: folder of the Delta table; created when it does not exist.
         hosts: how many hosts there are.
+        keys: where the key lies that it signs with.
+        checkpoint_files: folder that gets the signed checkpoints of each landing as a file.
     """
 
-    def __init__(self, table: str, hosts: int) -> None:
+    def __init__(self, table: str, hosts: int, keys: KeyFiles, checkpoint_files: str) -> None:
         self._path = table
+        self._signing = Signing(
+            signer=Signer(files=keys), files=CheckpointFiles(folder=Path(checkpoint_files))
+        )
         self._table: EvidenceTable | None = None
         self._rows = 0
         self._version = -1
+        self._signed: dict[str, str | int] = {}
         self._last_landing_us = 0
         self._trouble: dict[str, str] = {}
         self._landed: dict[str, int] = {}
@@ -49,12 +59,14 @@ class EvidenceWriter:
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def status(self) -> dict[str, Any]:
-        """Rows landed since this process started, the table's version, and what stands in the way of landing."""
+        """Rows landed since this process started, the table's version, who signs and up to which version, and what
+        stands in the way of landing."""
         return {
             "ready": self._table is not None,
             "landed_rows": self._rows,
             "version": self._version,
             "last_landing_us": self._last_landing_us,
+            **self._signed,
             "landed": dict(self._landed),
             "trouble": dict(self._trouble)
             | dict.fromkeys(self._sources.silent(), "does not hand out its evidence"),
@@ -83,8 +95,10 @@ class EvidenceWriter:
     async def _round(self) -> int:
         loop = asyncio.get_running_loop()
         if self._table is None:
-            self._table = await loop.run_in_executor(self._thread, EvidenceTable.open_or_create, self._path)
-            self._version = self._table.version
+            self._table = await loop.run_in_executor(
+                self._thread, lambda: EvidenceTable.open_or_create(self._path, signing=self._signing)
+            )
+            self._note(self._table)
         table = self._table
         offers = await self._sources.collect()
         for log_id in {offer.log_id for offer in offers} - self._landed.keys():
@@ -99,7 +113,7 @@ class EvidenceWriter:
             self._thread, lambda: table.land(batches, ingest_time_us=REAL.wall_us())
         )
         self._rows += landing.rows
-        self._version = landing.version
+        self._note(table)
         self._last_landing_us = REAL.wall_us()
         self._trouble = dict(landing.refused)
         if landing.maintenance_error is not None:
@@ -113,7 +127,20 @@ class EvidenceWriter:
         await self._sources.trim(
             self._told(offer) for offer in offers if offer.records and offer.log_id not in landing.refused
         )
+        if landing.rows and table.heads is not None:
+            # Derived from the commit, and so after everybody was told; what fails here is made up for on opening anew.
+            await loop.run_in_executor(self._thread, table.heads.record)
         return landing.rows
+
+    def _note(self, table: EvidenceTable) -> None:
+        self._version = table.version
+        if table.heads is not None:
+            key = table.heads.key
+            self._signed = {
+                "evidence_name": key.name,
+                "key_id": key.id.hex(),
+                "checkpoint_version": table.heads.checkpoint_version,
+            }
 
     def _told(self, offer: Offer) -> tuple[str, str, int]:
         return offer.name, offer.log_id, self._landed[offer.log_id]

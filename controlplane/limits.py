@@ -5,12 +5,11 @@ It stands in DATA/limits.json, written by `controlplane up`.
 
 from __future__ import annotations
 
-import json
-import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from actors.bounds import EVIDENCE_BACKLOG, OUTCOME_TIMEOUT_S
+from controlplane import remembered
 from controlplane.errors import GovernanceError
 
 MAX_RATE_PER_S = 1_000_000
@@ -57,20 +56,8 @@ class Limits:
     @classmethod
     def read(cls, path: Path) -> Limits:
         """The limits in a file; the defaults where there is none. Raises: LimitsError."""
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-            return cls(**found)
-        except FileNotFoundError:
-            return cls()
-        except LimitsError as error:
-            raise LimitsError(f"`{path}`: {error.message}", path=str(path)) from None
-        except (OSError, ValueError, TypeError) as error:
-            raise LimitsError(
-                f"cannot read `{path}`: {error}; remove it to get the defaults", path=str(path)
-            ) from None
+        return remembered.read(cls, path, LimitsError)
 
     def write(self, path: Path) -> None:
         """Replace the file, whole or not at all."""
-        draft = path.with_suffix(".draft")
-        draft.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
-        os.replace(draft, path)  # noqa: PTH105 - says that it replaces
+        remembered.write(self, path)

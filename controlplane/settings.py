@@ -6,8 +6,12 @@
       limits.json               {key_per_s, agent_per_s, evidence_backlog, outcome_timeout_s}: only if any was set
       stopping.json             {release_needs_second_operator, stop_on_mismatch}: only if any was set
       journals/                 one SQLite journal per owner; on each node those of its own
+      evidence.json             {checkpoint_files}: only if it was set
       evidence/decisions/       the Delta table
-      keys/                     0700: operator.key, secrets.json, ray.token (each 0600)
+      evidence/checkpoints/     the Delta table of its signed checkpoints
+      evidence/checkpoint-files/  the same as files, unless `up` was told another folder
+      evidence/keys.vkey        the public half of the evidence key; keys.notes: how it was rotated
+      keys/                     0700: operator.key, secrets.json, ray.token, evidence.json (each 0600)
       logs/                     the supervisor's, the starter's
       run/                      what is running now: state.json, supervisor.lock, HAProxy's files
 
@@ -221,8 +225,18 @@ class Settings:
         return self.data / "evidence" / "decisions"
 
     @property
+    def evidence_settings(self) -> Path:
+        """See `controlplane.evidence_settings`."""
+        return self.data / "evidence.json"
+
+    @property
     def keys(self) -> Path:
         return self.data / "keys"
+
+    @property
+    def evidence_key(self) -> Path:
+        """The key that signs checkpoints: the evidence writer and `keys evidence` read it, and nobody else."""
+        return self.keys / "evidence.json"
 
     @property
     def operator_key(self) -> Path:

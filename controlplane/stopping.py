@@ -5,11 +5,10 @@ It stands in DATA/stopping.json, written by `controlplane up`.
 
 from __future__ import annotations
 
-import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from controlplane import remembered
 from controlplane.errors import GovernanceError
 
 
@@ -40,19 +39,8 @@ class Stopping:
     @classmethod
     def read(cls, path: Path) -> Stopping:
         """What stands in a file; the defaults where there is none. Raises: StoppingError."""
-        try:
-            return cls(**json.loads(path.read_text(encoding="utf-8")))
-        except FileNotFoundError:
-            return cls()
-        except StoppingError as error:
-            raise StoppingError(f"`{path}`: {error.message}", path=str(path)) from None
-        except (OSError, ValueError, TypeError) as error:
-            raise StoppingError(
-                f"cannot read `{path}`: {error}; remove it to get the defaults", path=str(path)
-            ) from None
+        return remembered.read(cls, path, StoppingError)
 
     def write(self, path: Path) -> None:
         """Replace the file, whole or not at all."""
-        draft = path.with_suffix(".draft")
-        draft.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
-        os.replace(draft, path)  # noqa: PTH105 - says that it replaces
+        remembered.write(self, path)

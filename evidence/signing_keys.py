@@ -49,6 +49,7 @@ class KeyFiles:
         """
         with self._locked():
             if self.private.exists():
+                self._publish(self.read().public)  # a crash may have left it out
                 return False
             if self.public.exists():
                 raise EvidenceKeyError(
@@ -61,7 +62,7 @@ class KeyFiles:
             except NoteError as error:
                 raise EvidenceKeyError(error.message) from error
             replace_file(self.private, _written(key, seed, created_at), mode=0o600)
-            replace_file(self.public, f"{key.public}\n", mode=0o644)
+            self._publish(key.public)
         return True
 
     def read(self) -> PrivateKey:
@@ -99,8 +100,13 @@ class KeyFiles:
                 chain.append(rotate(old, new, time=time))
                 replace_file(self.notes, written_notes([*notes, chain[-1]]), mode=0o644)
             os.replace(draft, self.private)  # noqa: PTH105 - says that it replaces
-            replace_file(self.public, f"{new.public}\n", mode=0o644)
+            self._publish(new.public)
             return Rotation.verified(chain[-1])
+
+    def _publish(self, key: PublicKey) -> None:
+        text = f"{key}\n"
+        if not self.public.exists() or self.public.read_text(encoding="utf-8") != text:
+            replace_file(self.public, text, mode=0o644)
 
     def _notes(self) -> list[Note]:
         try:

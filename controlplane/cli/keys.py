@@ -8,11 +8,13 @@ from urllib.parse import quote
 
 import typer
 
+from controlplane.cli import keys_evidence
 from controlplane.cli.connection import DataOption, KeyOption, UrlOption, connect
 from controlplane.cli.durations import seconds
 from controlplane.cli.output import JsonOption, cell, reported, show, table
 
-app = typer.Typer(no_args_is_help=True, help="Create, list and revoke API keys.")
+app = typer.Typer(no_args_is_help=True, help="Create, list and revoke API keys; see to the evidence key.")
+app.add_typer(keys_evidence.app, name="evidence")
 
 
 class Role(StrEnum):

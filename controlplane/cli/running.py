@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -83,6 +84,14 @@ def up(
             show_default=False,
         ),
     ] = None,
+    checkpoint_files: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Where each landing's signed checkpoints are kept as a file, best on write-once storage; remembered. "
+            "[default: DATA/evidence/checkpoint-files]",
+        ),
+    ] = None,
     foreground: Annotated[
         bool,
         typer.Option(
@@ -113,6 +122,7 @@ def up(
         outcome_timeout_s=_timeout_s(outcome_timeout),
         second_operator=second_operator,
         stop_on_mismatch=stop_on_mismatch,
+        checkpoint_files=checkpoint_files,
     )
     if foreground:
         run_in_foreground(request)

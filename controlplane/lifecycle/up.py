@@ -8,9 +8,11 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from controlplane.errors import ConflictError
+from controlplane.evidence_settings import EvidenceSettings, evidence_keys, evidence_name
 from controlplane.lifecycle.bounded_log import tail
 from controlplane.lifecycle.cluster import StartError
 from controlplane.lifecycle.environment import supervisor_environment
@@ -34,6 +36,7 @@ class Request:
         hosts: only when the data directory is new.
         key_rate, agent_rate, evidence_backlog, outcome_timeout_s: see `Limits`; kept in the data directory.
         second_operator, stop_on_mismatch: see `Stopping`; kept in the data directory.
+        checkpoint_files: see `EvidenceSettings`; kept in the data directory.
     """
 
     data: Path
@@ -46,6 +49,7 @@ class Request:
     outcome_timeout_s: int | None = None
     second_operator: bool | None = None
     stop_on_mismatch: bool | None = None
+    checkpoint_files: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,12 +64,12 @@ class Running:
 
 
 def settle(request: Request) -> Settings:
-    """Create or open the data directory and fix the address.
+    """Create or open the data directory, make the evidence key where there is none, and fix the address.
 
     What runs keeps its address, also after its supervisor died; asking for another is refused.
 
-    Raises: DataDirectoryError; LimitsError; StoppingError; ConflictError: it runs at another address, or with other
-        limits or ways of stopping.
+    Raises: DataDirectoryError; LimitsError; StoppingError; EvidenceSettingsError; EvidenceKeyError: the key was lost;
+        ConflictError: it runs at another address, or with other limits, ways of stopping or checkpoint files.
     """
     settings = Settings.create_or_open(request.data, hosts=request.hosts)
     running = RunState.read(settings.run_state)
@@ -77,6 +81,9 @@ def settle(request: Request) -> Settings:
         running = None
     _set_limits(request, settings, running=running is not None)
     _set_stopping(request, settings, running=running is not None)
+    _set_evidence(request, settings, running=running is not None)
+    made_at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    evidence_keys(settings).create(evidence_name(settings), created_at=made_at, random_bytes=os.urandom)
     if running is not None:
         asked = (request.host or running.host, request.port or running.port)
         if asked != (running.host, running.port):
@@ -134,6 +141,24 @@ def _set_stopping(request: Request, settings: Settings, *, running: bool) -> Non
             code="runs_with_other_stopping",
         )
     asked.write(settings.stopping)
+
+
+def _set_evidence(request: Request, settings: Settings, *, running: bool) -> None:
+    current = EvidenceSettings.read(settings.evidence_settings)
+    folder = request.checkpoint_files
+    asked = (
+        current if folder is None else replace(current, checkpoint_files=str(folder.expanduser().absolute()))
+    )
+    if asked == current:
+        return
+    if running:
+        raise ConflictError(
+            f"the control plane of `{settings.data}` runs with its checkpoint files in "
+            f"`{current.checkpoint_folder(settings)}`; to change that run `controlplane down --data {settings.data}` "
+            f"first",
+            code="runs_with_other_evidence_settings",
+        )
+    asked.write(settings.evidence_settings)
 
 
 def bring_up(request: Request, *, progress: Callable[[RunState], None]) -> Running:

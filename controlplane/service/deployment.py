@@ -27,6 +27,7 @@ from actors.placement import (
     node_of,
 )
 from controlplane.errors import UnavailableError
+from controlplane.evidence_settings import EvidenceSettings, evidence_keys
 from controlplane.lifecycle.loopback_replica import keep_on_loopback
 from controlplane.lifecycle.readiness import Readiness, ask
 from controlplane.limits import Limits
@@ -76,6 +77,8 @@ def owners_of(settings: Settings) -> Owners:
     return Owners(
         journals=str(settings.journals),
         evidence=str(settings.evidence_table),
+        evidence_keys=evidence_keys(settings),
+        checkpoint_files=str(EvidenceSettings.read(settings.evidence_settings).checkpoint_folder(settings)),
         hosts=settings.hosts,
         secrets_file=str(settings.secrets),
         places=places_of(settings),

@@ -28,6 +28,7 @@ from controlplane.errors import UnavailableError
 from controlplane.service.actor_calls import NODE_LOST
 from controlplane.service.nodes import present_nodes
 from controlplane.stopping import Stopping
+from evidence.signing_keys import KeyFiles
 
 _DETACHED: dict[str, Any] = {
     "namespace": NAMESPACE,
@@ -53,6 +54,8 @@ class Owners:
     Attributes:
         journals: folder of the journals.
         evidence: folder of the evidence table.
+        evidence_keys: where the writer reads the key that it signs with; the key itself never travels through Ray.
+        checkpoint_files: folder that gets each landing's checkpoints as a file.
         hosts: how many hosts there are.
         places: every node that keeps journals, and the mark of its folder; the head's first.
         channels: folder, on each node, for the sockets by which owners answer replicas of the same node.
@@ -65,6 +68,8 @@ class Owners:
     evidence: str
     hosts: int
     secrets_file: str
+    evidence_keys: KeyFiles
+    checkpoint_files: str
     places: tuple[Place, ...]
     channels: str = ""
     evidence_backlog: int = EVIDENCE_BACKLOG
@@ -87,7 +92,7 @@ class Owners:
         return (
             ray.remote(EvidenceWriter)
             .options(name=EVIDENCE_WRITER, **_pinned(self.places[0]))
-            .remote(self.evidence, self.hosts)
+            .remote(self.evidence, self.hosts, self.evidence_keys, self.checkpoint_files)
         )
 
     def start_notifier(self) -> Any:

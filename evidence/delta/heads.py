@@ -82,8 +82,8 @@ class Heads:
 
     @property
     def key(self) -> PublicKey:
-        """The key in force. Raises: EvidenceKeyError."""
-        return self._signing.signer.current()[0].public
+        """Who signed the newest checkpoint, or will sign the first. Raises: EvidenceKeyError."""
+        return self._signed_by or self._signing.signer.current()[0].public
 
     def follow(self) -> None:
         """Take in what was committed, by whomever, since the last time: check it, and write its files.

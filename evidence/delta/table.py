@@ -173,7 +173,7 @@ class EvidenceTable:
         return None if self._heads is None else self._heads.sign(leaves, landed)
 
     def _follow(self) -> None:
-        """INVARIANT (trim): what is reported as landed has its checkpoint files, whoever committed it."""
+        """What is reported as landed has its checkpoint files, whoever committed it."""
         if self._heads is not None:
             self._heads.follow()
 

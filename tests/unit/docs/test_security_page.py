@@ -106,7 +106,7 @@ def test_the_firewall_lets_nodes_reach_what_they_need_and_no_port_that_asks_for_
 
 def test_the_page_names_every_secret_of_the_data_directory(tmp_path: Path) -> None:
     settings = Settings.create_or_open(tmp_path / "cp")
-    secrets = {settings.operator_key, settings.secrets, settings.ray_token}
+    secrets = {settings.operator_key, settings.secrets, settings.ray_token, settings.evidence_key}
     named = set(re.findall(r"`(keys/[\w.]+)`", " ".join(row[0] for row in table("## Secrets"))))
     assert named == {str(path.relative_to(settings.data)) for path in secrets}
     assert set(settings.keys.iterdir()) <= secrets

@@ -37,6 +37,7 @@ from controlplane.limits import Limits
 from controlplane.service.application import Application
 from controlplane.service.owners import Owners
 from controlplane.service.routing import Route
+from evidence.signing_keys import KeyFiles
 
 T = TypeVar("T")
 
@@ -478,7 +479,15 @@ class InProcessPlane:
         self.actors.named[CONTROL_STORE] = ControlStore(str(journals), self.hosts)
         for index in range(self.hosts):
             self.start_owner(host_name(index), index)
-        self.actors.named[EVIDENCE_WRITER] = EvidenceWriter(str(self.evidence), self.hosts)
+        keys = KeyFiles(
+            private=self.folder / "evidence.json",
+            notes=self.folder / "keys.notes",
+            public=self.folder / "keys.vkey",
+        )
+        keys.create("controlplane-test", created_at="2026-09-04T12:00:00Z", random_bytes=os.urandom)
+        self.actors.named[EVIDENCE_WRITER] = EvidenceWriter(
+            str(self.evidence), self.hosts, keys, str(self.folder / "checkpoint-files")
+        )
         self.application = self.new_replica()
 
     async def _ready(self) -> None:
