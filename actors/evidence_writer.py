@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 from actors.evidence_sources import Offer, Sources
 from actors.placement import CONTROL_STORE, host_name
+from actors.store_access import take_access
 from actors.world import REAL
 from controlplane.errors import GovernanceError
 from evidence.checkpoint_files import CheckpointFiles
@@ -22,6 +23,7 @@ from evidence.delta.heads import Signing
 from evidence.delta.table import EvidenceTable
 from evidence.landing import LogBatch
 from evidence.signing_keys import KeyFiles, Signer
+from evidence.storage import storage_at
 
 log = logging.getLogger(__name__)
 
@@ -33,17 +35,20 @@ class EvidenceWriter:
     """Lands the evidence of every log.
 
     Args:
-        table: folder of the Delta table; created when it does not exist.
+        table: where the Delta table lies, a folder or `s3://bucket/prefix`; created when it does not exist.
         hosts: how many hosts there are.
         keys: where the key lies that it signs with.
-        checkpoint_files: folder that gets the signed checkpoints of each landing as a file.
+        checkpoint_files: where the signed checkpoints of each landing go as a file, in the same forms.
+        store_access: file that says how an object store is reached, if there is need of one.
     """
 
-    def __init__(self, table: str, hosts: int, keys: KeyFiles, checkpoint_files: str) -> None:
+    def __init__(
+        self, table: str, hosts: int, keys: KeyFiles, checkpoint_files: str, *, store_access: str = ""
+    ) -> None:
         self._path = table
-        self._signing = Signing(
-            signer=Signer(files=keys), files=CheckpointFiles(folder=Path(checkpoint_files))
-        )
+        self._signer = Signer(files=keys)
+        self._checkpoint_files = checkpoint_files
+        self._store_access = store_access
         self._table: EvidenceTable | None = None
         self._rows = 0
         self._version = -1
@@ -95,9 +100,7 @@ class EvidenceWriter:
     async def _round(self) -> int:
         loop = asyncio.get_running_loop()
         if self._table is None:
-            self._table = await loop.run_in_executor(
-                self._thread, lambda: EvidenceTable.open_or_create(self._path, signing=self._signing)
-            )
+            self._table = await loop.run_in_executor(self._thread, self._opened)
             self._note(self._table)
         table = self._table
         offers = await self._sources.collect()
@@ -131,6 +134,11 @@ class EvidenceWriter:
             # Derived from the commit, and so after everybody was told; what fails here is made up for on opening anew.
             await loop.run_in_executor(self._thread, table.heads.record)
         return landing.rows
+
+    def _opened(self) -> EvidenceTable:
+        take_access(self._store_access, os.environ)
+        files = CheckpointFiles(folder=storage_at(self._checkpoint_files))
+        return EvidenceTable.open_or_create(self._path, signing=Signing(signer=self._signer, files=files))
 
     def _note(self, table: EvidenceTable) -> None:
         self._version = table.version

@@ -17,8 +17,8 @@ import pyarrow.fs as fs
 
 from evidence import durability
 from evidence.durability import LOG_DIRECTORY
-from evidence.errors import EvidencePlaceError
-from evidence.object_store import Connection, ObjectPrefix, is_object_uri, prefix_of
+from evidence.object_store import Connection, ObjectPrefix
+from evidence.place import checked_place, is_object_uri, prefix_of
 
 
 class Storage(Protocol):
@@ -77,12 +77,8 @@ def storage_at(place: str | Path) -> Storage:
 
     Raises: EvidencePlaceError: it names no such place.
     """
-    if isinstance(place, str) and is_object_uri(place):
+    if isinstance(place, str) and is_object_uri(checked_place(place)):
         return ObjectPrefix(place=prefix_of(place), connection=Connection.from_environment(os.environ))
-    if isinstance(place, str) and "://" in place:
-        raise EvidencePlaceError(
-            f"`{place}` is no place for evidence; give a directory, or `s3://bucket/prefix`"
-        )
     return Directory(root=Path(place).absolute())
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,6 +10,7 @@ import typer
 from controlplane.cli.connection import DataOption
 from controlplane.cli.durations import seconds
 from controlplane.cli.output import FAILED, JsonOption, cell, complain, pairs, reported, screen, show, table
+from controlplane.evidence_settings import evidence_place
 from controlplane.settings import MAX_HOSTS, DataDirectoryError, Settings, default_data
 
 if TYPE_CHECKING:
@@ -84,12 +84,20 @@ def up(
             show_default=False,
         ),
     ] = None,
-    checkpoint_files: Annotated[
-        Path | None,
+    evidence: Annotated[
+        str | None,
         typer.Option(
-            metavar="DIR",
-            help="Where each landing's signed checkpoints are kept as a file, best on write-once storage; remembered. "
-            "[default: DATA/evidence/checkpoint-files]",
+            metavar="PLACE",
+            help="Where the evidence table lies, a directory or s3://bucket/prefix; remembered; fixed once rows are "
+            "there, but for a copy of them. [default: DATA/evidence/decisions]",
+        ),
+    ] = None,
+    checkpoint_files: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PLACE",
+            help="Where each landing's signed checkpoints are kept as a file, a directory or s3://bucket/prefix, best "
+            "on write-once storage; remembered. [default: DATA/evidence/checkpoint-files]",
         ),
     ] = None,
     foreground: Annotated[
@@ -122,6 +130,7 @@ def up(
         outcome_timeout_s=_timeout_s(outcome_timeout),
         second_operator=second_operator,
         stop_on_mismatch=stop_on_mismatch,
+        evidence=evidence,
         checkpoint_files=checkpoint_files,
     )
     if foreground:
@@ -220,7 +229,7 @@ def _where(settings: Settings, state: RunState | None) -> dict[str, Any]:
         "url": state.url if state else None,
         "data": str(settings.data),
         "operator_key": str(settings.operator_key),
-        "evidence": str(settings.evidence_table),
+        "evidence": evidence_place(settings),
         "logs": str(settings.logs),
         "instance": settings.instance,
         "hosts": settings.hosts,

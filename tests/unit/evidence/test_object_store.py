@@ -28,7 +28,8 @@ from evidence.errors import (
     SchemaMismatchError,
 )
 from evidence.landing import LogBatch
-from evidence.object_store import Connection, prefix_of
+from evidence.object_store import Connection
+from evidence.place import prefix_of
 from evidence.query import query
 from evidence.record import canonical_from_arrow, leaf_hash
 from evidence.signing_keys import KeyFiles, Signer
