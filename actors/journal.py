@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from controlplane.errors import UnavailableError
-from evidence.record import EvidenceRow, canonical_bytes, leaf_hash
+from controlplane.errors import InputError, UnavailableError
+from evidence.record import EvidenceRow, RecordError, canonical_bytes, leaf_hash
 
 Row = tuple[Any, ...]
 
@@ -58,10 +58,16 @@ class Transaction:
         self._connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
 
     def append(self, row: EvidenceRow) -> int:
-        """Add one evidence record; `log_id` and `seq` are filled in here. Returns the sequence number."""
+        """Add one evidence record; `log_id` and `seq` are filled in here.
+
+        Returns: the sequence number. Raises: InputError (`invalid_record`): the table could not hold the row.
+        """
         row["log_id"] = self._log_id
         row["seq"] = seq = self.next_seq
-        canonical = canonical_bytes(row)
+        try:
+            canonical = canonical_bytes(row)
+        except RecordError as error:
+            raise InputError(error.message, code=error.code, **error.fields) from error
         self._records.append((seq, canonical, leaf_hash(canonical)))
         self.next_seq = seq + 1
         return seq

@@ -12,7 +12,7 @@ from controlplane import remembered
 from controlplane.errors import GovernanceError
 from controlplane.settings import Settings
 from evidence.errors import EvidencePlaceError
-from evidence.place import checked_place, is_object_uri
+from evidence.place import PlaceError, checked_place, is_object_uri
 from evidence.signing_keys import KeyFiles
 
 
@@ -67,6 +67,22 @@ class EvidenceSettings:
         return self.checkpoint_files or str(settings.evidence_table.with_name("checkpoint-files"))
 
 
+def place_of(text: str) -> str:
+    """A place as it is remembered: an absolute path or `s3://bucket/prefix`. Raises: EvidencePlaceError."""
+    try:
+        place = checked_place(text)
+    except PlaceError as error:
+        raise EvidencePlaceError(error.message) from error
+    return place if is_object_uri(place) else str(Path(place).expanduser().absolute())
+
+
+def _is_place(place: object) -> bool:
+    try:
+        return isinstance(place, str) and place_of(place) == place
+    except EvidencePlaceError:
+        return False
+
+
 def evidence_place(settings: Settings) -> str:
     """Where the evidence table of a deployment lies. Raises: EvidenceSettingsError."""
     return EvidenceSettings.read(settings.evidence_settings).table_of(settings)
@@ -76,15 +92,6 @@ def evidence_keys(settings: Settings) -> KeyFiles:
     """Where the key lies that signs the evidence."""
     folder = settings.evidence_table.parent
     return KeyFiles(private=settings.evidence_key, notes=folder / "keys.notes", public=folder / "keys.vkey")
-
-
-def _is_place(place: object) -> bool:
-    if not isinstance(place, str):
-        return False
-    try:
-        return is_object_uri(checked_place(place)) or Path(place).is_absolute()
-    except EvidencePlaceError:
-        return False
 
 
 def evidence_name(settings: Settings) -> str:

@@ -4,7 +4,7 @@ Positions are 0-based; a hash is 32 bytes of SHA-256. Leaves are `evidence.recor
 Source: RFC 6962 section 2.1, RFC 9162 sections 2.1.3 and 2.1.4; verification is checked against the vectors
 of transparency-dev/merkle, generation against a naive recursive tree.
 
-InputError
+ValueError
 └── ProofError   a proof that proves nothing, whatever the reason
 """
 
@@ -15,14 +15,19 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
-from controlplane.errors import InputError
-
 HASH_BYTES: Final = 32
 EMPTY_ROOT: Final = sha256(b"").digest()
 
 
-class ProofError(InputError):
-    code = "invalid_proof"
+class ProofError(ValueError):
+    """`fields`: both sides of a mismatch, where there are two (`expected`, `found`)."""
+
+    code: Final = "invalid_proof"
+
+    def __init__(self, message: str, **fields: object) -> None:
+        super().__init__(message)
+        self.message = message
+        self.fields = fields
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:
@@ -53,6 +58,32 @@ class CompactRange:
             size += 1
         return CompactRange(size=size, roots=tuple(roots))
 
+    def append_nodes(self, first: int, count: int, nodes: Sequence[bytes]) -> CompactRange:
+        """The range after a segment of which the leaves are gone: `nodes` as `segment_nodes` made them.
+
+        Raises: ProofError: the segment does not begin where this range ends, or these are not its nodes' number.
+        Cost: O(log count) hashes.
+        """
+        if first != self.size:
+            raise ProofError(
+                f"a segment that begins at {first} does not continue a tree of {self.size} leaves"
+            )
+        tiles = segment_tiles(first, count)
+        if len(nodes) != len(tiles):
+            raise ProofError(
+                f"a segment of {count} leaves from {first} has {len(tiles)} nodes, not {len(nodes)}"
+            )
+        _check_hashes(*nodes)
+        size, roots = self.size, list(self.roots)
+        for tile, node in zip(tiles, nodes, strict=True):
+            position, merged = size // tile, node
+            while position & 1:
+                merged = node_hash(roots.pop(), merged)
+                position >>= 1
+            roots.append(merged)
+            size += tile
+        return CompactRange(size=size, roots=tuple(roots))
+
     def root(self) -> bytes:
         """The tree's root hash; of an empty tree, the hash of nothing."""
         if not self.roots:
@@ -66,6 +97,37 @@ class CompactRange:
 def root(leaves: Sequence[bytes]) -> bytes:
     """Root hash of a tree of these leaves. Cost: O(n) hashes, O(log n) memory."""
     return CompactRange().append(leaves).root()
+
+
+def segment_tiles(first: int, count: int) -> tuple[int, ...]:
+    """Sizes of the perfect, aligned subtrees that tile the leaves `first` … `first + count - 1`, left to right.
+
+    Each is the largest that may begin where it begins. Any tree that holds the segment has them as inner nodes,
+    so that their roots stand for its leaves. Raises: ProofError: an empty segment. Cost: O(log count).
+    """
+    if first < 0 or count < 1:
+        raise ProofError(f"there is no segment of {count} leaves from {first}")
+    tiles: list[int] = []
+    position, end = first, first + count
+    while position < end:
+        largest = 1 << (end - position).bit_length() - 1
+        tiles.append(min(position & -position, largest) if position else largest)
+        position += tiles[-1]
+    return tuple(tiles)
+
+
+def segment_nodes(leaves: Sequence[bytes], first: int) -> tuple[bytes, ...]:
+    """Roots of the subtrees that tile a segment of a log, `leaves` being those from position `first` on.
+
+    With them `CompactRange.append_nodes` continues a tree over leaves that are gone. Raises: ProofError: no leaves.
+    Cost: O(n) hashes; 2 log n nodes at most.
+    """
+    nodes: list[bytes] = []
+    begin = 0
+    for tile in segment_tiles(first, len(leaves)):
+        nodes.append(root(leaves[begin : begin + tile]))
+        begin += tile
+    return tuple(nodes)
 
 
 def inclusion_proof(leaves: Sequence[bytes], index: int) -> tuple[bytes, ...]:

@@ -4,7 +4,7 @@ The canonical bytes are fixed when an event is journalled; everything after (lan
 only carries them. They can be computed again from a row of the table, which is what a verifier does.
 The format is specified in docs/evidence-format.md.
 
-InputError
+ValueError
 └── RecordError   a row that the table could not hold; refused here, before it can block its log for good
 """
 
@@ -21,7 +21,6 @@ import orjson
 import pyarrow as pa
 from pyarrow import json
 
-from controlplane.errors import InputError
 from evidence.columns import (
     COLUMNS,
     COMMENTS,
@@ -85,10 +84,15 @@ _FIRST_US: Final = (date.min.toordinal() - _EPOCH_ORDINAL) * _DAY_US
 _END_US: Final = (date.max.toordinal() + 1 - _EPOCH_ORDINAL) * _DAY_US
 
 
-class RecordError(InputError):
+class RecordError(ValueError):
     """A row that is not one of `EvidenceRow`; `fields["column"]` names the column."""
 
-    code = "invalid_record"
+    code: Final = "invalid_record"
+
+    def __init__(self, message: str, **fields: object) -> None:
+        super().__init__(message)
+        self.message = message
+        self.fields = fields
 
 
 def canonical_bytes(row: EvidenceRow) -> bytes:

@@ -17,8 +17,10 @@ import pyarrow.fs as fs
 
 from evidence import durability
 from evidence.durability import LOG_DIRECTORY
-from evidence.object_store import Connection, ObjectPrefix
-from evidence.place import checked_place, is_object_uri, prefix_of
+from evidence.errors import EvidencePlaceError
+from evidence.object_store import ObjectPrefix
+from evidence.place import PlaceError, checked_place, is_object_uri, prefix_of
+from evidence.store_connection import Connection
 
 
 class Storage(Protocol):
@@ -77,8 +79,11 @@ def storage_at(place: str | Path) -> Storage:
 
     Raises: EvidencePlaceError: it names no such place.
     """
-    if isinstance(place, str) and is_object_uri(checked_place(place)):
-        return ObjectPrefix(place=prefix_of(place), connection=Connection.from_environment(os.environ))
+    try:
+        if isinstance(place, str) and is_object_uri(checked_place(place)):
+            return ObjectPrefix(place=prefix_of(place), connection=Connection.from_environment(os.environ))
+    except PlaceError as error:
+        raise EvidencePlaceError(error.message) from error
     return Directory(root=Path(place).absolute())
 
 

@@ -10,16 +10,22 @@ from typing import Annotated
 import typer
 
 from controlplane.cli.connection import DataOption
+from controlplane.cli.evidence_proofs import check_proof, prove, verify
 from controlplane.cli.evidence_table import TableOption, table_place
 from controlplane.cli.output import JsonOption, cell, reported, show, table
 from controlplane.errors import InputError
 
-app = typer.Typer(no_args_is_help=True, help="Ask the evidence table.")
+app = typer.Typer(no_args_is_help=True, help="Ask the evidence table, verify it, prove what it says.")
+
+
+app.command("verify")(verify)
+app.command("prove")(prove)
+app.command("check-proof")(check_proof)
 
 
 @app.callback()
 def evidence() -> None:
-    """Ask the evidence table."""
+    """Ask the evidence table, verify it, prove what it says."""
 
 
 @app.command("query")

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from controlplane.errors import ConflictError
-from controlplane.evidence_settings import EvidenceSettings, evidence_keys, evidence_name
+from controlplane.evidence_settings import EvidenceSettings, evidence_keys, evidence_name, place_of
 from controlplane.lifecycle.bounded_log import tail
 from controlplane.lifecycle.cluster import StartError
 from controlplane.lifecycle.environment import supervisor_environment
@@ -22,7 +22,6 @@ from controlplane.lifecycle.supervisor_lock import hold
 from controlplane.limits import Limits
 from controlplane.settings import DEFAULT_HOST, DEFAULT_PORT, Settings
 from controlplane.stopping import Stopping
-from evidence.place import checked_place, is_object_uri
 
 UP_TIMEOUT_S = 300.0
 POLL_S = 0.1
@@ -149,9 +148,11 @@ def _set_stopping(request: Request, settings: Settings, *, running: bool) -> Non
 def _set_evidence(request: Request, settings: Settings, *, running: bool) -> None:
     current = EvidenceSettings.read(settings.evidence_settings)
     asked = EvidenceSettings(
-        table=current.table if request.evidence is None else _place(request.evidence),
+        table=current.table if request.evidence is None else place_of(request.evidence),
         checkpoint_files=(
-            current.checkpoint_files if request.checkpoint_files is None else _place(request.checkpoint_files)
+            current.checkpoint_files
+            if request.checkpoint_files is None
+            else place_of(request.checkpoint_files)
         ),
     )
     if asked == current:
@@ -168,11 +169,6 @@ def _set_evidence(request: Request, settings: Settings, *, running: bool) -> Non
 
         refuse_another_history(current.table_of(settings), asked.table_of(settings))
     asked.write(settings.evidence_settings)
-
-
-def _place(text: str) -> str:
-    place = checked_place(text)
-    return place if is_object_uri(place) else str(Path(place).expanduser().absolute())
 
 
 def bring_up(request: Request, *, progress: Callable[[RunState], None]) -> Running:

@@ -15,6 +15,8 @@ from evidence.merkle import (
     inclusion_proof,
     node_hash,
     root,
+    segment_nodes,
+    segment_tiles,
     verify_consistency,
     verify_inclusion,
 )
@@ -102,3 +104,59 @@ def test_there_is_no_consistency_proof_from_nothing_or_to_less(size: int) -> Non
 
 def test_a_proof_between_equal_trees_is_empty() -> None:
     assert consistency_proof(LEAVES[:5], 5) == ()
+
+
+@given(
+    st.integers(min_value=1, max_value=len(LEAVES)),
+    st.lists(st.tuples(st.integers(min_value=1, max_value=len(LEAVES)), st.booleans())),
+)
+def test_a_log_of_rows_and_of_segments_that_left_has_the_root_of_all_its_leaves(
+    size: int, pieces: list[tuple[int, bool]]
+) -> None:
+    """However the log is split, and whichever of its pieces are known by their nodes alone."""
+    tree, first = CompactRange(), 0
+    for length, left in [*pieces, (size, True)]:
+        leaves = LEAVES[first : min(first + length, size)]
+        if not leaves:
+            break
+        tree = (
+            tree.append_nodes(first, len(leaves), segment_nodes(leaves, first))
+            if left
+            else tree.append(leaves)
+        )
+        first += len(leaves)
+    assert tree == CompactRange().append(LEAVES[:size])
+    assert tree.root() == naive_root(LEAVES[:size])
+
+
+@given(st.integers(min_value=0, max_value=2**40), st.integers(min_value=1, max_value=2**40))
+def test_a_segment_is_tiled_by_the_largest_aligned_subtrees(first: int, count: int) -> None:
+    position = first
+    for tile in segment_tiles(first, count):
+        left = first + count - position
+        assert tile.bit_count() == 1 and position % tile == 0 and tile <= left
+        assert position % (2 * tile) != 0 or 2 * tile > left
+        position += tile
+    assert position == first + count
+
+
+@pytest.mark.parametrize(
+    ("first", "count", "nodes"),
+    [
+        pytest.param(2, 4, LEAVES[:3], id="begins before the end of the tree"),
+        pytest.param(4, 4, LEAVES[:1], id="begins after the end of the tree"),
+        pytest.param(3, 0, [], id="empty"),
+        pytest.param(3, -1, [], id="negative"),
+        pytest.param(3, 5, LEAVES[:1], id="too few nodes"),
+        pytest.param(3, 5, LEAVES[:3], id="too many nodes"),
+        pytest.param(3, 5, [LEAVES[0], LEAVES[1][:31]], id="a node that is no hash"),
+    ],
+)
+def test_nodes_that_do_not_continue_the_tree_are_refused(first: int, count: int, nodes: list[bytes]) -> None:
+    with pytest.raises(ProofError):
+        CompactRange().append(LEAVES[:3]).append_nodes(first, count, nodes)
+
+
+def test_there_are_no_nodes_of_no_leaves() -> None:
+    with pytest.raises(ProofError):
+        segment_nodes([], 0)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from actors.journal import FencedError, Journal, JournalError
+from controlplane.errors import InputError
 from evidence.record import EvidenceRow, leaf_hash
 
 
@@ -48,6 +49,13 @@ def test_a_block_that_raises_leaves_neither_state_nor_evidence_nor_a_gap(path: P
         assert step.append(row()) == 0
     assert journal.meta("colour", "none") == "none"
     assert journal.pending_count() == 1
+
+
+def test_a_row_that_the_table_could_not_hold_is_the_callers_error(path: Path) -> None:
+    journal = Journal.open(path, new_log_id="log-a")
+    with pytest.raises(InputError) as caught, journal.transaction() as step:
+        step.append(row() | {"decision": "perhaps"})  # type: ignore[operator]
+    assert (caught.value.code, caught.value.fields) == ("invalid_record", {"column": "decision"})
 
 
 def test_the_leaf_is_fixed_when_journalled(path: Path) -> None:

@@ -28,12 +28,12 @@ from evidence.errors import (
     SchemaMismatchError,
 )
 from evidence.landing import LogBatch
-from evidence.object_store import Connection
-from evidence.place import prefix_of
+from evidence.place import PlaceError, prefix_of
 from evidence.query import query
 from evidence.record import canonical_from_arrow, leaf_hash
 from evidence.signing_keys import KeyFiles, Signer
 from evidence.storage import storage_at
+from evidence.store_connection import Connection
 
 PREFIX = "fleet/decisions"
 PLACE = f"s3://{BUCKET}/{PREFIX}"
@@ -379,7 +379,7 @@ def test_a_slash_at_the_end_changes_nothing() -> None:
     ],
 )
 def test_an_endpoint_that_is_none_or_not_meant_is_refused(environ: dict[str, str], message: str) -> None:
-    with pytest.raises(EvidencePlaceError, match=message) as caught:
+    with pytest.raises(PlaceError, match=message) as caught:
         Connection.from_environment(environ)
     assert "word" not in str(caught.value)
 

@@ -11,7 +11,7 @@ import pytest
 from unit.lifecycle.test_up import running
 
 from controlplane.errors import ConflictError
-from controlplane.evidence_settings import EvidenceSettingsError, evidence_keys
+from controlplane.evidence_settings import EvidenceSettings, EvidenceSettingsError, evidence_keys
 from controlplane.lifecycle.up import Request, settle
 from controlplane.settings import Settings
 from evidence.errors import EvidenceKeyError
@@ -23,7 +23,7 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def folder_of(settings: Settings) -> Path:
-    return EvidenceSettings.read(settings.evidence_settings).checkpoint_folder(settings)
+    return Path(EvidenceSettings.read(settings.evidence_settings).checkpoint_folder(settings))
 
 
 def test_up_makes_the_evidence_key_once(settings: Settings) -> None:
@@ -49,12 +49,12 @@ def test_the_folder_of_checkpoint_files_is_remembered_and_not_changed_while_it_r
     assert not settings.evidence_settings.exists()
     assert folder_of(settings) == default
     for folder in (tmp_path / "worm", None, tmp_path / "worm"):
-        settle(Request(data=settings.data, checkpoint_files=folder))
+        settle(Request(data=settings.data, checkpoint_files=None if folder is None else str(folder)))
         assert folder_of(settings) == tmp_path / "worm"
     running(settings)
-    settle(Request(data=settings.data, checkpoint_files=tmp_path / "worm"))
+    settle(Request(data=settings.data, checkpoint_files=str(tmp_path / "worm")))
     with pytest.raises(ConflictError) as caught:
-        settle(Request(data=settings.data, checkpoint_files=tmp_path / "other"))
+        settle(Request(data=settings.data, checkpoint_files=str(tmp_path / "other")))
     assert caught.value.code == "runs_with_other_evidence_settings"
     assert str(tmp_path / "worm") in caught.value.message
 

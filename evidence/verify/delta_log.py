@@ -1,0 +1,165 @@
+"""The Delta log of a table, entry by entry, from its JSON files: what the table's history is, whatever readers see.
+
+Not through a Delta library: those trust the log's Parquet checkpoints and hide what they skip.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any, Final
+from urllib.parse import unquote
+
+import orjson
+
+from evidence.commit_metadata import KEY, CommitEvidence
+from evidence.note import NoteError
+from evidence.verify.files import Files
+
+LOG: Final = "_delta_log"
+ENTRY: Final = re.compile(r"_delta_log/(\d{20})\.json")
+CHECKPOINT: Final = re.compile(r"_delta_log/(\d{20})\.checkpoint\.parquet")
+_ACTIONS: Final = {"commitInfo", "protocol", "metaData", "add", "remove", "txn"}
+
+
+class EntryError(ValueError):
+    """An entry that is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataFile:
+    """A data file as an `add` tells of it.
+
+    Attributes:
+        path: relative to the table, decoded.
+        date: its partition, as written.
+        rows: how many its statistics say it has; None: they do not say.
+        odd: what about it none of our writers writes (a deletion vector, a place outside of the table), or "".
+    """
+
+    path: str
+    size: int
+    date: str | None
+    rows: int | None
+    stats: str | None
+    data_change: bool
+    odd: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removal:
+    path: str
+    data_change: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One commit of the table.
+
+    Attributes:
+        leaf: SHA-256(0x00, the file's bytes): its leaf in the Delta log's own Merkle tree.
+        operation: as `commitInfo` calls it; nothing rests on it.
+        positions: last `seq` of each log, from `txn`.
+        evidence: the notes that the commit carries.
+        trouble: why `evidence` could not be read, or "".
+        unknown: names of actions that none of our writers writes.
+    """
+
+    version: int
+    leaf: bytes
+    operation: str
+    adds: tuple[DataFile, ...] = ()
+    removes: tuple[Removal, ...] = ()
+    metadata: Mapping[str, Any] | None = None
+    protocol: Mapping[str, Any] | None = None
+    positions: Mapping[str, int] = field(default_factory=dict)
+    evidence: CommitEvidence | None = None
+    trouble: str = ""
+    unknown: tuple[str, ...] = ()
+
+
+def versions(files: Files) -> list[int]:
+    """The versions that have an entry, ascending."""
+    found = (ENTRY.fullmatch(name) for name in files.list(LOG))
+    return sorted(int(match[1]) for match in found if match)
+
+
+def entry_name(version: int) -> str:
+    return f"{LOG}/{version:020d}.json"
+
+
+def entries(files: Files, versions: list[int]) -> Iterator[Entry]:
+    """Raises: EntryError: a file is no entry of a Delta log. UnreadableError."""
+    for version in versions:
+        yield parsed(version, files.read(entry_name(version)))
+
+
+def parsed(version: int, content: bytes) -> Entry:
+    """Read the bytes of one entry. Raises: EntryError."""
+    leaf = sha256(b"\x00" + content).digest()
+    try:
+        actions = [orjson.loads(line) for line in content.splitlines() if line.strip()]
+        pairs = [(kind, body) for action in actions for kind, body in action.items()]
+        # Written twice in one entry, readers would not agree on which one holds.
+        for kind in ("commitInfo", "protocol", "metaData"):
+            if sum(name == kind for name, _ in pairs) > 1:
+                raise EntryError(f"version {version} has more than one `{kind}`")
+        single = {kind: body for kind, body in pairs if kind in ("commitInfo", "protocol", "metaData")}
+        info = single.get("commitInfo", {})
+        evidence, trouble = _evidence(info)
+        txns = [body for kind, body in pairs if kind == "txn"]
+        positions = {str(body["appId"]): int(body["version"]) for body in txns}
+        if len(positions) < len(txns):
+            raise EntryError(f"version {version} gives a log two positions")
+        return Entry(
+            version=version,
+            leaf=leaf,
+            operation=str(info.get("operation", "")),
+            adds=tuple(data_file(body) for kind, body in pairs if kind == "add"),
+            removes=tuple(
+                Removal(path=unquote(body["path"]), data_change=body.get("dataChange") is not False)
+                for kind, body in pairs
+                if kind == "remove"
+            ),
+            metadata=single.get("metaData"),
+            protocol=single.get("protocol"),
+            positions=positions,
+            evidence=evidence,
+            trouble=trouble,
+            unknown=tuple(sorted({kind for kind, _ in pairs} - _ACTIONS)),
+        )
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise EntryError(f"version {version} is no entry of a Delta log: {error}") from error
+
+
+def data_file(add: Mapping[str, Any]) -> DataFile:
+    """Read one `add`. Raises: ValueError, TypeError, KeyError, AttributeError: it is none."""
+    path = unquote(add["path"])
+    stats = add.get("stats")
+    rows = orjson.loads(stats).get("numRecords") if stats else None
+    odd = ""
+    if add.get("deletionVector"):
+        odd = "it has a deletion vector, which hides rows"
+    elif "://" in path or path.startswith("/") or ".." in path.split("/"):
+        odd = "it lies outside of the table"
+    return DataFile(
+        path=path,
+        size=int(add["size"]),
+        date=dict(add["partitionValues"]).get("event_date"),
+        rows=None if rows is None else int(rows),
+        stats=stats,
+        data_change=add.get("dataChange") is not False,
+        odd=odd,
+    )
+
+
+def _evidence(info: Mapping[str, Any]) -> tuple[CommitEvidence | None, str]:
+    written = info.get(KEY)
+    if written is None:
+        return None, ""
+    try:
+        return CommitEvidence.parse(written), ""
+    except NoteError as error:
+        return None, error.message
