@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,6 +23,7 @@ from actors.evidence_sources import Offer, Sources
 from actors.handles import ask
 from actors.placement import CONTROL_STORE, host_name
 from actors.retention.runs import RetentionRuns
+from actors.store_access import take_access
 from actors.world import REAL, monotonic_s
 from controlplane.errors import GovernanceError
 from evidence.checkpoint_files import CheckpointFiles
@@ -30,6 +32,7 @@ from evidence.delta.table import EvidenceTable
 from evidence.failpoints import reach
 from evidence.landing import LogBatch
 from evidence.signing_keys import KeyFiles, Signer
+from evidence.storage import storage_at
 
 log = logging.getLogger(__name__)
 
@@ -45,10 +48,11 @@ class EvidenceWriter:
     """Lands the evidence of every log.
 
     Args:
-        table: folder of the Delta table; created when it does not exist.
+        table: where the Delta table lies, a folder or `s3://bucket/prefix`; created when it does not exist.
         hosts: how many hosts there are.
         keys: where the key lies that it signs with.
-        checkpoint_files: folder that gets the signed checkpoints of each landing as a file.
+        checkpoint_files: where the signed checkpoints of each landing go as a file, in the same forms.
+        store_access: file that says how an object store is reached, if there is need of one.
         lag_s, disk_low_bytes: when there is an alarm; see `actors.alarms.watch.Thresholds`.
         call: how an actor is asked; see `actors.handles.ask`.
     """
@@ -60,14 +64,15 @@ class EvidenceWriter:
         keys: KeyFiles,
         checkpoint_files: str,
         *,
+        store_access: str = "",
         lag_s: int = EVIDENCE_LAG_S,
         disk_low_bytes: int = DISK_LOW_BYTES,
         call: Callable[..., Any] = ask,
     ) -> None:
         self._path = table
-        self._signing = Signing(
-            signer=Signer(files=keys), files=CheckpointFiles(folder=Path(checkpoint_files))
-        )
+        self._signer = Signer(files=keys)
+        self._checkpoint_files = checkpoint_files
+        self._store_access = store_access
         self._table: EvidenceTable | None = None
         self._rows = 0
         self._version = -1
@@ -84,7 +89,7 @@ class EvidenceWriter:
         self._bell = Bell(self._watch, call)
         self._landing = asyncio.Lock()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="landing")
-        self.retention = RetentionRuns(table, self._signing.signer, self._exclusively, REAL)
+        self.retention = RetentionRuns(table, self._signer, self._exclusively, REAL)
         loop = asyncio.get_running_loop()
         self._tasks = [
             loop.create_task(work)
@@ -201,11 +206,14 @@ class EvidenceWriter:
 
     async def _opened(self) -> EvidenceTable:
         if self._table is None:
-            self._table = await asyncio.get_running_loop().run_in_executor(
-                self._thread, lambda: EvidenceTable.open_or_create(self._path, signing=self._signing)
-            )
+            self._table = await asyncio.get_running_loop().run_in_executor(self._thread, self._open)
             self._note(self._table)
         return self._table
+
+    def _open(self) -> EvidenceTable:
+        take_access(self._store_access, os.environ)
+        files = CheckpointFiles(folder=storage_at(self._checkpoint_files))
+        return EvidenceTable.open_or_create(self._path, signing=Signing(signer=self._signer, files=files))
 
     async def _exclusively(self, work: Callable[[EvidenceTable], T]) -> T:
         """Do something with the open table, in its thread, while nothing lands."""

@@ -36,6 +36,7 @@ from evidence.checkpoint_files import CheckpointFiles
 from evidence.delta.heads import Signing
 from evidence.delta.table import EvidenceTable
 from evidence.signing_keys import KeyFiles, Signer
+from evidence.storage import storage_at
 
 ROUND_ROWS: Final = 4_000
 """Of each of the two logs: what 0.8 s bring at 10 000 decisions/s."""
@@ -80,7 +81,9 @@ def _landing(folder: Path, *, rows: int) -> tuple[dict[str, Any], Path]:
     )
     keys.create("bench", created_at="2026-01-01T00:00:00Z", random_bytes=secrets.token_bytes)
     signed = folder / "signed"
-    signing = Signing(signer=Signer(files=keys), files=CheckpointFiles(folder=signed / "checkpoint-files"))
+    signing = Signing(
+        signer=Signer(files=keys), files=CheckpointFiles(folder=storage_at(signed / "checkpoint-files"))
+    )
     tables = {
         "signed": EvidenceTable.open_or_create(str(signed / "decisions"), signing=signing),
         "unsigned": EvidenceTable.open_or_create(str(folder / "unsigned" / "decisions")),

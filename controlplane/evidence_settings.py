@@ -11,6 +11,8 @@ from pathlib import Path
 from controlplane import remembered
 from controlplane.errors import GovernanceError
 from controlplane.settings import Settings
+from evidence.errors import EvidencePlaceError
+from evidence.place import PlaceError, checked_place, is_object_uri
 from evidence.signing_keys import KeyFiles
 
 
@@ -25,16 +27,27 @@ class EvidenceSettings:
     """What an operator has chosen.
 
     Attributes:
-        checkpoint_files: absolute path of the folder that gets the signed checkpoints of each landing as a file; None:
+        table: where the evidence table lies: an absolute path or `s3://bucket/prefix`; None: `evidence/decisions` in
+            the data directory. Its checkpoints table lies beside it.
+        checkpoint_files: where the signed checkpoints of each landing go as a file, in the same forms; None:
             `evidence/checkpoint-files` in the data directory.
     """
 
+    table: str | None = None
     checkpoint_files: str | None = None
 
     def __post_init__(self) -> None:
-        folder = self.checkpoint_files
-        if folder is not None and (not isinstance(folder, str) or not Path(folder).is_absolute()):
-            raise EvidenceSettingsError("`checkpoint_files` must be the absolute path of a folder")
+        for name in ("table", "checkpoint_files"):
+            place = getattr(self, name)
+            if place is not None and not _is_place(place):
+                raise EvidenceSettingsError(f"`{name}` must be an absolute path or `s3://bucket/prefix`")
+
+    @property
+    def in_object_store(self) -> bool:
+        """Whether landing needs to reach one."""
+        return any(
+            place is not None and is_object_uri(place) for place in (self.table, self.checkpoint_files)
+        )
 
     @classmethod
     def read(cls, path: Path) -> EvidenceSettings:
@@ -45,10 +58,34 @@ class EvidenceSettings:
         """Replace the file, whole or not at all."""
         remembered.write(self, path)
 
-    def checkpoint_folder(self, settings: Settings) -> Path:
+    def table_of(self, settings: Settings) -> str:
+        """Where the table lies."""
+        return self.table or str(settings.evidence_table)
+
+    def checkpoint_folder(self, settings: Settings) -> str:
         """Where the checkpoint files go."""
-        default = settings.evidence_table.with_name("checkpoint-files")
-        return default if self.checkpoint_files is None else Path(self.checkpoint_files)
+        return self.checkpoint_files or str(settings.evidence_table.with_name("checkpoint-files"))
+
+
+def place_of(text: str) -> str:
+    """A place as it is remembered: an absolute path or `s3://bucket/prefix`. Raises: EvidencePlaceError."""
+    try:
+        place = checked_place(text)
+    except PlaceError as error:
+        raise EvidencePlaceError(error.message) from error
+    return place if is_object_uri(place) else str(Path(place).expanduser().absolute())
+
+
+def _is_place(place: object) -> bool:
+    try:
+        return isinstance(place, str) and place_of(place) == place
+    except EvidencePlaceError:
+        return False
+
+
+def evidence_place(settings: Settings) -> str:
+    """Where the evidence table of a deployment lies. Raises: EvidenceSettingsError."""
+    return EvidenceSettings.read(settings.evidence_settings).table_of(settings)
 
 
 def evidence_keys(settings: Settings) -> KeyFiles:

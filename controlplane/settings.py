@@ -6,10 +6,10 @@
       limits.json               {key_per_s, agent_per_s, evidence_backlog, …}: see `limits`; only if any was set
       stopping.json             {release_needs_second_operator, stop_on_mismatch}: only if any was set
       journals/                 one SQLite journal per owner; on each node those of its own
-      evidence.json             {checkpoint_files}: only if it was set
-      evidence/decisions/       the Delta table
-      evidence/checkpoints/     the Delta table of its signed checkpoints
-      evidence/checkpoint-files/  the same as files, unless `up` was told another folder
+      evidence.json             {table, checkpoint_files}: only if any was set
+      evidence/decisions/       the Delta table, unless `up` was told another place
+      evidence/checkpoints/     the Delta table of its signed checkpoints, beside it wherever it is
+      evidence/checkpoint-files/  the same as files, unless `up` was told another place
       evidence/keys.vkey        the public half of the evidence key; keys.notes: how it was rotated
       keys/                     0700: operator.key, secrets.json, data-keys.json, ray.token, evidence.json (each 0600)
       logs/                     the supervisor's, the starter's
@@ -214,6 +214,11 @@ class Settings:
         return self.private_temp / "channels"
 
     @property
+    def store_access(self) -> Path:
+        """See `controlplane.lifecycle.store_access`. Outside DATA, and gone after `down`."""
+        return self.private_temp / "store-access.json"
+
+    @property
     def node_marks(self) -> Path:
         """One file a node, on the head: the mark of its folder of journals (see `actors.journal_folder`)."""
         return self.data / "nodes"
@@ -224,6 +229,7 @@ class Settings:
 
     @property
     def evidence_table(self) -> Path:
+        """Where it lies unless `up` was told another place: see `evidence_settings.evidence_place`."""
         return self.data / "evidence" / "decisions"
 
     @property

@@ -11,6 +11,7 @@ ConflictError
 NotFoundError
 └── NoEvidenceError            there is no table at this path
 InputError
+├── EvidencePlaceError         a path or URI that names no place for evidence, or an endpoint that is none
 └── QueryError                 the SQL is wrong, asks for more than reading, or for too much
 """
 
@@ -41,6 +42,10 @@ class RetentionOvertakenError(ConflictError):
 
 class NoEvidenceError(NotFoundError):
     code = "no_evidence"
+
+
+class EvidencePlaceError(InputError):
+    code = "invalid_evidence_place"
 
 
 class QueryError(InputError):

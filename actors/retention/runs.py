@@ -11,7 +11,6 @@ import logging
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
-from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
 from actors.handles import ask
@@ -25,6 +24,7 @@ from evidence.delta.signed_sizes import SignedSizes
 from evidence.delta.table import EvidenceTable
 from evidence.retention import Departure, Hold, Retirement
 from evidence.signing_keys import Signer
+from evidence.storage import storage_at
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class RetentionRuns:
         call: Callable[..., Any] = ask,
     ) -> None:
         self._table = table
-        self._checkpoints = str(Path(table).parent / FOLDER)
+        self._checkpoints = storage_at(table).beside(FOLDER).uri
         self._signer = signer
         self._exclusively = exclusively
         self._world = world
@@ -203,8 +203,7 @@ class RetentionRuns:
 
 
 def _committed(table: str, about: dict[str, Any], newest: int) -> int | None:
-    root = Path(table).absolute()
-    for left in retirements(root, newest, about["version"] + 1):
+    for left in retirements(storage_at(table), newest, about["version"] + 1):
         if left.retirement.digest == about["note"]:
             return left.version
     return None

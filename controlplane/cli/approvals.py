@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -17,9 +16,9 @@ from controlplane.cli import approval_screens as screens
 from controlplane.cli.approval_watch import LIST, Watching, pages
 from controlplane.cli.connection import DataOption, KeyOption, UrlOption, connect
 from controlplane.cli.durations import seconds
+from controlplane.cli.evidence_table import TableOption, table_place
 from controlplane.cli.output import JsonOption, cell, reported, show, table
 from controlplane.cli.times import moment_us
-from controlplane.settings import Settings, default_data
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -266,9 +265,7 @@ def watch(
 def load(
     since: Annotated[str, typer.Option(metavar="WHEN", help="From when: 7d, or an RFC 3339 time.")] = "7d",
     data: DataOption = None,
-    path: Annotated[
-        Path | None, typer.Option("--table", help="The Delta table itself. [default: the one in --data]")
-    ] = None,
+    path: TableOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Say what oversight costs people, and whether they look.
@@ -279,8 +276,8 @@ def load(
     Example: controlplane approvals load --since 30d
     """
     now_us = time.time_ns() // 1000
-    where = path if path is not None else Settings.open(data or default_data(os.environ)).evidence_table
-    approval_load.show_load(str(where), moment_us(since, now_us=now_us), now_us, as_json)
+    where = table_place(path, data)
+    approval_load.show_load(where, moment_us(since, now_us=now_us), now_us, as_json)
 
 
 @values_app.command("list")

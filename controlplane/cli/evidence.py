@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -15,11 +14,11 @@ from controlplane.cli.evidence_export import export
 from controlplane.cli.evidence_optimize import optimize
 from controlplane.cli.evidence_privacy import erase, reveal
 from controlplane.cli.evidence_proofs import check_proof, prove, verify
+from controlplane.cli.evidence_table import TableOption, table_place
 from controlplane.cli.evidence_views import views
 from controlplane.cli.output import JsonOption, cell, reported, show, table
 from controlplane.cli.retention import hold, retention
 from controlplane.errors import InputError
-from controlplane.settings import Settings, default_data
 
 app = typer.Typer(no_args_is_help=True, help="Ask the evidence table, verify it, prove what it says.")
 
@@ -53,9 +52,7 @@ def query(
         ),
     ],
     data: DataOption = None,
-    path: Annotated[
-        Path | None, typer.Option("--table", help="The Delta table itself. [default: the one in --data]")
-    ] = None,
+    path: TableOption = None,
     max_rows: Annotated[int, typer.Option(min=1, help="Refuse an answer of more rows.")] = 100_000,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.", show_default=False)] = False,
     as_json: JsonOption = False,
@@ -74,8 +71,8 @@ def query(
         raise typer.BadParameter("--csv and --json exclude each other")
     from evidence.query import query as ask
 
-    where = path if path is not None else Settings.open(data or default_data(os.environ)).evidence_table
-    answer = ask(str(where), _read(sql), max_rows=max_rows)
+    where = table_place(path, data)
+    answer = ask(where, _read(sql), max_rows=max_rows)
     columns: list[str] = answer.column_names
     rows = list(zip(*(column.to_pylist() for column in answer.columns), strict=True))
     if as_csv:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -10,9 +9,9 @@ from typing import Annotated
 import typer
 
 from controlplane.cli.connection import DataOption
+from controlplane.cli.evidence_table import TableOption, table_place
 from controlplane.cli.output import JsonOption, cell, reported, show
 from controlplane.errors import InputError, UnavailableError
-from controlplane.settings import Settings, default_data
 
 KeyOption = Annotated[
     list[str] | None,
@@ -82,7 +81,7 @@ def verify(
         quorum=witness_quorum,
         jobs=jobs,
     )
-    status = run(table or _table(data), options, as_json=as_json)
+    status = run(table_place(table, data), options, as_json=as_json)
     if status:
         raise typer.Exit(status)
 
@@ -91,9 +90,7 @@ def verify(
 def prove(
     event: Annotated[str, typer.Argument(help="Id of a decision, or of any other event (`event_id`).")],
     data: DataOption = None,
-    table: Annotated[
-        str | None, typer.Option("--table", help="The Delta table itself. [default: the one in --data]")
-    ] = None,
+    table: TableOption = None,
     key: KeyOption = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write it there. [default: stdout]")] = None,
 ) -> None:
@@ -110,7 +107,7 @@ def prove(
 
     try:
         with progress_bar() as progress:
-            proof = made(table or _table(data), event, keys=key or (), progress=progress)
+            proof = made(table_place(table, data), event, keys=key or (), progress=progress)
     except NoProofError as error:
         raise InputError(error.message, code="no_proof") from error
     except UnreadableError as error:
@@ -156,7 +153,3 @@ def check_proof(
         "row": dict(proven.row),
     }
     show(as_json, answer, lambda console: console.print("\n".join(map(cell, proven.lines())), soft_wrap=True))
-
-
-def _table(data: Path | None) -> str:
-    return str(Settings.open(data or default_data(os.environ)).evidence_table)

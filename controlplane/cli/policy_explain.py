@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from controlplane.cli.connection import DataOption, KeyOption, UrlOption
+from controlplane.cli.evidence_table import TableOption, table_place
 from controlplane.cli.output import JsonOption, cell, reported, show
 from controlplane.cli.policy_bundles import compiled, stored_sources
 from controlplane.cli.policy_files import read_sources
 from controlplane.cli.times import shown
 from controlplane.errors import GovernanceError, InputError
 from controlplane.service.explanations import explanation
-from controlplane.settings import Settings, default_data
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -40,9 +39,7 @@ def explain(
             help="A decision's whole id, as `controlplane decide` prints it; in the evidence, `event_id`.",
         ),
     ],
-    path: Annotated[
-        Path | None, typer.Option("--table", help="The evidence table. [default: the one in --data]")
-    ] = None,
+    path: TableOption = None,
     bundle: Annotated[
         list[Path] | None,
         typer.Option(
@@ -68,8 +65,8 @@ def explain(
     from controlplane.hindsight.explain import Explainer
     from controlplane.hindsight.period import PeriodReader
 
-    where = path if path is not None else Settings.open(data or default_data(os.environ)).evidence_table
-    explainer = Explainer(PeriodReader(str(where)))
+    where = table_place(path, data)
+    explainer = Explainer(PeriodReader(where))
     action, row = explainer.decision(decision)
     documents, decided = _bundle(action.bundle, bundle, data, url, key)
     found = explainer.explain(action, row, documents, decided)

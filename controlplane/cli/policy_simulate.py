@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from controlplane.cli.connection import DataOption, KeyOption, UrlOption
+from controlplane.cli.evidence_table import TableOption, table_place
 from controlplane.cli.output import JsonOption, cell, reported, screen, show, table
 from controlplane.cli.policy_bundles import compiled, read_bundle, stored_sources
 from controlplane.cli.policy_files import read_sources
 from controlplane.cli.times import moment_us, shown
 from controlplane.errors import GovernanceError
-from controlplane.settings import Settings, default_data
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,9 +36,7 @@ def simulate(
     ],
     since: Annotated[str, typer.Option(help="Judge what was decided since: `24h` ago, or RFC 3339.")] = "24h",
     until: Annotated[str | None, typer.Option(help="And before: the same. [default: now]")] = None,
-    path: Annotated[
-        Path | None, typer.Option("--table", help="The evidence table. [default: the one in --data]")
-    ] = None,
+    path: TableOption = None,
     recorded: Annotated[
         list[Path] | None,
         typer.Option(
@@ -74,8 +71,8 @@ def simulate(
     )
     sources = [source for what in bundle for source in read_bundle(what, data, url, key)]
     _, candidate = compiled(sources)
-    where = path if path is not None else Settings.open(data or default_data(os.environ)).evidence_table
-    reader = PeriodReader(str(where))
+    where = table_place(path, data)
+    reader = PeriodReader(where)
     told, missing = _recorded(reader.bundles(period), recorded, data, url, key)
     with screen(stderr=True).status("reading") as spinner:
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,6 +12,7 @@ from controlplane.cli.durations import seconds
 from controlplane.cli.output import FAILED, JsonOption, cell, complain, pairs, reported, screen, show, table
 from controlplane.cli.sizes import size_bytes
 from controlplane.cli.times import shown
+from controlplane.evidence_settings import evidence_place
 from controlplane.settings import MAX_HOSTS, DataDirectoryError, Settings, default_data
 
 if TYPE_CHECKING:
@@ -101,12 +101,20 @@ def up(
             show_default=False,
         ),
     ] = None,
-    checkpoint_files: Annotated[
-        Path | None,
+    evidence: Annotated[
+        str | None,
         typer.Option(
-            metavar="DIR",
-            help="Where each landing's signed checkpoints are kept as a file, best on write-once storage; remembered. "
-            "[default: DATA/evidence/checkpoint-files]",
+            metavar="PLACE",
+            help="Where the evidence table lies, a directory or s3://bucket/prefix; remembered; fixed once rows are "
+            "there, but for a copy of them. [default: DATA/evidence/decisions]",
+        ),
+    ] = None,
+    checkpoint_files: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PLACE",
+            help="Where each landing's signed checkpoints are kept as a file, a directory or s3://bucket/prefix, best "
+            "on write-once storage; remembered. [default: DATA/evidence/checkpoint-files]",
         ),
     ] = None,
     foreground: Annotated[
@@ -141,6 +149,7 @@ def up(
         disk_low_bytes=_disk_low_bytes(disk_low),
         second_operator=second_operator,
         stop_on_mismatch=stop_on_mismatch,
+        evidence=evidence,
         checkpoint_files=checkpoint_files,
     )
     if foreground:
@@ -243,7 +252,7 @@ def _where(settings: Settings, state: RunState | None) -> dict[str, Any]:
         "url": state.url if state else None,
         "data": str(settings.data),
         "operator_key": str(settings.operator_key),
-        "evidence": str(settings.evidence_table),
+        "evidence": evidence_place(settings),
         "logs": str(settings.logs),
         "instance": settings.instance,
         "hosts": settings.hosts,

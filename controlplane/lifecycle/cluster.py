@@ -19,6 +19,7 @@ from controlplane.lifecycle.ports import Ports, draw, is_free
 from controlplane.lifecycle.processes import Identity, end_all, ours
 from controlplane.lifecycle.readiness import Readiness, ask
 from controlplane.lifecycle.run_state import RunState, Stage
+from controlplane.lifecycle.store_access import leave_access
 from controlplane.settings import Settings
 
 HEAD_TIMEOUT_S = 60.0
@@ -79,6 +80,7 @@ class Cluster:
         """Run the starter on the running cluster, then wait for the door. Raises: StartError, StoppedError."""
         settings = self.settings
         self.report(Stage.SERVICE, "starting the actors and the decision service")
+        leave_access(settings, os.environ)
         with open_bounded(settings.logs / "starter.log") as log:
             starter = self._starter = subprocess.Popen(
                 [sys.executable, "-m", "controlplane.lifecycle.starter"],

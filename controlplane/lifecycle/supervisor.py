@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from types import FrameType
 
+from controlplane.evidence_settings import evidence_place
 from controlplane.lifecycle import orphans
 from controlplane.lifecycle.attached import AttachedCluster
 from controlplane.lifecycle.bounded_log import BOUND_BYTES
@@ -146,7 +147,7 @@ class Supervisor:
         log.info("url           %s", settings.url)
         log.info("data          %s", settings.data)
         log.info("operator key  %s", settings.operator_key)
-        log.info("evidence      %s", settings.evidence_table)
+        log.info("evidence      %s", evidence_place(settings))
         log.info("logs          %s", settings.logs)
 
     def _report(self, stage: Stage, message: str) -> None:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from controlplane.errors import ConflictError
-from controlplane.evidence_settings import EvidenceSettings, evidence_keys, evidence_name
+from controlplane.evidence_settings import EvidenceSettings, evidence_keys, evidence_name, place_of
 from controlplane.lifecycle.bounded_log import tail
 from controlplane.lifecycle.cluster import StartError
 from controlplane.lifecycle.environment import supervisor_environment
@@ -37,7 +37,7 @@ class Request:
         key_rate, agent_rate, evidence_backlog, outcome_timeout_s, evidence_lag_s, disk_low_bytes: see `Limits`; kept in
             the data directory.
         second_operator, stop_on_mismatch: see `Stopping`; kept in the data directory.
-        checkpoint_files: see `EvidenceSettings`; kept in the data directory.
+        evidence, checkpoint_files: see `EvidenceSettings`; kept in the data directory.
     """
 
     data: Path
@@ -52,7 +52,8 @@ class Request:
     disk_low_bytes: int | None = None
     second_operator: bool | None = None
     stop_on_mismatch: bool | None = None
-    checkpoint_files: Path | None = None
+    evidence: str | None = None
+    checkpoint_files: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +73,8 @@ def settle(request: Request) -> Settings:
     What runs keeps its address, also after its supervisor died; asking for another is refused.
 
     Raises: DataDirectoryError; LimitsError; StoppingError; EvidenceSettingsError; EvidenceKeyError: the key was lost;
-        ConflictError: it runs at another address, or with other limits, ways of stopping or checkpoint files.
+        EvidencePlaceError: the evidence cannot go there; EvidenceUnavailableError: nor be reached there;
+        ConflictError: it runs at another address, or with other limits, ways of stopping or places for evidence.
     """
     settings = Settings.create_or_open(request.data, hosts=request.hosts)
     running = RunState.read(settings.run_state)
@@ -151,19 +153,27 @@ def _set_stopping(request: Request, settings: Settings, *, running: bool) -> Non
 
 def _set_evidence(request: Request, settings: Settings, *, running: bool) -> None:
     current = EvidenceSettings.read(settings.evidence_settings)
-    folder = request.checkpoint_files
-    asked = (
-        current if folder is None else replace(current, checkpoint_files=str(folder.expanduser().absolute()))
+    asked = EvidenceSettings(
+        table=current.table if request.evidence is None else place_of(request.evidence),
+        checkpoint_files=(
+            current.checkpoint_files
+            if request.checkpoint_files is None
+            else place_of(request.checkpoint_files)
+        ),
     )
     if asked == current:
         return
     if running:
         raise ConflictError(
-            f"the control plane of `{settings.data}` runs with its checkpoint files in "
-            f"`{current.checkpoint_folder(settings)}`; to change that run `controlplane down --data {settings.data}` "
-            f"first",
+            f"the control plane of `{settings.data}` runs with its evidence in `{current.table_of(settings)}` and its "
+            f"checkpoint files in `{current.checkpoint_folder(settings)}`; to change that run "
+            f"`controlplane down --data {settings.data}` first",
             code="runs_with_other_evidence_settings",
         )
+    if asked.table_of(settings) != current.table_of(settings):
+        from evidence.delta.moving import refuse_another_history  # loading it takes longer than all the rest
+
+        refuse_another_history(current.table_of(settings), asked.table_of(settings))
     asked.write(settings.evidence_settings)
 
 

@@ -78,11 +78,13 @@ class DecisionService:
 
 def owners_of(settings: Settings) -> Owners:
     limits = Limits.read(settings.limits)
+    places = EvidenceSettings.read(settings.evidence_settings)
     return Owners(
         journals=str(settings.journals),
-        evidence=str(settings.evidence_table),
+        evidence=places.table_of(settings),
         evidence_keys=evidence_keys(settings),
-        checkpoint_files=str(EvidenceSettings.read(settings.evidence_settings).checkpoint_folder(settings)),
+        checkpoint_files=places.checkpoint_folder(settings),
+        store_access=str(settings.store_access),
         hosts=settings.hosts,
         secrets_file=str(settings.secrets),
         places=places_of(settings),

@@ -53,9 +53,11 @@ class Owners:
 
     Attributes:
         journals: folder of the journals.
-        evidence: folder of the evidence table.
+        evidence: where the evidence table lies, a folder or `s3://bucket/prefix`.
         evidence_keys: where the writer reads the key that it signs with; the key itself never travels through Ray.
-        checkpoint_files: folder that gets each landing's checkpoints as a file.
+        checkpoint_files: where each landing's checkpoints go as a file, in the same forms.
+        store_access: file in which the writer finds how to reach an object store; the credentials never travel through
+            Ray.
         hosts: how many hosts there are.
         places: every node that keeps journals, and the mark of its folder; the head's first.
         channels: folder, on each node, for the sockets by which owners answer replicas of the same node.
@@ -72,6 +74,7 @@ class Owners:
     checkpoint_files: str
     places: tuple[Place, ...]
     channels: str = ""
+    store_access: str = ""
     evidence_backlog: int = EVIDENCE_BACKLOG
     outcome_timeout_s: int = OUTCOME_TIMEOUT_S
     evidence_lag_s: int = EVIDENCE_LAG_S
@@ -102,6 +105,7 @@ class Owners:
                 self.checkpoint_files,
                 lag_s=self.evidence_lag_s,
                 disk_low_bytes=self.disk_low_bytes,
+                store_access=self.store_access,
             )
         )
 

@@ -8,21 +8,19 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
-import pyarrow.fs as fs
 from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
 
-from evidence import durability
 from evidence.checkpoint import Checkpoint
 from evidence.delta.shape import ATTEMPTS, HOOKS, opened, sizes, unavailable
 from evidence.errors import EvidenceDamagedError, EvidenceUnavailableError, SchemaMismatchError
 from evidence.note import Note, NoteError
+from evidence.storage import Storage
 from evidence.tree_heads import HeadMismatchError, TreeHead, packed, unpacked
 
 PARTITION: Final = "checkpoint_date"
@@ -70,13 +68,13 @@ class CheckpointsTable:
     Args: delta_log: what stands in the place of a log id for the Delta log; its column is null there.
     """
 
-    def __init__(self, path: Path, table: DeltaTable, delta_log: str) -> None:
+    def __init__(self, path: Storage, table: DeltaTable, delta_log: str) -> None:
         self._path = path
         self._table = table
         self._delta_log = delta_log
 
     @classmethod
-    def open_or_create(cls, path: Path, *, delta_log: str) -> CheckpointsTable:
+    def open_or_create(cls, path: Storage, *, delta_log: str) -> CheckpointsTable:
         """Raises: EvidenceDamagedError: files are missing. SchemaMismatchError. EvidenceUnavailableError."""
         with unavailable(f"cannot open the checkpoints table at `{path}`"):
             table = opened(path) or _created(path)
@@ -85,7 +83,7 @@ class CheckpointsTable:
                     f"the table at `{path}` is not the checkpoints table of this version"
                 )
             try:
-                durability.check_sizes(path, sizes(table))
+                path.check_sizes(sizes(table))
             except EvidenceDamagedError as error:
                 raise EvidenceDamagedError(
                     f"the checkpoints table at `{path}` is damaged ({error.fields.get('file')}): restore it, or move "
@@ -108,8 +106,7 @@ class CheckpointsTable:
         """
         missing, found = set(origins), dict[str, Mapping[str, Any]]()
         with unavailable(f"cannot read the checkpoints table at `{self._path}`"):
-            files = fs.SubTreeFileSystem(str(self._path), fs.LocalFileSystem())
-            dataset = self._table.to_pyarrow_dataset(filesystem=files)
+            dataset = self._table.to_pyarrow_dataset(filesystem=self._path.files)
             for day in self._dates():
                 # One date further than each was found: the clock may have gone back over midnight.
                 wanted = (
@@ -154,7 +151,7 @@ class CheckpointsTable:
                     writer_properties=_WRITER,
                     post_commithook_properties=HOOKS,
                 )
-                durability.sync_versions(self._path, version + 1, int(self._table.version()))
+                self._path.sync_versions(version + 1, int(self._table.version()))
             if version % _CHECKPOINT_COMMITS == 0:
                 self._table.create_checkpoint()
                 self._table.vacuum(
@@ -164,7 +161,7 @@ class CheckpointsTable:
                     post_commithook_properties=HOOKS,
                 )
                 self._table.update_incremental()
-                durability.sync_log(self._path, version)
+                self._path.sync_log(version)
 
     def _append(self, commits: Sequence[CommittedHeads]) -> bool:
         rows = [self._row(commit, head) for commit in commits for head in commit.heads]
@@ -182,7 +179,7 @@ class CheckpointsTable:
             )
         except CommitFailedError:
             return False
-        durability.sync_versions(self._path, before + 1, int(self._table.version()))
+        self._path.sync_versions(before + 1, int(self._table.version()))
         return True
 
     def _dates(self) -> list[date]:
@@ -224,11 +221,12 @@ class CheckpointsTable:
             ) from error
 
 
-def _created(path: Path) -> DeltaTable:
-    path.mkdir(parents=True, exist_ok=True)
+def _created(path: Storage) -> DeltaTable:
+    path.prepare()
     try:
         table = DeltaTable.create(
-            path,
+            path.uri,
+            storage_options=path.options,
             schema=SCHEMA,
             name="checkpoints",
             description="signed checkpoints of the evidence table: docs/evidence-format.md",
@@ -236,7 +234,7 @@ def _created(path: Path) -> DeltaTable:
             configuration=dict(PROPERTIES),
             post_commithook_properties=HOOKS,
         )
-        durability.sync_log(path, 0)
+        path.sync_log(0)
         return table
     except DeltaError:
         table = opened(path)  # another process was first

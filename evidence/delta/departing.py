@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,6 +24,7 @@ from evidence.delta.signed_sizes import SignedSizes
 from evidence.errors import EvidenceDamagedError, NoEvidenceError
 from evidence.merkle import HASH_BYTES, CompactRange
 from evidence.retention import Choice, Departure, Hold, Partition, Segment, SegmentNodes, choose, past_due
+from evidence.storage import Storage, storage_at
 from evidence.verify.canonical import NullInListError, leaves
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -37,7 +37,7 @@ class Survey:
     """What a run would do with one snapshot of the table. `files`: of each date that leaves, relative to the table."""
 
     table: DeltaTable
-    root: Path
+    storage: Storage
     choice: Choice
     files: Mapping[date, frozenset[str]]
 
@@ -50,8 +50,8 @@ def survey(path: str, holds: Sequence[Hold], *, keep_days: int, now_us: int) -> 
     Cost: the Parquet footers of all dates that are old enough, and a scan of five of their columns if there are holds.
     """
     with _readable(), unavailable(f"cannot read the evidence table at `{path}`"):
-        root = Path(path).absolute()
-        table = opened(root)
+        storage = storage_at(path)
+        table = opened(storage)
         if table is None:
             raise NoEvidenceError(f"no evidence table at `{path}`")
         actions = pa.table(table.get_add_actions(flatten=True))
@@ -70,15 +70,15 @@ def survey(path: str, holds: Sequence[Hold], *, keep_days: int, now_us: int) -> 
                 date=day,
                 rows=sum(rows for _, _, rows in files[day]),
                 size_bytes=sum(size_bytes for _, size_bytes, _ in files[day]),
-                landed_us=max(_landed_us(root / name) for name, _, _ in files[day]),
+                landed_us=max(_landed_us(storage, name) for name, _, _ in files[day]),
             )
             for day in due
         ]
         choice = choose(
-            partitions, _held(dataset_of(table, root), due, holds), keep_days=keep_days, now_us=now_us
+            partitions, _held(dataset_of(table, storage), due, holds), keep_days=keep_days, now_us=now_us
         )
     leaving = {each.date: frozenset(name for name, _, _ in files[each.date]) for each in choice.leaving}
-    return Survey(table=table, root=root, choice=choice, files=leaving)
+    return Survey(table=table, storage=storage, choice=choice, files=leaving)
 
 
 def depart(
@@ -96,7 +96,7 @@ def depart(
     # INVARIANT (nothing laundered): only rows leave from which, with what is known of their log, the root follows that
     # was signed; what remains of them proves the same.
     with _readable(), unavailable("cannot read the rows that are to leave"):
-        rows = dataset_of(found.table, found.root)
+        rows = dataset_of(found.table, found.storage)
         growing: dict[str, list[SegmentNodes]] = {}
         for day in sorted(found.files):
             for log_id, numbered in _leaves(rows, ds.field(PARTITION) == day, progress).items():
@@ -105,7 +105,7 @@ def depart(
                     if not segments or segments[-1].end != seq:
                         segments.append(SegmentNodes(seq))
                     segments[-1].append(leaf)
-        checker = _Checker(rows, signed, lambda: retirements(found.root, int(found.table.version())))
+        checker = _Checker(rows, signed, lambda: retirements(found.storage, int(found.table.version())))
         ranges: list[tuple[str, CompactRange]] = []
         done: list[Segment] = []
         for log_id in sorted(growing):
@@ -240,16 +240,21 @@ def _numbered(rows: ds.Dataset, log_id: str, first: int, end: int) -> dict[int, 
     return dict(_leaves(rows, condition).get(log_id, ()))
 
 
-def _landed_us(file: Path) -> int:
+def _landed_us(storage: Storage, name: str) -> int:
     """When the newest row of a data file landed. Row groups without statistics may hold anything: as if just now."""
-    metadata = pq.read_metadata(file)
+    with pq.ParquetFile(name, filesystem=storage.files) as file:
+        return _newest_us(file)
+
+
+def _newest_us(file: pq.ParquetFile) -> int:
+    metadata = file.metadata
     names = [metadata.schema.column(index).path for index in range(metadata.num_columns)]
     column = names.index("ingest_time")
     newest = []
     for group in range(metadata.num_row_groups):
         statistics = metadata.row_group(group).column(column).statistics
         if statistics is None or not statistics.has_min_max:
-            values = pq.read_table(file, columns=["ingest_time"]).column(0)
+            values = file.read(columns=["ingest_time"]).column(0)
             return int((pc.max(values).as_py() - _EPOCH) // _MICROSECOND)
         newest.append((statistics.max - _EPOCH) // _MICROSECOND)
     return max(newest, default=0)

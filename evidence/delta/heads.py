@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from deltalake import DeltaTable
@@ -23,6 +22,7 @@ from evidence.note import PublicKey
 from evidence.record import leaf_hash
 from evidence.retention import Retirement
 from evidence.signing_keys import Signer
+from evidence.storage import Storage
 from evidence.tree_heads import HeadMismatchError, TreeHead, followed, sign_head
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class Heads:
     """Where the tree of each log stands, and of the Delta log itself. One caller at a time; see `EvidenceTable`."""
 
     def __init__(
-        self, root: Path, table: DeltaTable, signing: Signing, checkpoints: CheckpointsTable
+        self, root: Storage, table: DeltaTable, signing: Signing, checkpoints: CheckpointsTable
     ) -> None:
         self._root = root
         self._table = table
@@ -62,15 +62,14 @@ class Heads:
         self._checkpoint_version = -1
 
     @classmethod
-    def open(cls, root: Path, table: DeltaTable, signing: Signing) -> Heads:
+    def open(cls, root: Storage, table: DeltaTable, signing: Signing) -> Heads:
         """Find out where the trees stand, and make up for what a crash left out: files, rows of the checkpoints table.
 
         Raises: EvidenceDamagedError: the table is not the one that was signed. EvidenceKeyError: no usable key.
             EvidenceUnavailableError: something cannot be read or written.
         Cost: what was committed since the newest row of the checkpoints table.
         """
-        path = root.parent / FOLDER
-        checkpoints = CheckpointsTable.open_or_create(path, delta_log=DELTA_LOG)
+        checkpoints = CheckpointsTable.open_or_create(root.beside(FOLDER), delta_log=DELTA_LOG)
         heads = cls(root, table, signing, checkpoints)
         heads._start(checkpoints.newest_version())
         heads.follow()
@@ -175,16 +174,16 @@ class Heads:
         newest = None if files is None else files.newest()
         if files is None or newest is None:
             return
-        version, path = newest
+        version, name = newest
         if version <= int(self._table.version()):
             evidence = self._commits.read(version)[1].evidence
-            if evidence is not None and files.holds(path, evidence.notes):
+            if evidence is not None and files.holds(name, evidence.notes):
                 return
         raise EvidenceDamagedError(
-            f"`{path}` is not of the history of the evidence table `{self._root}`, which is at version "
+            f"`{files.folder}/{name}` is not of the history of the evidence table `{self._root}`, which is at version "
             f"{self._table.version()}: the table was restored from a copy, or the file is another table's; nothing is "
             f"written until you have found out which",
-            file=str(path),
+            file=f"{files.folder}/{name}",
         )
 
     def _adopt(self) -> None:

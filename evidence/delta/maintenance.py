@@ -12,12 +12,12 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from deltalake import CommitProperties, DeltaTable
 
 from evidence.delta.shape import HOOKS, WRITER
+from evidence.storage import Directory, Storage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,18 +37,24 @@ class Cadence:
     checkpoint_commits: int = 100
 
 
+OBJECT_STORE: Final = Cadence(checkpoint_commits=20)
+"""Each commit reads the entries since the last Delta checkpoint, and there each of them is a request or three."""
+
 Where = Sequence[tuple[str, str, str]]
 """Conditions on partitions, such as `[("event_date", "=", "2026-09-04")]`."""
 
 
 @contextmanager
-def rewriting(root: Path, *, wait: bool) -> Iterator[bool]:
-    """The right to rewrite files of the table at `root`, which one process at a time has; False: another one has it.
+def rewriting(storage: Storage, *, wait: bool) -> Iterator[bool]:
+    """The right to rewrite files of a table, which one process at a time has; False: another one has it.
 
     Args: wait: until it is free; else False comes at once.
-    Holds between processes that share a kernel (`flock`); the table must lie on a file system.
+    Holds between processes that share a kernel (`flock`). In an object store the writer alone rewrites.
     """
-    directory = os.open(root, os.O_RDONLY)
+    if not isinstance(storage, Directory):
+        yield True
+        return
+    directory = os.open(storage.root, os.O_RDONLY)
     try:
         try:
             fcntl.flock(directory, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))

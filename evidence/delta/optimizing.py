@@ -26,6 +26,7 @@ from evidence.delta.maintenance import BY, merge_files, order_rows, rewriting
 from evidence.delta.shape import ATTEMPTS, PARTITION, PROPERTIES, opened, unavailable
 from evidence.errors import EvidenceDamagedError, EvidenceUnavailableError, NoEvidenceError
 from evidence.record import canonical_from_arrow, leaf_hash
+from evidence.storage import Directory
 
 # Only what the log keeps minimum and maximum of lets a reader skip a file.
 ORDERABLE: Final = tuple(PROPERTIES["delta.dataSkippingStatsColumns"].split(","))
@@ -101,8 +102,8 @@ def optimize(
                 code="unknown_column",
             )
     with unavailable(f"cannot optimize the evidence table at `{path}`"):
-        root = Path(path).absolute()
-        table = opened(root)
+        storage = Directory(root=Path(path).absolute())
+        table = opened(storage)
         if table is None:
             raise NoEvidenceError(f"no evidence table at `{path}`")
         files = _files(table)
@@ -118,8 +119,8 @@ def optimize(
             if dry_run:
                 rewrites.append(_rewrite(day, chosen))
                 continue
-            with rewriting(root, wait=True):
-                rewritten = _rewritten(root, table, day, target_size_bytes, z_order)
+            with rewriting(storage, wait=True):
+                rewritten = _rewritten(storage.root, table, day, target_size_bytes, z_order)
             if rewritten is not None:
                 rewrites.append(rewritten)
         on_date(len(days), len(days))

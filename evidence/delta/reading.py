@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
-import pyarrow.fs as fs
 from deltalake import DeltaTable
 
 from evidence.columns import SCHEMA
 from evidence.delta.shape import opened, unavailable
 from evidence.errors import EvidenceDamagedError, NoEvidenceError
 from evidence.record import canonical_from_arrow, leaf_hash
+from evidence.storage import Storage, storage_at
 
 _WINDOW_ROWS: Final = 50_000
 
@@ -23,26 +22,25 @@ _WINDOW_ROWS: Final = 50_000
 def open_dataset(path: str) -> ds.Dataset:
     """The table's rows as they are now, for readers; needs no control plane, writes nothing.
 
-    Raises: NoEvidenceError: no table there. EvidenceUnavailableError: it cannot be read.
+    Args: path: a directory or `s3://bucket/prefix`.
+    Raises: NoEvidenceError: no table there. EvidenceUnavailableError: it cannot be read. EvidencePlaceError.
     """
     with unavailable(f"cannot read the evidence table at `{path}`"):
-        root = Path(path).absolute()
-        table = opened(root)
+        storage = storage_at(path)
+        table = opened(storage)
         if table is None:
             raise NoEvidenceError(f"no evidence table at `{path}`")
-        return dataset_of(table, root)
+        return dataset_of(table, storage)
 
 
-def dataset_of(table: DeltaTable, root: Path) -> ds.Dataset:
+def dataset_of(table: DeltaTable, root: Storage) -> ds.Dataset:
     """The rows of the open table at `root`."""
     # Arrow's own file system, not delta-rs's default one: that calls back into Python from Arrow's
     # threads, and a scan that a LIMIT has abandoned then crashes or hangs the interpreter at its exit.
-    return table.to_pyarrow_dataset(
-        schema=_with_later_columns(table), filesystem=fs.SubTreeFileSystem(str(root), fs.LocalFileSystem())
-    )
+    return table.to_pyarrow_dataset(schema=_with_later_columns(table), filesystem=root.files)
 
 
-def log_ids(table: DeltaTable, root: Path) -> list[str]:
+def log_ids(table: DeltaTable, root: Storage) -> list[str]:
     """Every log that has rows, sorted. Cost: reads one column of all rows."""
     found: set[str] = set()
     for batch in dataset_of(table, root).to_batches(columns=["log_id"]):
@@ -50,7 +48,7 @@ def log_ids(table: DeltaTable, root: Path) -> list[str]:
     return sorted(found)
 
 
-def leaves(table: DeltaTable, root: Path, log_id: str, first: int, end: int) -> Iterator[bytes]:
+def leaves(table: DeltaTable, root: Storage, log_id: str, first: int, end: int) -> Iterator[bytes]:
     """The leaves `first` to before `end` of one log, recomputed from the rows as they are now.
 
     Raises: EvidenceDamagedError: a row is missing, stands there twice, or is not what its `leaf_hash` says.

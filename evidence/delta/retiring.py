@@ -15,7 +15,6 @@ import base64
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -23,7 +22,6 @@ import orjson
 from deltalake import CommitProperties, DeltaTable
 from deltalake.exceptions import CommitFailedError
 
-from evidence import durability
 from evidence.checkpoint import RETENTION, origin_of
 from evidence.commit_metadata import KEY, CommitEvidence
 from evidence.delta.shape import ATTEMPTS, HOOKS, PARTITION, sizes
@@ -36,6 +34,7 @@ from evidence.note import (
     first_signer,
 )
 from evidence.retention import Departure, Retirement
+from evidence.storage import Storage, log_entry
 
 UNLOCK: Final = "controlplane.retention"
 """Under which the unlocking commit carries the note: what it was unlocked for."""
@@ -56,7 +55,7 @@ class Left:
 
 def remove(
     table: DeltaTable,
-    root: Path,
+    storage: Storage,
     departure: Departure,
     retirement: Retirement,
     *,
@@ -105,7 +104,7 @@ def remove(
     version = int(table.version())
     synced()
     _lock(table, synced)
-    removed, added = _moved(durability.log_file(root, version))
+    removed, added = _moved(storage.read(log_entry(version)))
     if removed != departure.files or added:
         raise EvidenceDamagedError(
             f"version {version} of the evidence table removed other files than were due",
@@ -115,7 +114,9 @@ def remove(
     return version
 
 
-def settle(table: DeltaTable, root: Path, keys: Sequence[PublicKey], *, synced: Callable[[], None]) -> bool:
+def settle(
+    table: DeltaTable, storage: Storage, keys: Sequence[PublicKey], *, synced: Callable[[], None]
+) -> bool:
     """Lock a table again that we unlocked and then stopped: with the DELETE done, or without it.
 
     Args: keys: those by which a note of ours is known.
@@ -125,27 +126,26 @@ def settle(table: DeltaTable, root: Path, keys: Sequence[PublicKey], *, synced: 
         return False
     head = int(table.version())
     for version in (head, head - 1):
-        info = _info(durability.log_file(root, version)) if version >= 0 else {}
+        info = _info(storage.read(log_entry(version))) if version >= 0 else {}
         if UNLOCK in info and _ours(info[UNLOCK], keys) is not None:
             # What came after it, if anything, was our DELETE: under the same note.
-            if version == head or _same(_info(durability.log_file(root, head)), info[UNLOCK], keys):
+            if version == head or _same(_info(storage.read(log_entry(head))), info[UNLOCK], keys):
                 _lock(table, synced)
                 return True
             return False
     return False
 
 
-def retirements(root: Path, newest: int, oldest: int = 0) -> Iterator[Left]:
+def retirements(storage: Storage, newest: int, oldest: int = 0) -> Iterator[Left]:
     """What left in the versions from `newest` back to `oldest`, newest first.
 
     Nobody's signature is verified. Raises: NoteError; OSError. Cost: the reading of each entry: 50 µs.
     """
     for version in range(newest, oldest - 1, -1):
-        entry = durability.log_file(root, version)
-        with entry.open("rb") as file:
-            # Paths of files are ours to choose, and hold no quotes: where this stands, it is the operation.
-            if _DELETE not in file.readline() + file.readline():
-                continue
+        entry = storage.read(log_entry(version))
+        # Paths of files are ours to choose, and hold no quotes: where this stands, it is the operation.
+        if _DELETE not in entry:
+            continue
         info = _info(entry)
         evidence = CommitEvidence.parse(info[KEY]) if KEY in info else CommitEvidence()
         if evidence.retention is not None:
@@ -181,18 +181,18 @@ def _lock(table: DeltaTable, synced: Callable[[], None]) -> None:
     raise EvidenceUnavailableError("the evidence table could not be locked again: other writers got ahead")
 
 
-def _info(entry: Path) -> dict[str, Any]:
-    for line in entry.read_bytes().splitlines():
+def _info(entry: bytes) -> dict[str, Any]:
+    for line in entry.splitlines():
         if line.startswith(b'{"commitInfo"'):
             info: dict[str, Any] = orjson.loads(line)["commitInfo"]
             return info
     return {}
 
 
-def _moved(entry: Path) -> tuple[set[str], set[str]]:
+def _moved(entry: bytes) -> tuple[set[str], set[str]]:
     """The data files that an entry removes and adds."""
     moved: dict[str, set[str]] = {"remove": set(), "add": set()}
-    for line in entry.read_bytes().splitlines():
+    for line in entry.splitlines():
         for kind, action in orjson.loads(line).items():
             if kind in moved:
                 moved[kind].add(unquote(action["path"]))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
@@ -12,10 +12,11 @@ from deltalake import ColumnProperties, DeltaTable, PostCommitHookProperties, Wr
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.schema import Field, Schema
 
-from evidence import durability
 from evidence.columns import COMMENTS, DECISIONS, SCHEMA
 from evidence.contract import ABSENT, breaches, promised
+from evidence.durability import LOG_DIRECTORY
 from evidence.errors import EvidenceUnavailableError, SchemaMismatchError
+from evidence.storage import Storage
 
 PARTITION: Final = "event_date"
 
@@ -46,6 +47,7 @@ WRITER: Final = WriterProperties(
 )
 # Checkpoints are written where we can make them durable, not inside a commit.
 HOOKS: Final = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
+_COLOURS: Final = re.compile(r"\x1b\[[0-9;]*m")
 ATTEMPTS: Final = 5
 """How often something is planned anew because another writer was first."""
 
@@ -55,24 +57,30 @@ def unavailable(what: str) -> Iterator[None]:
     try:
         yield
     except (DeltaError, OSError) as error:
-        raise EvidenceUnavailableError(f"{what}: {error}") from error
+        raise EvidenceUnavailableError(f"{what}: {_plain(error)}") from error
 
 
-def opened(root: Path) -> DeltaTable | None:
+def _plain(error: Exception) -> str:
+    """An error's text in one line: object stores' come in many, coloured for a terminal."""
+    return " ".join(_COLOURS.sub("", str(error)).split())
+
+
+def opened(storage: Storage) -> DeltaTable | None:
     try:
-        return DeltaTable(root)
+        return DeltaTable(storage.uri, storage_options=storage.options)
     except TableNotFoundError:
         return None
 
 
-def created(root: Path) -> DeltaTable:
+def created(storage: Storage) -> DeltaTable:
     """Create the table in one commit: who opens it in the same moment sees all of it or nothing."""
-    root.mkdir(parents=True, exist_ok=True)
-    if any(path.name != durability.LOG_DIRECTORY for path in root.iterdir()) and opened(root) is None:
-        raise SchemaMismatchError(f"`{root}` is not empty and holds no evidence table")
+    storage.prepare()
+    if any(name != LOG_DIRECTORY for name in storage.names()) and opened(storage) is None:
+        raise SchemaMismatchError(f"`{storage.uri}` is not empty and holds no evidence table")
     try:
         return DeltaTable.create(
-            root,
+            storage.uri,
+            storage_options=storage.options,
             schema=_delta_schema(),
             name="evidence",
             description="what was decided, done and changed: docs/evidence-format.md",
@@ -81,7 +89,7 @@ def created(root: Path) -> DeltaTable:
             post_commithook_properties=HOOKS,
         )
     except DeltaError:
-        table = opened(root)  # another process was first
+        table = opened(storage)  # another process was first
         if table is None:
             raise
         return table

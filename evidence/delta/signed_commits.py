@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from evidence import durability
 from evidence.checkpoint import DELTA_LOG, RETENTION, Checkpoint, log_id_of, origin_of
 from evidence.commit_metadata import CommitEvidence, LogEntry
 from evidence.errors import EvidenceDamagedError, EvidenceKeyError
@@ -14,6 +12,7 @@ from evidence.merkle import CompactRange
 from evidence.note import Note, NoteError, PublicKey, first_signer
 from evidence.rotation import Rotation
 from evidence.signing_keys import Signer
+from evidence.storage import Storage, log_entry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +37,7 @@ class SignedCommit:
 class SignedCommits:
     """The commits of one table. Args: root: the table's folder; name: of the deployment that signs it."""
 
-    def __init__(self, root: Path, name: str, signer: Signer) -> None:
+    def __init__(self, root: Storage, name: str, signer: Signer) -> None:
         self._root = root
         self._name = name
         self._signer = signer
@@ -46,7 +45,7 @@ class SignedCommits:
     def read(self, version: int) -> tuple[bytes, LogEntry]:
         """The bytes of one entry of the Delta log, and what they say. Raises: EvidenceDamagedError; OSError."""
         try:
-            raw = durability.log_file(self._root, version).read_bytes()
+            raw = self._root.read(log_entry(version))
             return raw, LogEntry.parse(raw)
         except (FileNotFoundError, NoteError) as error:
             raise self._damaged(version, f"cannot be read: {error}") from error
@@ -164,5 +163,5 @@ class SignedCommits:
         return EvidenceDamagedError(
             f"version {version} of the evidence table `{self._root}` {what}; nothing is written until you have found "
             f"out why: see `controlplane evidence verify`",
-            file=durability.log_file(self._root, version).name,
+            file=log_entry(version),
         )

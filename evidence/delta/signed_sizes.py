@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pyarrow.compute as pc
@@ -15,6 +14,7 @@ from evidence.delta.shape import opened, unavailable
 from evidence.errors import EvidenceDamagedError, NoEvidenceError
 from evidence.merkle import HASH_BYTES, CompactRange
 from evidence.note import Note, NoteError, PublicKey, first_signer
+from evidence.storage import storage_at
 
 
 class SignedSizes:
@@ -28,11 +28,11 @@ class SignedSizes:
 
     def __init__(self, path: str, keys: Sequence[PublicKey]) -> None:
         with unavailable(f"cannot read the checkpoints at `{path}`"):
-            root = Path(path).absolute()
-            table = opened(root)
+            storage = storage_at(path)
+            table = opened(storage)
             if table is None:
                 raise NoEvidenceError(f"no checkpoints at `{path}`")
-            self._rows = dataset_of(table, root)
+            self._rows = dataset_of(table, storage)
         self._keys = tuple(keys)
 
     def before(self, log_id: str, size: int) -> CompactRange:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
 
-from evidence import durability
 from evidence.commit_metadata import KEY, CommitEvidence
 from evidence.delta.heads import Heads, Signing
-from evidence.delta.maintenance import Cadence, merge_files, remove_replaced_files, rewriting
+from evidence.delta.maintenance import OBJECT_STORE, Cadence, merge_files, remove_replaced_files, rewriting
 from evidence.delta.retiring import remove, settle
 from evidence.delta.shape import (
     ATTEMPTS,
@@ -34,6 +32,7 @@ from evidence.failpoints import reach
 from evidence.landing import LogBatch, leaves_of, plan, rows_of
 from evidence.record import RecordError
 from evidence.retention import Departure, Retirement
+from evidence.storage import Storage, storage_at
 
 _RECENT_VERSIONS: Final = 100  # that far back a log entry may not have reached the disk yet
 
@@ -61,8 +60,8 @@ class EvidenceTable:
     has landed. But each conflict costs a round, so that one writer for each table is the rule.
     """
 
-    def __init__(self, path: Path, table: DeltaTable, cadence: Cadence, heads: Heads | None) -> None:
-        self._path = path
+    def __init__(self, storage: Storage, table: DeltaTable, cadence: Cadence, heads: Heads | None) -> None:
+        self._storage = storage
         self._table = table
         self._cadence = cadence
         self._heads = heads
@@ -78,32 +77,35 @@ class EvidenceTable:
     ) -> EvidenceTable:
         """Open the table, or create it where there is none yet; another process may do so at the same time.
 
-        Args: signing: what each landing is signed with; None: nothing is, as for a table that nobody has to believe.
+        Args:
+            path: a directory, or `s3://bucket/prefix` (see `evidence.object_store`).
+            signing: what each landing is signed with; None: nothing is, as for a table that nobody has to believe.
         Raises:
+            EvidencePlaceError: the path names no such place.
             SchemaMismatchError: something else than our table is there.
             EvidenceDamagedError: a data file is missing or cut short, or the table is not what was signed.
             EvidenceKeyError: there is no usable key.
             EvidenceUnavailableError: the path cannot be read or written.
         """
-        root = Path(path).absolute()
+        storage = storage_at(path)
         with unavailable(f"cannot open the evidence table at `{path}`"):
-            table = opened(root) or created(root)
+            table = opened(storage) or created(storage)
             if signing is not None:
                 settle(
                     table,
-                    root,
+                    storage,
                     signing.signer.known(),
-                    synced=lambda: durability.sync_log(root, int(table.version()) - 1),
+                    synced=lambda: storage.sync_log(int(table.version()) - 1),
                 )
             check_schema(table, path)
             grow(table)
             constrain(table)
-            durability.check_sizes(root, sizes(table))
+            storage.check_sizes(sizes(table))
             # A predecessor may have been killed between a commit and its fsync.
-            durability.sync_files(root, [root / name for name in sizes(table)])
-            durability.sync_log(root, int(table.version()) - _RECENT_VERSIONS)
-            heads = None if signing is None else Heads.open(root, table, signing)
-        return cls(root, table, cadence or Cadence(), heads)
+            storage.sync_files(sizes(table))
+            storage.sync_log(int(table.version()) - _RECENT_VERSIONS)
+            heads = None if signing is None else Heads.open(storage, table, signing)
+        return cls(storage, table, cadence or (OBJECT_STORE if storage.options else Cadence()), heads)
 
     @property
     def heads(self) -> Heads | None:
@@ -133,8 +135,8 @@ class EvidenceTable:
         Cost: about 25 ms for 1 000 rows, 110 ms for 10 000, and the fsyncs (two files, three directories).
         """
         if self._broken is not None:
-            raise EvidenceUnavailableError(f"evidence table `{self._path}` is closed: {self._broken}")
-        with unavailable(f"cannot write to the evidence table at `{self._path}`"):
+            raise EvidenceUnavailableError(f"evidence table `{self._storage.uri}` is closed: {self._broken}")
+        with unavailable(f"cannot write to the evidence table at `{self._storage.uri}`"):
             landing = self._land(batches, ingest_time_us)
         if landing.rows:
             self._commits += 1
@@ -152,18 +154,20 @@ class EvidenceTable:
         heads = self._heads
         if self._broken is not None or heads is None:
             why = self._broken or "nothing is signed there"
-            raise EvidenceUnavailableError(f"nothing can leave the evidence table `{self._path}`: {why}")
+            raise EvidenceUnavailableError(
+                f"nothing can leave the evidence table `{self._storage.uri}`: {why}"
+            )
 
         def signed() -> CommitEvidence:
             heads.follow()
             return heads.sign({}, {}, retention=retirement)
 
         self._broken = "dates were leaving"  # until proven otherwise
-        with unavailable(f"cannot let dates leave the evidence table at `{self._path}`"):
+        with unavailable(f"cannot let dates leave the evidence table at `{self._storage.uri}`"):
             self._refresh()
             try:
                 version = remove(
-                    self._table, self._path, departure, retirement, signed=signed, synced=self._sync
+                    self._table, self._storage, departure, retirement, signed=signed, synced=self._sync
                 )
             except RetentionOvertakenError:
                 self._broken = None
@@ -178,8 +182,10 @@ class EvidenceTable:
         Raises: EvidenceUnavailableError. Cost: one deletion a file; two commits.
         """
         if self._broken is not None:
-            raise EvidenceUnavailableError(f"evidence table `{self._path}` is closed: {self._broken}")
-        with unavailable(f"cannot delete files that the evidence table at `{self._path}` no longer names"):
+            raise EvidenceUnavailableError(f"evidence table `{self._storage.uri}` is closed: {self._broken}")
+        with unavailable(
+            f"cannot delete files that the evidence table at `{self._storage.uri}` no longer names"
+        ):
             self._stale = True
             remove_replaced_files(self._table, self._cadence.replaced_files_hours)
             self._refresh_if_stale()
@@ -217,7 +223,7 @@ class EvidenceTable:
             count = sum(len(batch) for batch in rows.values())
             return Landing(landed=landed, refused=refused, version=self.version, rows=count)
         raise EvidenceUnavailableError(
-            f"another writer got ahead {ATTEMPTS} times at the evidence table `{self._path}`"
+            f"another writer got ahead {ATTEMPTS} times at the evidence table `{self._storage.uri}`"
         )
 
     def _signed(
@@ -272,7 +278,7 @@ class EvidenceTable:
     def _sync(self) -> None:
         """Make every version durable that this object has come to see since it last did so."""
         try:
-            durability.sync_versions(self._path, self._durable_version + 1, self.version)
+            self._storage.sync_versions(self._durable_version + 1, self.version)
         except OSError as error:
             self._broken = f"fsync failed: {error}"
             raise
@@ -292,7 +298,7 @@ class EvidenceTable:
         if self.version == before:
             return False
         # INVARIANT (append only): a table that somebody else unlocks, or changes otherwise, gets no rows of ours.
-        check_schema(self._table, str(self._path))
+        check_schema(self._table, self._storage.uri)
         return True
 
     def _maintain(self) -> str | None:
@@ -311,7 +317,7 @@ class EvidenceTable:
                 reach("table.before_delta_checkpoint")
                 self._table.create_checkpoint()
                 reach("table.after_delta_checkpoint")
-                durability.sync_log(self._path, self.version - _RECENT_VERSIONS)
+                self._storage.sync_log(self.version - _RECENT_VERSIONS)
         except (DeltaError, OSError, EvidenceUnavailableError) as error:
             self._stale = True
             return f"{type(error).__name__}: {error}"
@@ -319,7 +325,7 @@ class EvidenceTable:
 
     def _compact(self, target_size_bytes: int) -> None:
         """Merge small files of each date: no row changes (`dataChange` is false), so appendOnly allows it."""
-        with rewriting(self._path, wait=False) as alone:
+        with rewriting(self._storage, wait=False) as alone:
             if not alone:
                 return  # an operator optimizes the table: the next time will do
             # INVARIANT (exactly once): what is merged is what is there now. delta-rs sees no conflict between rewrites.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ import pyarrow as pa
 import pyarrow.fs as fs
 import pyarrow.parquet as pq
 
+from evidence.place import PlaceError, is_object_uri, prefix_of
+from evidence.store_connection import Connection
 from evidence.verify.faults import UnreadableError
 
 
@@ -28,6 +31,8 @@ class Files:
         if "://" not in location:
             return cls(fs.LocalFileSystem(), str(Path(location).absolute()))
         with readable(location):
+            if is_object_uri(location):
+                return cls(Connection.from_environment(os.environ).for_arrow(), prefix_of(location).path)
             system, path = fs.FileSystem.from_uri(location)
             return cls(system, path.rstrip("/"))
 
@@ -72,5 +77,5 @@ class Files:
 def readable(what: str) -> Iterator[None]:
     try:
         yield
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, PlaceError) as error:
         raise UnreadableError(f"cannot read `{what}`: {error}") from error

@@ -14,6 +14,7 @@ from evidence.delta.table import EvidenceTable
 from evidence.durability import log_file
 from evidence.note import PublicKey
 from evidence.signing_keys import KeyFiles, Signer
+from evidence.storage import storage_at
 
 NAME = "controlplane-test"
 CREATED = "2026-09-04T12:00:00Z"
@@ -44,7 +45,7 @@ class Deployment:
 
     @property
     def files(self) -> CheckpointFiles:
-        return CheckpointFiles(folder=self.root / "files")
+        return CheckpointFiles(folder=storage_at(self.root / "files"))
 
     def made(self) -> Deployment:
         for folder in (self.root / "keys", self.root / "evidence"):
@@ -72,4 +73,4 @@ class Deployment:
         return {version: evidence for version, evidence in found.items() if evidence is not None}
 
     def notes_in_files(self) -> dict[int, str]:
-        return {int(path.stem): path.read_text() for path in self.files.folder.glob("*/*/*.notes")}
+        return {int(path.stem): path.read_text() for path in (self.root / "files").glob("*/*/*.notes")}

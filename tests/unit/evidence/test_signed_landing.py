@@ -13,7 +13,7 @@ from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from unit.evidence.evidence_samples import NOON_US, log
 from unit.evidence.signed_tables import NAME, Deployment
 
-from evidence import checkpoint_files
+from evidence import durability
 from evidence.checkpoint import Checkpoint, origin_of
 from evidence.checkpoint_files import CheckpointFiles
 from evidence.delta import checkpoints as checkpoints_module
@@ -29,6 +29,7 @@ from evidence.landing import LogBatch
 from evidence.merkle import root
 from evidence.note import parse_notes
 from evidence.record import leaf_hash
+from evidence.storage import storage_at
 
 
 @pytest.fixture
@@ -165,7 +166,7 @@ def test_a_file_that_a_crash_left_out_is_written_by_the_next_start(
         raise OSError("disk full")
 
     with monkeypatch.context() as patched:
-        patched.setattr(checkpoint_files, "create_file", broken)
+        patched.setattr(durability, "create_file", broken)
         with pytest.raises(EvidenceUnavailableError, match="disk full"):
             land(table, log(10, 19))
         # Nothing is reported as landed whose checkpoint files are not there, although the rows are.
@@ -186,9 +187,9 @@ class Crash(Exception):
     ("module", "step"),
     [
         (table_module, "write_deltalake"),
-        (table_module.durability, "sync_versions"),
-        (checkpoint_files, "make_folders"),
-        (checkpoint_files, "create_file"),
+        (durability, "sync_versions"),
+        (durability, "make_folders"),
+        (durability, "create_file"),
         (checkpoints_module, "write_deltalake"),
         (table_module, "merge_files"),
     ],
@@ -337,11 +338,11 @@ def test_other_notes_under_a_files_name_stop_the_landing(made: Deployment, tmp_p
 
 def test_checkpoint_files_are_read_only_and_named_by_landing_and_version(made: Deployment) -> None:
     version = land(made.opened(), log(0, 9)).version
-    (path,) = made.files.folder.glob("*/*/*")
+    (path,) = (made.root / "files").glob("*/*/*")
     assert path.stat().st_mode & 0o777 == 0o444
     assert path.name == f"{version:020d}.notes"
-    assert made.files.newest() == (version, path)
-    assert made.files.path_of(version, 1_788_523_200_123).parts[-3:-1] == ("2026-09-04", "12")
+    assert made.files.newest() == (version, "/".join(path.parts[-3:]))
+    assert made.files.name_of(version, 1_788_523_200_123).startswith("2026-09-04/12/")
 
 
 @pytest.mark.parametrize("length", [0, 1, 200])
@@ -414,7 +415,7 @@ def tampered(made: Deployment, chosen: Callable[[int], bool]) -> None:
 
 def test_a_damaged_range_of_the_checkpoints_table_is_refused(made: Deployment) -> None:
     land(made.opened(), log(0, 9))
-    checkpoints = CheckpointsTable.open_or_create(made.checkpoints, delta_log="_delta_log")
+    checkpoints = CheckpointsTable.open_or_create(storage_at(made.checkpoints), delta_log="_delta_log")
     origin = origin_of(NAME, "host-000")
     (head,) = checkpoints.newest([origin], until=100).values()
     bad = replace(head, range=replace(head.range, roots=head.range.roots[::-1]))

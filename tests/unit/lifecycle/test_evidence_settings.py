@@ -23,7 +23,7 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def folder_of(settings: Settings) -> Path:
-    return EvidenceSettings.read(settings.evidence_settings).checkpoint_folder(settings)
+    return Path(EvidenceSettings.read(settings.evidence_settings).checkpoint_folder(settings))
 
 
 def test_up_makes_the_evidence_key_once(settings: Settings) -> None:
@@ -49,12 +49,12 @@ def test_the_folder_of_checkpoint_files_is_remembered_and_not_changed_while_it_r
     assert not settings.evidence_settings.exists()
     assert folder_of(settings) == default
     for folder in (tmp_path / "worm", None, tmp_path / "worm"):
-        settle(Request(data=settings.data, checkpoint_files=folder))
+        settle(Request(data=settings.data, checkpoint_files=None if folder is None else str(folder)))
         assert folder_of(settings) == tmp_path / "worm"
     running(settings)
-    settle(Request(data=settings.data, checkpoint_files=tmp_path / "worm"))
+    settle(Request(data=settings.data, checkpoint_files=str(tmp_path / "worm")))
     with pytest.raises(ConflictError) as caught:
-        settle(Request(data=settings.data, checkpoint_files=tmp_path / "other"))
+        settle(Request(data=settings.data, checkpoint_files=str(tmp_path / "other")))
     assert caught.value.code == "runs_with_other_evidence_settings"
     assert str(tmp_path / "worm") in caught.value.message
 
