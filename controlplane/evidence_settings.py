@@ -62,6 +62,30 @@ class EvidenceSettings:
         """Where the table lies."""
         return self.table or str(settings.evidence_table)
 
+    def chosen(
+        self, settings: Settings, *, table: str | None, checkpoint_files: str | None
+    ) -> EvidenceSettings:
+        """These settings with other places, where others are named.
+
+        Raises:
+            EvidencePlaceError: one names no place.
+            EvidenceSettingsError: checkpoint files would lie in a Delta table, which removes what it does not know.
+        """
+        asked = EvidenceSettings(
+            table=self.table if table is None else place_of(table),
+            checkpoint_files=self.checkpoint_files
+            if checkpoint_files is None
+            else place_of(checkpoint_files),
+        )
+        files, rows = asked.checkpoint_folder(settings), asked.table_of(settings)
+        checkpoints = f"{rows.rpartition('/')[0]}/checkpoints"
+        if any(_lies_in(files, each) for each in (rows, checkpoints)):
+            raise EvidenceSettingsError(
+                f"`{files}` lies in a table, which removes files that it does not know; take a folder of its own, "
+                f"best on other storage"
+            )
+        return asked
+
     def checkpoint_folder(self, settings: Settings) -> str:
         """Where the checkpoint files go."""
         return self.checkpoint_files or str(settings.evidence_table.with_name("checkpoint-files"))
@@ -74,6 +98,12 @@ def place_of(text: str) -> str:
     except PlaceError as error:
         raise EvidencePlaceError(error.message) from error
     return place if is_object_uri(place) else str(Path(place).expanduser().absolute())
+
+
+def _lies_in(place: str, other: str) -> bool:
+    if is_object_uri(place) or is_object_uri(other):
+        return place == other or place.startswith(f"{other}/")
+    return Path(place).resolve().is_relative_to(Path(other).resolve())
 
 
 def _is_place(place: object) -> bool:

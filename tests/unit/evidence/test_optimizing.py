@@ -160,16 +160,19 @@ def test_one_who_loses_each_time_says_so(path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_one_process_at_a_time_rewrites(path: Path) -> None:
-    with maintenance.rewriting(path, wait=False) as first, maintenance.rewriting(path, wait=False) as second:
+    with (
+        maintenance.rewriting(storage_at(path), wait=False) as first,
+        maintenance.rewriting(storage_at(path), wait=False) as second,
+    ):
         assert (first, second) == (True, False)
-    with maintenance.rewriting(path, wait=True) as after:
+    with maintenance.rewriting(storage_at(path), wait=True) as after:
         assert after
 
 
 def test_the_writer_lands_and_puts_its_compaction_off_while_an_operator_optimizes(path: Path) -> None:
     table = EvidenceTable.open_or_create(str(path), cadence=maintenance.Cadence(compaction_commits=1))
     files = len(DeltaTable(path).file_uris())
-    with maintenance.rewriting(path, wait=False):
+    with maintenance.rewriting(storage_at(path), wait=False):
         landing = table.land([log(45, 49, step_us=HALF_DAYS_US)], ingest_time_us=NOON_US)
     assert (landing.landed, landing.maintenance_error) == ({"host-000": 49}, None)
     assert len(DeltaTable(path).file_uris()) == files + 1
@@ -221,6 +224,7 @@ sys.path.insert(0, {tests!r})
 from unit.evidence.evidence_samples import NOON_US, log
 from evidence.delta.maintenance import Cadence
 from evidence.delta.table import EvidenceTable
+from evidence.storage import storage_at
 table = EvidenceTable.open_or_create({path!r}, cadence=Cadence(compaction_commits=7))
 for first in range(45, 345, 5):
     landing = table.land([log(first, first + 4, step_us={step})], ingest_time_us=NOON_US)

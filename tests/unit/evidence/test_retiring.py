@@ -30,6 +30,7 @@ from evidence.errors import (
 from evidence.note import PrivateKey
 from evidence.retention import Hold, Retirement
 from evidence.signing_keys import Signer
+from evidence.storage import storage_at
 from evidence.verify.verifier import Options, verify
 
 
@@ -362,7 +363,7 @@ def test_the_note_in_the_commit_is_signed_and_says_what_left(table: RetiredTable
     table.land(0, 9)
     departure = table.check(today=12)
     retirement = table.leave(departure)
-    (left,) = retirements(table.path, DeltaTable(table.path).version())
+    (left,) = retirements(storage_at(table.path), DeltaTable(table.path).version())
     assert left.note.signed_by(table.key().named(f"{NAME}/_retention"))
     assert (left.retirement, left.ranges) == (retirement, departure.ranges)
     assert (retirement.partitions, retirement.segments) == (departure.dates, departure.segments)

@@ -328,6 +328,19 @@ def test_a_table_put_back_to_an_older_copy_is_noticed_by_the_files(record: bool,
         made.opened()
 
 
+def test_after_a_loss_for_good_a_new_folder_for_files_lets_it_go_on_but_over_no_gap(made: Deployment) -> None:
+    land(made.opened(), log(0, 9))
+    shutil.copytree(made.path, made.root / "copy")
+    land(made.opened(), log(10, 19))
+    shutil.rmtree(made.path)
+    shutil.move(made.root / "copy", made.path)
+    shutil.rmtree(made.checkpoints)
+    shutil.move(made.files.folder, made.root / "the auditors")
+    landing = land(made.opened(), log(20, 29), log(0, 4, log_id="host-001"))
+    assert landing.landed == {"host-001": 4}
+    assert "expected seq 10, found 20" in landing.refused["host-000"]
+
+
 def test_other_notes_under_a_files_name_stop_the_landing(made: Deployment, tmp_path: Path) -> None:
     table = made.opened()
     version = land(table, log(0, 9)).version
@@ -348,7 +361,7 @@ def test_checkpoint_files_are_read_only_and_named_by_landing_and_version(made: D
 @pytest.mark.parametrize("length", [0, 1, 200])
 def test_a_file_that_a_crash_cut_short_is_completed(length: int, made: Deployment) -> None:
     land(made.opened(), log(0, 9), record=False)
-    (path,) = made.files.folder.glob("*/*/*")
+    (path,) = (made.root / "files").glob("*/*/*")
     path.chmod(0o644)
     path.write_bytes(path.read_bytes()[:length])
     made.opened()
