@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
+from random import Random
 
 import pytest
 from deltalake import DeltaTable
@@ -237,6 +239,74 @@ def test_a_file_that_is_none_is_told(table: SignedTable, content: bytes | None) 
     report = table.verify()
     assert {"file_changed", "row_missing"} == found(report)
     assert {f.file for f in report.faults if f.code == "file_changed"} == {str(path.relative_to(table.path))}
+
+
+def test_statistics_of_the_log_that_hide_rows_are_told(table: SignedTable) -> None:
+    """Nothing is missing, and whoever asks for the row is told that the file cannot have it."""
+    path = file_with(table, "log-a", 25)
+    name = attacks.rearrange(table, path, lambda rows: rows, hashes=False)
+    entry = table.entry(table.version)
+    changed = actions(entry)
+    changed[-1]["add"]["stats"] = json.dumps(
+        {"numRecords": 20, "minValues": {"seq": 10, "agent_id": "treasury-bot"}, "maxValues": {"seq": 24}}
+    )
+    rewrite(entry, changed)
+    assert len(DeltaTable(table.path).to_pyarrow_table(filters=[("seq", "=", 25)])) == 0
+    fault = only(table.verify(), "file_changed")
+    assert fault.file == name
+    assert fault.message.endswith(": seq")
+
+
+def test_statistics_within_a_file_that_hide_rows_are_told(table: SignedTable) -> None:
+    """A file of the same size with the same rows, of which the footer says that nobody of this name is in it."""
+    path = file_with(table, "log-a", 25)
+    content = path.read_bytes()
+    footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    path.write_bytes(content[:footer] + content[footer:].replace(b"treasury-bot", b"treasury-aaa"))
+    fault = only(table.verify(), "file_changed")
+    assert fault.file == str(path.relative_to(table.path))
+    assert "agent_id" in fault.message
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_no_byte_of_a_signed_entry_can_change(tmp_path: Path, seed: int) -> None:
+    """Whatever stands there then, the answer is a verdict, and never that the table holds."""
+    random = Random(seed)
+    table = small_table(tmp_path)
+    entry = table.entry(random.randrange(table.version))
+    content = bytearray(entry.read_bytes())
+    place = random.randrange(len(content))
+    match random.randrange(3):
+        case 0:
+            content[place] ^= 1 << random.randrange(8)
+        case 1:
+            del content[place : place + random.randrange(1, 40)]
+        case _:
+            content[place:place] = random.choice([b"0", b'"', b"null", b"{}", b"\n", b"[", b"-1", b"\xff"])
+    entry.write_bytes(content)
+    assert "delta_log_rewritten" in found(table.verify())
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whatever_stands_in_the_newest_entry_there_is_a_verdict(tmp_path: Path, seed: int) -> None:
+    random = Random(seed)
+    table = small_table(tmp_path)
+    entry = table.entry(table.version)
+    changed = actions(entry)
+    for action in changed:
+        for body in action.values():
+            for key in random.sample(sorted(body), k=min(2, len(body))):
+                body[key] = random.choice([None, "", "x", -1, 2**70, 1.5, [], {}, [None], {"a": []}, True])
+    rewrite(entry, changed)
+    report = table.verify()
+    assert report.holds is not bool(report.counts)
+
+
+def small_table(tmp_path: Path) -> SignedTable:
+    table = SignedTable(tmp_path / "evidence", checkpoints_table=False)
+    for step in range(2):
+        table.land(log(step * 5, step * 5 + 4))
+    return table
 
 
 def test_a_rewritten_log_is_told_by_version(table: SignedTable) -> None:
