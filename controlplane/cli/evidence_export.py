@@ -5,17 +5,21 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterable
+from contextlib import nullcontext
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, BinaryIO, Literal
+from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
 
 import typer
 
 from controlplane.cli.connection import DataOption
+from controlplane.cli.evidence_progress import progress
 from controlplane.cli.output import reported
 from controlplane.cli.times import moment_us
 from controlplane.settings import Settings, default_data
+
+if TYPE_CHECKING:
+    from evidence.export.stream import Export
 
 
 @reported
@@ -101,10 +105,14 @@ def export(
         part.write_text(cursor_text(rows.cursor), encoding="utf-8")
         part.replace(cursor)
     if sys.stderr.isatty():
-        typer.echo(f"{rows.rows} events", err=True)
+        typer.echo(f"{rows.rows:,} events", err=True)
 
 
-def _written(rows: Iterable[bytes], file: BinaryIO) -> None:
-    for line in rows:
-        file.write(line)
+def _written(rows: Export, file: BinaryIO) -> None:
+    # Lines on a terminal say themselves how far it is.
+    with nullcontext() if file.isatty() else progress("events") as told:
+        for line in rows:
+            file.write(line)
+            if told is not None:
+                told(rows.rows, None)
     file.flush()

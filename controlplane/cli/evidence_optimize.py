@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import datetime
 import os
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from controlplane.cli.connection import DataOption
-from controlplane.cli.output import JsonOption, reported, screen, show, table
+from controlplane.cli.evidence_progress import progress
+from controlplane.cli.output import JsonOption, reported, show, table
 from controlplane.settings import Settings, default_data
 
 MIB = 2**20
@@ -32,10 +30,12 @@ def optimize(
         int, typer.Option(metavar="MIB", min=1, max=4096, help="Merge files that are smaller than this.")
     ] = 128,
     since: Annotated[
-        datetime.datetime | None, typer.Option(formats=["%Y-%m-%d"], help="First date of events to rewrite.")
+        datetime.datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], metavar="DATE", help="First date of events to rewrite."),
     ] = None,
     until: Annotated[
-        datetime.datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Last date of events to rewrite.")
+        datetime.datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], metavar="DATE", help="Last date of events to rewrite."),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be rewritten.", show_default=False)
@@ -60,7 +60,7 @@ def optimize(
 
     where = path if path is not None else Settings.open(data or default_data(os.environ)).evidence_table
     columns = [] if z_order is None else [column.strip() for column in z_order.split(",")]
-    with _progress("dates") as on_date:
+    with progress("dates") as on_date:
         rewrites = rewrite(
             str(where),
             target_size_bytes=target_size * MIB,
@@ -88,16 +88,3 @@ def optimize(
 
 def _mib(size_bytes: int | None) -> str | None:
     return None if size_bytes is None else f"{size_bytes / MIB:.1f}"
-
-
-@contextmanager
-def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr, where that is a terminal."""
-    if not sys.stderr.isatty():
-        yield lambda done, of: None
-        return
-    from rich.progress import Progress
-
-    with Progress(console=screen(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, of: bar.update(task, completed=done, total=of)

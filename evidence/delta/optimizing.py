@@ -23,7 +23,7 @@ from controlplane.errors import InputError
 from evidence import durability
 from evidence.columns import SCHEMA
 from evidence.delta.maintenance import BY, merge_files, order_rows, rewriting
-from evidence.delta.shape import ATTEMPTS, PARTITION, PROPERTIES, opened, unavailable
+from evidence.delta.shape import ATTEMPTS, PARTITION, PROPERTIES, check_schema, opened, unavailable
 from evidence.errors import EvidenceDamagedError, EvidenceUnavailableError, NoEvidenceError
 from evidence.record import canonical_from_arrow, leaf_hash
 from evidence.storage import Directory
@@ -84,6 +84,7 @@ def optimize(
         InputError: a column of `z_order` that keeps no statistics, or a path on object storage, where nothing keeps
             the writer from rewriting the same files.
         NoEvidenceError: no table there.
+        SchemaMismatchError: it is another table, or a later version's.
         EvidenceUnavailableError: it cannot be read or written, or other writers got ahead each time.
         EvidenceDamagedError: what was written is not what was there. The replaced files still are, until the writer
             removes them.
@@ -106,6 +107,7 @@ def optimize(
         table = opened(storage)
         if table is None:
             raise NoEvidenceError(f"no evidence table at `{path}`")
+        check_schema(table, path)
         files = _files(table)
         days = sorted({file.day for file in files.values()})
         days = [day for day in days if (since is None or since <= day) and (until is None or day <= until)]

@@ -13,6 +13,7 @@ from deltalake import DeltaTable
 from unit.evidence.evidence_samples import NOON_US, log
 
 from evidence.columns import SCHEMA
+from evidence.delta.optimizing import optimize
 from evidence.delta.reading import open_dataset
 from evidence.delta.table import EvidenceTable
 from evidence.errors import SchemaMismatchError
@@ -99,6 +100,8 @@ def test_an_earlier_version_reads_the_grown_table_and_refuses_to_write_it(path: 
     ) as e:
         EvidenceTable.open_or_create(str(path))
     assert e.value.fields == {"column": "country", "expected": "absent", "found": "string"}
+    with pytest.raises(SchemaMismatchError, match="made by a later version"):
+        optimize(str(path), target_size_bytes=2**30)
     assert DeltaTable(path).version() == version
 
 

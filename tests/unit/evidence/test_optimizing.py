@@ -19,7 +19,12 @@ from evidence import durability
 from evidence.delta import maintenance, optimizing
 from evidence.delta.optimizing import Rewrite, optimize
 from evidence.delta.table import EvidenceTable
-from evidence.errors import EvidenceDamagedError, EvidenceUnavailableError, NoEvidenceError
+from evidence.errors import (
+    EvidenceDamagedError,
+    EvidenceUnavailableError,
+    NoEvidenceError,
+    SchemaMismatchError,
+)
 from evidence.record import canonical_from_arrow, leaf_hash
 
 FIRST = date(1970, 1, 1) + timedelta(days=NOON_US // DAY_US)
@@ -116,6 +121,12 @@ def test_a_column_without_statistics_orders_nothing(path: Path) -> None:
         InputError, match="ordering by `reasons` lets no reader skip a file; choose among event_type,"
     ):
         run(path, z_order=["event_time", "reasons"])
+
+
+def test_a_table_that_is_unlocked_is_left_alone(path: Path) -> None:
+    DeltaTable(path).alter.set_table_properties({"delta.appendOnly": "false"})
+    with pytest.raises(SchemaMismatchError, match=r"property delta.appendOnly false, expected true"):
+        run(path)
 
 
 def test_where_there_is_no_table_it_says_so_and_creates_none(tmp_path: Path) -> None:
