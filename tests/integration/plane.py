@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 
+from controlplane.evidence_settings import evidence_place
 from controlplane.lifecycle.ports import any_free
 from controlplane.settings import Settings
 from controlplane_sdk import ControlPlane
@@ -73,9 +74,7 @@ class Running:
         """Rows of the evidence table, read without the control plane."""
         from evidence.query import query
 
-        rows: list[dict[str, Any]] = query(
-            str(self.settings.evidence_table), sql, max_rows=5_000_000
-        ).to_pylist()
+        rows: list[dict[str, Any]] = query(evidence_place(self.settings), sql, max_rows=5_000_000).to_pylist()
         return rows
 
     def wait_until_landed(self, *, timeout_s: float = 30.0) -> None:
@@ -104,11 +103,14 @@ def wait_until(condition: Callable[[], bool], *, timeout_s: float, what: str) ->
 
 
 @contextmanager
-def brought_up(data: Path, *, hosts: int = 2) -> Iterator[Running]:
-    """A control plane with the policies above, on a free port; whatever happens, it is brought down again."""
+def brought_up(data: Path, *, hosts: int = 2, options: Sequence[str] = ()) -> Iterator[Running]:
+    """A control plane with the policies above, on a free port; whatever happens, it is brought down again.
+
+    Args: options: further ones for `up`.
+    """
     port = any_free("127.0.0.1")
     try:
-        controlplane("up", "--port", str(port), "--hosts", str(hosts), data=data)
+        controlplane("up", "--port", str(port), "--hosts", str(hosts), *options, data=data)
         settings = Settings.open(data, port=port)
         plane = Running(settings, f"http://127.0.0.1:{port}", settings.operator_key.read_text().strip())
         sources = [

@@ -12,7 +12,7 @@ import duckdb
 import polars as pl
 import pytest
 from unit.evidence.evidence_samples import NOON_US, log
-from unit.evidence.s3_server import BUCKET, SECRET, Asked, S3Server
+from unit.evidence.s3_server import BUCKET, SECRET, Asked, S3Server, serving
 
 from controlplane.errors import GovernanceError
 from evidence.checkpoint_files import CheckpointFiles
@@ -34,6 +34,9 @@ from evidence.record import canonical_from_arrow, leaf_hash
 from evidence.signing_keys import KeyFiles, Signer
 from evidence.storage import storage_at
 from evidence.store_connection import Connection
+from evidence.verify.faults import UnreadableError
+from evidence.verify.report import Report
+from evidence.verify.verifier import Options, verify
 
 PREFIX = "fleet/decisions"
 PLACE = f"s3://{BUCKET}/{PREFIX}"
@@ -41,11 +44,8 @@ PLACE = f"s3://{BUCKET}/{PREFIX}"
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
-    server = S3Server()
-    for name, value in server.environment.items():
-        monkeypatch.setenv(name, value)
-    yield server
-    server.close()
+    with serving(monkeypatch) as server:
+        yield server
 
 
 FILES = f"s3://{BUCKET}/kept/checkpoint-files"
@@ -339,6 +339,35 @@ def test_a_checkpoint_object_that_cannot_be_written_stops_landing_until_it_can(
     assert land(table, log(0, 9)).landed == {"host-000": 9}
     assert len(server.keys("kept/checkpoint-files/")) == 1
     assert seqs() == list(range(10))
+
+
+def verified(signing: Signing) -> Report:
+    return verify(PLACE, Options(keys=[str(signing.signer.current()[0].public)], checkpoints=[FILES], jobs=2))
+
+
+def test_it_is_verified_where_it_lies_against_checkpoints_in_another_prefix(
+    server: S3Server, signing: Signing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("evidence.verify.workers._FEW_BYTES", 0)  # worker processes, however small it is
+    cadence = Cadence(compaction_commits=4, checkpoint_commits=3)
+    table = EvidenceTable.open_or_create(PLACE, cadence=cadence, signing=signing)
+    for first in range(0, 60, 10):
+        landed = table.version + 1
+        assert land(table, log(first, first + 9)).maintenance_error is None
+    assert table.heads is not None
+    table.heads.record()
+    report = verified(signing)
+    assert (report.holds, report.rows) == (True, 60), report.lines()
+
+    # Who can write to the table's prefix takes the last landing away, and all that came after.
+    for key in server.keys(f"{PREFIX}/_delta_log/"):
+        if Path(key).name >= f"{landed:020d}":
+            server.client.delete_object(Bucket=BUCKET, Key=key)
+    codes = {fault.code for fault in verified(signing).faults}
+    assert codes == {"tail_missing"}
+    server.stop()
+    with pytest.raises(UnreadableError):
+        verified(signing)
 
 
 @pytest.mark.parametrize(

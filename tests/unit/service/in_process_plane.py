@@ -207,13 +207,13 @@ class InProcessPlane:
         folder: empty; journals, secrets and the evidence table come here.
         hosts: how many.
         channels: folder of the sockets between replica and owners; empty = every call goes the way through Ray.
-        evidence: folder of the evidence table.
+        evidence: folder of the evidence table, or `s3://bucket/prefix`.
     """
 
     folder: Path
     hosts: int
     channels: str
-    evidence: Path
+    evidence: Path | str
     clocks: Clocks
     limits: Limits
     operator: str = field(default_factory=lambda: api_keys.mint(os.urandom)[1])
@@ -544,7 +544,7 @@ def in_process_plane(
     *,
     hosts: int = 2,
     channels: bool = False,
-    evidence: Path | None = None,
+    evidence: Path | str | None = None,
     ready: bool = True,
     limits: Limits = UNLIMITED,
 ) -> Iterator[InProcessPlane]:
