@@ -11,17 +11,23 @@ from typing import Annotated
 import typer
 
 from controlplane.cli.connection import DataOption
+from controlplane.cli.evidence_proofs import check_proof, prove, verify
 from controlplane.cli.output import JsonOption, cell, reported, show, table
 from controlplane.cli.retention import hold, retention
 from controlplane.errors import InputError
 from controlplane.settings import Settings, default_data
 
-app = typer.Typer(no_args_is_help=True, help="Ask the evidence table.")
+app = typer.Typer(no_args_is_help=True, help="Ask the evidence table, verify it, prove what it says.")
+
+
+app.command("verify")(verify)
+app.command("prove")(prove)
+app.command("check-proof")(check_proof)
 
 
 @app.callback()
 def evidence() -> None:
-    """Ask the evidence table."""
+    """Ask the evidence table, verify it, prove what it says."""
 
 
 app.add_typer(retention, name="retention")

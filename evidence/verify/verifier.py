@@ -259,7 +259,7 @@ def _walk(
             done += each.rows
         progress("rows", done, total)
         check_ids(date, found, notes.faults)
-        for log_id, (rows, spans) in joined(found).items():
+        for log_id, (rows, spans) in sorted(joined(found).items()):
             walk(log_id).spans += spans
             walk(log_id).feed(rows.seqs, rows.leaves, rows.stored)
     for log_id in sorted((notes.points.keys() - {DELTA_LOG}) | notes.segments.keys()):
