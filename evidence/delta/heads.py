@@ -214,6 +214,8 @@ class Heads:
         for commit in commits:
             if self._signing.files is not None:
                 self._signing.files.write(commit.version, commit.time_ms, commit.evidence.notes)
+        if signer is not None and self._signed_by is not None and signer != self._signed_by:
+            log.warning("the evidence key is now %s; it was %s", signer, self._signed_by)
         # INVARIANT (files first): only what has its file is done with; what failed above is followed once more.
         self._delta, self._signed_by = delta, signer
         for commit in commits:

@@ -11,7 +11,7 @@ import pytest
 from unit.lifecycle.test_up import running
 
 from controlplane.errors import ConflictError
-from controlplane.evidence_settings import EvidenceSettingsError, evidence_keys
+from controlplane.evidence_settings import EvidenceSettings, EvidenceSettingsError, evidence_keys
 from controlplane.lifecycle.up import Request, settle
 from controlplane.settings import Settings
 from evidence.errors import EvidenceKeyError
@@ -66,6 +66,16 @@ def test_evidence_settings_that_are_none_are_told_by_file(settings: Settings, te
     settings.evidence_settings.write_text(text)
     with pytest.raises(EvidenceSettingsError, match=str(settings.evidence_settings)):
         settle(Request(data=settings.data))
+
+
+@pytest.mark.parametrize("table", ["decisions", "checkpoints"])
+def test_checkpoint_files_do_not_lie_in_a_table_that_would_remove_them(
+    settings: Settings, table: str
+) -> None:
+    folder = settings.data / "logs" / ".." / "evidence" / table / "files"
+    with pytest.raises(EvidenceSettingsError, match="lies in a table"):
+        settle(Request(data=settings.data, checkpoint_files=folder))
+    assert not settings.evidence_settings.exists()
 
 
 def test_the_key_itself_does_not_travel_to_the_writer(settings: Settings) -> None:
