@@ -247,7 +247,13 @@ def _walk(
     active = sorted(history.active.values(), key=lambda file: (file.date or "", file.path))
     tasks = [
         FileTask(
-            files=files, path=file.path, date=file.date or "", size=file.size, rows=file.rows, types=types
+            files=files,
+            path=file.path,
+            date=file.date or "",
+            size=file.size,
+            rows=file.rows,
+            stats=file.stats,
+            types=types,
         )
         for file in active
         if not file.odd
