@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from deltalake import DeltaTable
@@ -13,6 +14,7 @@ from evidence.checkpoint import DELTA_LOG, Checkpoint, origin_of
 from evidence.checkpoint_files import CheckpointFiles
 from evidence.commit_metadata import CommitEvidence
 from evidence.delta.checkpoints import CheckpointsTable, CommittedHeads
+from evidence.delta.left_rows import LeftRows
 from evidence.delta.reading import leaves, log_ids
 from evidence.delta.signed_commits import SignedCommit, SignedCommits
 from evidence.errors import EvidenceDamagedError, EvidenceKeyError
@@ -23,7 +25,7 @@ from evidence.record import leaf_hash
 from evidence.retention import Retirement
 from evidence.signing_keys import Signer
 from evidence.storage import Storage
-from evidence.tree_heads import HeadMismatchError, TreeHead, followed, sign_head
+from evidence.tree_heads import HeadMismatchError, TreeHead, sign_head
 
 log = logging.getLogger(__name__)
 
@@ -92,9 +94,11 @@ class Heads:
 
         Raises: EvidenceDamagedError: it is not signed, or the rows are not what was signed. OSError.
         """
-        while self._delta.size <= int(self._table.version()):
-            end = min(int(self._table.version()) + 1, self._delta.size + _AT_ONCE)
-            self._take(range(self._delta.size, end))
+        version = int(self._table.version())
+        left = LeftRows(self._root, newest=version, oldest=self._delta.size)
+        while self._delta.size <= version:
+            end = min(version + 1, self._delta.size + _AT_ONCE)
+            self._take(range(self._delta.size, end), left)
             if len(self._unrecorded) >= _AT_ONCE:
                 self.record()
 
@@ -199,7 +203,7 @@ class Heads:
 
     # -- following -----------------------------------------------------------------------------------------------
 
-    def _take(self, versions: Iterable[int]) -> None:
+    def _take(self, versions: Iterable[int], left: LeftRows) -> None:
         delta, signer, commits = self._delta, self._signed_by, list[SignedCommit]()
         for version in versions:
             raw, entry = self._commits.read(version)
@@ -208,7 +212,7 @@ class Heads:
                 commits.append(commit)
                 signer = commit.signer
             delta = delta.append([leaf_hash(raw)])
-        ranges = self._ranges_at(commits)
+        ranges = self._ranges_at(commits, left)
         for commit in commits:
             if self._signing.files is not None:
                 self._signing.files.write(commit.version, commit.time_ms, commit.evidence.notes)
@@ -220,17 +224,25 @@ class Heads:
             self._checkpoint_version = commit.version
             heads = [
                 TreeHead(
-                    log_id=log_id, note=note, checkpoint=checkpoint, range=ranges[log_id, checkpoint.size]
+                    log_id=log_id,
+                    note=note,
+                    checkpoint=checkpoint,
+                    # Of one within rows that have left nobody can tell the range any more.
+                    range=ranges.get((log_id, checkpoint.size), CompactRange()),
                 )
                 for log_id, note, checkpoint in commit.heads
             ]
-            self._ranges.update({head.log_id: head.range for head in heads if head.log_id != DELTA_LOG})
+            self._ranges.update(
+                {head.log_id: head.range for head in heads if head.log_id != DELTA_LOG and head.range.size}
+            )
             self._unrecorded.append(
                 CommittedHeads(version=commit.version, time_ms=commit.time_ms, heads=tuple(heads))
             )
 
-    def _ranges_at(self, commits: Sequence[SignedCommit]) -> dict[tuple[str, int], CompactRange]:
-        """The range of each log at each size that these commits sign."""
+    def _ranges_at(
+        self, commits: Sequence[SignedCommit], left: LeftRows
+    ) -> dict[tuple[str, int], CompactRange]:
+        """The range of each log at each size that these commits sign, but for those that lie within rows that left."""
         found = {(DELTA_LOG, commit.version): commit.delta for commit in commits}
         signed: dict[str, list[Checkpoint]] = {}
         for commit in commits:
@@ -242,10 +254,9 @@ class Heads:
                     signed.setdefault(log_id, []).append(checkpoint)
         self._fetch(signed)
         for log_id, checkpoints in signed.items():
-            start, end = self._ranges[log_id], checkpoints[-1].size
-            rows = leaves(self._table, self._root, log_id, start.size, end)
+            rows = partial(leaves, self._table, self._root, log_id)
             try:
-                reached = list(followed(start, rows, checkpoints))
+                reached = list(left.followed(self._ranges[log_id], log_id, checkpoints, rows))
             except HeadMismatchError as error:
                 raise EvidenceDamagedError(
                     f"the evidence table `{self._root}` is not what was signed: {error}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
@@ -40,7 +41,9 @@ class SignedSizes:
 
         Nobody vouches for it, until the root of a signed one follows from it. Cost: a scan of one log's sizes.
         """
-        row = self._row(log_id, ds.field("size") <= size, largest=True)
+        # A table that was made again after rows had left has no range of the sizes within them.
+        known = ds.field("range") != pa.scalar(b"", pa.binary())
+        row = self._row(log_id, (ds.field("size") <= size) & known, largest=True)
         if row is None:
             return CompactRange()
         blob = row["range"]
@@ -87,7 +90,7 @@ class SignedSizes:
                 return None
             size = max(found) if largest else min(found)
             rows = self._rows.to_table(
-                columns=["size", "note", "range"], filter=of_log & (ds.field("size") == size)
+                columns=["size", "note", "range"], filter=of_log & condition & (ds.field("size") == size)
             )
         # A size may have been signed twice, by two keys: one is as good as the other.
         row: dict[str, Any] = rows.slice(0, 1).to_pylist()[0]

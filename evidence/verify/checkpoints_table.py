@@ -109,6 +109,8 @@ def _take(
             )
             faults.add("checkpoint_inconsistent", what, version=version, log_id=log_id, file=where)
     stored = row["range"] or b""
+    if not stored:
+        return  # the table was made again after these rows had left: nobody can tell it any more
     range_ = CompactRange(
         size=checkpoint.size,
         roots=tuple(stored[at : at + HASH_BYTES] for at in range(0, len(stored), HASH_BYTES)),

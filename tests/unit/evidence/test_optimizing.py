@@ -26,6 +26,7 @@ from evidence.errors import (
     SchemaMismatchError,
 )
 from evidence.record import canonical_from_arrow, leaf_hash
+from evidence.storage import storage_at
 
 FIRST = date(1970, 1, 1) + timedelta(days=NOON_US // DAY_US)
 LARGE = 128 * 2**20
@@ -171,9 +172,10 @@ def test_one_who_loses_each_time_says_so(path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_one_process_at_a_time_rewrites(path: Path) -> None:
+    where = storage_at(path)
     with (
-        maintenance.rewriting(storage_at(path), wait=False) as first,
-        maintenance.rewriting(storage_at(path), wait=False) as second,
+        maintenance.rewriting(where, wait=False) as first,
+        maintenance.rewriting(where, wait=False) as second,
     ):
         assert (first, second) == (True, False)
     with maintenance.rewriting(storage_at(path), wait=True) as after:
@@ -235,7 +237,6 @@ sys.path.insert(0, {tests!r})
 from unit.evidence.evidence_samples import NOON_US, log
 from evidence.delta.maintenance import Cadence
 from evidence.delta.table import EvidenceTable
-from evidence.storage import storage_at
 table = EvidenceTable.open_or_create({path!r}, cadence=Cadence(compaction_commits=7))
 for first in range(45, 345, 5):
     landing = table.land([log(first, first + 4, step_us={step})], ingest_time_us=NOON_US)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
@@ -156,6 +157,25 @@ def test_after_the_files_of_what_left_are_gone_nothing_is_missing(table: Retired
     assert len(files - set(table.path.glob("*/*.parquet"))) == 2
     table.open()
     table.land(4, 4)
+    assert holds(table)
+
+
+def test_the_checkpoints_table_can_be_made_again_after_rows_have_left(table: RetiredTable) -> None:
+    table.land(0, 0, rows=3)
+    table.land(1, 1, rows=3)  # the root at its beginning lies at the end of what leaves first
+    table.land(2, 6, rows=3)
+    table.land(2, 6, log_id="host-001")
+    table.retire(today=11)
+    table.retire(today=13)
+    table.land(7, 7)
+    table.retire(today=14)
+    shutil.rmtree(table.checkpoints)
+    table.open()
+    table.land(8, 8)
+    table.land(8, 8, log_id="host-001")
+    assert holds(table)
+    table.retire(today=17)
+    assert dates(table) == [day(7), day(8)]
     assert holds(table)
 
 
