@@ -263,6 +263,23 @@ def test_rows_that_land_without_a_checkpoint_stop_the_landing(made: Deployment) 
             land(opened(), log(20, 29))
 
 
+@pytest.mark.parametrize("how", ["restored", "deleted"])
+def test_a_table_that_lost_rows_in_a_commit_gets_no_more(how: str, made: Deployment) -> None:
+    table = made.opened()
+    version = land(table, log(0, 9)).version
+    land(table, log(10, 19))
+    other = DeltaTable(made.path)
+    if how == "restored":
+        other.restore(version)
+    else:
+        other.alter.set_table_properties({"delta.appendOnly": "false"})
+        other.delete("seq = 13")
+        other.alter.set_table_properties({"delta.appendOnly": "true"})
+    for opened in (lambda: table, made.opened):
+        with pytest.raises(EvidenceDamagedError, match="removes rows"):
+            land(opened(), log(20, 29))
+
+
 def forge(made: Deployment) -> None:
     """Append rows 10 … 19 with the newest checkpoints: those of the rows before."""
     newest = max(made.evidence())
