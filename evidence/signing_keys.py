@@ -139,10 +139,6 @@ class Signer:
     files: KeyFiles
     _read: tuple[tuple[int, int, int], PrivateKey, tuple[Note, ...]] | None = field(default=None, init=False)
 
-    def last(self) -> tuple[PrivateKey, tuple[Note, ...]]:
-        """What `current` gave last. Raises: EvidenceKeyError."""
-        return self.current() if self._read is None else self._read[1:]
-
     def current(self) -> tuple[PrivateKey, tuple[Note, ...]]:
         """The key, and the rotations that led to it, oldest first.
 

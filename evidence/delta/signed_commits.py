@@ -105,26 +105,28 @@ class SignedCommits:
                 f"file back, or the right table"
             ) from error
 
-    def unannounced(self, signer: PublicKey | None) -> Sequence[Note]:
-        """The rotations that lead from the key in force in the table to the one that was read last, to sign with.
+    def unannounced(
+        self, signer: PublicKey | None, current: PublicKey, rotations: Sequence[Note]
+    ) -> Sequence[Note]:
+        """The rotations that lead from the key in force in the table to the one that signs now.
 
-        Args: signer: who signed the newest checkpoint; None: nothing is signed yet.
+        Args:
+            signer: who signed the newest checkpoint; None: nothing is signed yet.
+            rotations: those that led to `current`, oldest first.
         Raises: EvidenceKeyError: none do.
         """
-        # INVARIANT (one key): not read anew, because a rotation may have come since the key was taken to sign with.
-        key, rotations = self._signer.last()
         if signer is None:
             return rotations
-        if signer == key.public:
+        if signer == current:
             return ()
         for index, note in enumerate(rotations):
             if Rotation.verified(note).old == signer:
                 return rotations[index:]
         raise EvidenceKeyError(
-            f"the evidence key {key.public.id.hex()} is not the one that signed so far ({signer.id.hex()}), and no "
+            f"the evidence key {current.id.hex()} is not the one that signed so far ({signer.id.hex()}), and no "
             f"rotation leads to it: put the key file and `{self._signer.files.notes}` back from a backup",
             expected=signer.id.hex(),
-            found=key.public.id.hex(),
+            found=current.id.hex(),
         )
 
     def _rotated(self, rotations: Sequence[Note], signer: PublicKey | None) -> PublicKey | None:
