@@ -5,7 +5,7 @@ The choice stands in DATA/evidence.json, written by `controlplane up`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from controlplane import remembered
@@ -44,6 +44,20 @@ class EvidenceSettings:
     def write(self, path: Path) -> None:
         """Replace the file, whole or not at all."""
         remembered.write(self, path)
+
+    def moved(self, folder: Path, settings: Settings) -> EvidenceSettings:
+        """These settings with another folder for checkpoint files.
+
+        Raises: EvidenceSettingsError: it lies in a Delta table, which removes what it does not know.
+        """
+        chosen = folder.expanduser().absolute()
+        tables = (settings.evidence_table, settings.evidence_table.with_name("checkpoints"))
+        if any(chosen.resolve().is_relative_to(table.resolve()) for table in tables):
+            raise EvidenceSettingsError(
+                f"`{chosen}` lies in a table, which removes files that it does not know; take a folder of its own, "
+                f"best on other storage"
+            )
+        return replace(self, checkpoint_files=str(chosen))
 
     def checkpoint_folder(self, settings: Settings) -> Path:
         """Where the checkpoint files go."""

@@ -152,9 +152,7 @@ def _set_stopping(request: Request, settings: Settings, *, running: bool) -> Non
 def _set_evidence(request: Request, settings: Settings, *, running: bool) -> None:
     current = EvidenceSettings.read(settings.evidence_settings)
     folder = request.checkpoint_files
-    asked = (
-        current if folder is None else replace(current, checkpoint_files=str(folder.expanduser().absolute()))
-    )
+    asked = current if folder is None else current.moved(folder, settings)
     if asked == current:
         return
     if running:

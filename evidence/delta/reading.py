@@ -61,7 +61,9 @@ def leaves(table: DeltaTable, root: Path, log_id: str, first: int, end: int) -> 
         window = rows.to_table(filter=wanted).sort_by("seq")
         if not window.column("seq").combine_chunks().equals(pa.array(range(start, stop), pa.int64())):
             raise EvidenceDamagedError(
-                f"log `{log_id}` has {len(window)} rows from seq {start} to {stop - 1}: some are missing or double",
+                f"log `{log_id}` has {len(window)} rows from seq {start} to {stop - 1} in `{root}`: some are missing "
+                f"or double; if dates have left under retention, put the checkpoints table back from a backup: without "
+                f"their rows it cannot be made again",
                 expected=stop - start,
                 found=len(window),
             )

@@ -9,6 +9,11 @@ import httpx
 import pytest
 from integration.plane import Running, decode, wait_until
 
+from evidence.commit_metadata import LogEntry
+from evidence.delta.reading import open_dataset
+from evidence.durability import log_file
+from evidence.note import PublicKey, parse_notes
+
 pytestmark = pytest.mark.ray
 
 
@@ -48,6 +53,28 @@ def test_an_allowed_action_is_answered_landed_and_shown(running: Running, bot: t
     assert "DE89" not in str(rows)
     shown = client.request("GET", f"/v1/decisions/{allowed.id}")
     assert shown["decision"] is True and shown["outcome"]["status"] == "succeeded"
+
+
+def test_what_landed_is_signed_by_the_deployments_key(running: Running, bot: tuple[str, str]) -> None:
+    agent, key = bot
+    assert not decode(ask(running, key, agent, arguments={"to": "a", "amount": 5000}))["decision"]
+    running.wait_until_landed()
+    settings = running.settings
+    vkey = PublicKey.parse((settings.evidence_table.parent / "keys.vkey").read_text())
+    evidence = running.client().request("GET", "/v1/status")["evidence"]
+    assert (evidence["evidence_name"], evidence["key_id"]) == (vkey.name, vkey.id.hex())
+    newest = log_file(settings.evidence_table, evidence["checkpoint_version"])
+    found = LogEntry.parse(newest.read_bytes())
+    assert found.evidence is not None and found.evidence.checkpoints
+    assert all(note.signed_by(vkey.named(note.origin)) for note in found.evidence.checkpoints)
+    kept = list((settings.evidence_table.parent / "checkpoint-files").glob(f"*/*/{newest.stem}.notes"))
+    assert [parse_notes(path.read_text()) for path in kept] == [list(found.evidence.notes)]
+
+    def recorded() -> bool:
+        rows = open_dataset(str(settings.evidence_table.with_name("checkpoints"))).to_table().to_pylist()
+        return set(map(str, found.evidence.notes)) <= {row["note"] for row in rows}  # type: ignore[union-attr]
+
+    wait_until(recorded, timeout_s=10, what="the checkpoints to be recorded")
 
 
 def test_the_answer_echoes_the_request_id_and_names_the_bundle(
