@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from evidence.errors import EvidenceDamagedError
+from evidence.failpoints import reach
 
 LOG_DIRECTORY = "_delta_log"
 
@@ -137,6 +138,7 @@ def _sync(path: Path) -> None:
 def _write_new(path: Path, text: str, mode: int) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        reach("files.still_empty")
         file.write(text)
         file.flush()
         os.fsync(descriptor)

@@ -30,6 +30,7 @@ POINTS: Final = frozenset(
         "writer.before_trim",
         "writer.after_trim",
         "checkpoints.before_file",
+        "files.still_empty",
         "checkpoints.after_file",
         "checkpoints.before_record",
         "checkpoints.after_record",

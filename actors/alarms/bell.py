@@ -27,6 +27,7 @@ class Bell:
         self._call = call
         self._alarms = Alarms()
         self._told: frozenset[Condition] | None = None
+        self._waiting = False
 
     async def round(self, silent: Iterable[str], *, now_s: float, now_us: int) -> None:
         """Look what is the case, and say what has changed."""
@@ -65,9 +66,13 @@ class Bell:
                 CONTROL_STORE, "call", "note_alarms", {"on": self.on()}, timeout_s=CALL_TIMEOUT_S
             )
         except GovernanceError as error:
-            log.warning("the control store does not take what alarms there are now: %s", error.message)
+            if not self._waiting:
+                log.warning(
+                    "the control store does not take what alarms there are; it is tried again: %s", error
+                )
+            self._waiting = True
             return
-        self._told = on
+        self._told, self._waiting = on, False
 
 
 def _about(alarm: Alarm) -> str:
