@@ -9,11 +9,12 @@ from typing import Any
 import duckdb
 import pytest
 import sqlglot
-from unit.evidence.evidence_samples import NOON_US, log
+from unit.evidence.evidence_samples import NOON_US, log, record, small_row
 from unit.evidence.journalled import BUNDLE, Story, told
 
 from evidence.delta.reading import open_dataset
 from evidence.delta.table import EvidenceTable
+from evidence.landing import LogBatch
 from evidence.query import query
 from evidence.views.texts import DIALECTS, VIEWS, create, script, select
 
@@ -113,6 +114,25 @@ def test_changes_say_who_made_them(story: Story) -> None:
         ("bundle_stored", "ada", BUNDLE, None),
         ("agent_registered", "k", None, "bot"),
     ]
+
+
+def test_a_change_is_a_change_and_nothing_else_is(tmp_path: Path) -> None:
+    changes = ["hold_set", "key_revoked", "retention_set", "stop_expired", "subject_erased"]
+    others = [
+        "decision",
+        "outcome",
+        "finding",
+        "session_ended",
+        "approval_granted",
+        "rate_limited",
+        "arguments_revealed",
+    ]
+    kinds = enumerate([*changes, *others])
+    records = [record(small_row(seq=seq, event_type=kind, details='{"by":"ada"}')) for seq, kind in kinds]
+    batch = LogBatch(log_id="host-000", first_seq=0, last_seq=len(records) - 1, records=records)
+    EvidenceTable.open_or_create(str(tmp_path / "t")).land([batch], ingest_time_us=NOON_US)
+    found = query(str(tmp_path / "t"), "SELECT event_type, changed_by FROM changes ORDER BY seq").to_pylist()
+    assert [tuple(row.values()) for row in found] == [(kind, "ada") for kind in changes]
 
 
 @pytest.fixture(scope="module")
