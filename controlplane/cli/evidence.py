@@ -24,10 +24,6 @@ def evidence() -> None:
     """Ask the evidence table."""
 
 
-app.command("reveal")(reveal)
-app.command("erase")(erase)
-
-
 @app.command("query")
 @reported
 def query(
@@ -75,6 +71,10 @@ def query(
         [dict(zip(columns, row, strict=True)) for row in rows],
         lambda console: table(console, columns, rows, empty="no rows"),
     )
+
+
+app.command("reveal")(reveal)
+app.command("erase")(erase)
 
 
 def _read(text: str) -> str:

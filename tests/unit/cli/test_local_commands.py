@@ -264,6 +264,8 @@ COMMANDS = [
     ("channels", "retry"),
     ("channels", "test"),
     ("evidence", "query"),
+    ("evidence", "reveal"),
+    ("evidence", "erase"),
 ]
 
 
