@@ -33,10 +33,6 @@ def evidence() -> None:
     """Ask the evidence table, verify it, prove what it says."""
 
 
-app.command("reveal")(reveal)
-app.command("erase")(erase)
-
-
 app.add_typer(retention, name="retention")
 app.add_typer(hold, name="hold")
 
@@ -87,6 +83,10 @@ def query(
         [dict(zip(columns, row, strict=True)) for row in rows],
         lambda console: table(console, columns, rows, empty="no rows"),
     )
+
+
+app.command("reveal")(reveal)
+app.command("erase")(erase)
 
 
 def _read(text: str) -> str:

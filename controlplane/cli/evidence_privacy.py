@@ -70,10 +70,11 @@ def erase(
     key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Destroy the key of a data subject: what evidence keeps encrypted for it opens for nobody any more.
+    """Make what is encrypted for a data subject unreadable, for good.
 
-    Rows, leaves and proofs stay as they are and verify. In force everywhere within 60 seconds. Safe to repeat. Data of
-    the same subject that comes later gets a new key.
+    Its key is destroyed: what evidence keeps encrypted for it opens for nobody any more. Rows, leaves and proofs stay
+    as they are and verify. In force everywhere within 60 seconds. Safe to repeat. Data of the same subject that comes
+    later gets a new key.
 
     Example: controlplane evidence erase --subject customer:123 --reason gdpr-17/4711
     """

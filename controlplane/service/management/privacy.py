@@ -21,8 +21,8 @@ from evidence.record import EvidenceRow
 
 NOT_REACHED: Final = (
     "what the catalog keeps in clear or as a digest, and ids of subjects that stand in other columns",
-    "copies of the control store's journal and of the table that were made before: destroy them, or the wrapping key "
-    "that such a copy was made under",
+    "copies of the control store's journal that were made before (backups, snapshots): whoever has one and the "
+    "wrapping key has the destroyed key",
     "the arguments that a request for approval holds until it is over, and what the agent and its tools keep",
 )
 """What an erasure leaves as it is; an operator is told each time."""

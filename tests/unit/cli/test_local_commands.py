@@ -319,6 +319,8 @@ COMMANDS = [
     ("channels", "retry"),
     ("channels", "test"),
     ("evidence", "query"),
+    ("evidence", "reveal"),
+    ("evidence", "erase"),
 ]
 
 

@@ -12,6 +12,7 @@ from unit.service.in_process_plane import InProcessPlane, in_process_plane, ques
 
 from actors.placement import CONTROL_STORE
 from controlplane.privacy.data_keys import EFFECTIVE_S, KEPT_S
+from evidence import merkle
 from evidence.query import query
 from evidence.record import canonical_bytes, leaf_hash
 
@@ -252,6 +253,20 @@ def test_an_erased_subject_opens_for_nobody_and_every_leaf_stays(plane: InProces
     for row in before:
         now = positions[row["log_id"], row["seq"]]
         assert now == row and recomputed(now) == row["leaf_hash"]
+    # A proof of the encrypted decision, made before, holds against a leaf that is recomputed after.
+    (told,) = [row for row in before if row["event_id"] == decision]
+    log = [row["leaf_hash"] for row in before if row["log_id"] == told["log_id"]]
+    proof = merkle.inclusion_proof(log, told["seq"])
+    leaf = recomputed(positions[told["log_id"], told["seq"]])
+    merkle.verify_inclusion(index=told["seq"], size=len(log), leaf=leaf, proof=proof, root=merkle.root(log))
+    grown = [recomputed(row) for row in after if row["log_id"] == told["log_id"]]
+    merkle.verify_consistency(
+        size1=len(log),
+        size2=len(grown),
+        root1=merkle.root(log),
+        root2=merkle.root(grown),
+        proof=merkle.consistency_proof(grown, len(log)),
+    )
 
 
 def recomputed(row: dict[str, Any]) -> bytes:
