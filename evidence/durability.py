@@ -6,7 +6,6 @@ lies in its parent. Order: data files, then the log entries that refer to them, 
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -16,8 +15,6 @@ from urllib.parse import unquote
 from evidence.errors import EvidenceDamagedError
 
 LOG_DIRECTORY = "_delta_log"
-# What file systems say that know no hard links, as those of object stores and write-once storage do.
-_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 def log_file(root: Path, version: int) -> Path:
@@ -69,23 +66,19 @@ def sync_log(root: Path, first: int) -> None:
 
 
 def create_file(path: Path, text: str, *, mode: int) -> bool:
-    """Write a new file whole, durably, and never again. Returns: False: there is one. Raises: OSError."""
-    draft = path.with_name(f".{path.name}.draft")
-    draft.unlink(missing_ok=True)
-    _write_new(draft, text, mode)
+    """Write a new file, durably. Returns: False: there is one. Raises: OSError.
+
+    In place, because storage that is written once lets nothing be renamed or removed. What a crash has cut short is the
+    beginning of `text`, and is completed, where the storage allows it.
+    """
     try:
-        os.link(draft, path)  # unlike renaming, it never replaces
+        _write_new(path, text, mode)
     except FileExistsError:
-        return False
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        try:
-            _write_new(path, text, mode)
-        except FileExistsError:
+        found, whole = path.read_bytes(), text.encode()
+        if found == whole or not whole.startswith(found):
             return False
-    finally:
-        draft.unlink()
+        replace_file(path, text, mode=mode)
+        return True
     _sync(path.parent)
     return True
 

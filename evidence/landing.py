@@ -7,13 +7,18 @@ a row twice. Logs do not wait for each other: what is wrong with one stops that 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from evidence.record import RecordError, leaf_hash, to_arrow
+
+# What a checkpoint's origin, and the name of a key, may hold; names that begin with `_` are not for logs.
+_LOG_ID: Final = re.compile(r"[^\s+_\x00-\x1f][^\s+\x00-\x1f]{0,199}")
 
 Records = Sequence[tuple[bytes, bytes]]
 
@@ -102,6 +107,10 @@ def leaves_of(batch: LogBatch) -> list[bytes]:
 
 def _refusal(batch: LogBatch, last: int) -> str | None:
     log_id, first_seq, last_seq = batch.log_id, batch.first_seq, batch.last_seq
+    if not _LOG_ID.fullmatch(log_id):
+        return (
+            f"`{log_id[:100]}` is no name of a log: up to 200 characters, no spaces, no `+`, no `_` in front"
+        )
     if first_seq < 0 or len(batch.records) != last_seq - first_seq + 1:
         held = len(batch.records)
         return f"batch of log `{log_id}` says seq {first_seq} to {last_seq} and holds {held} records"

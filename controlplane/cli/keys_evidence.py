@@ -41,6 +41,8 @@ def create(
 ) -> None:
     """Make the key, unless there is one; `up` does so by itself.
 
+    To choose the name, before the first `up`. A data directory that is not there is made, for two hosts.
+
     Example: controlplane keys evidence create --name treasury.example.org
     """
     settings = Settings.create_or_open(data or default_data(os.environ))

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from controlplane.errors import ConflictError
-from controlplane.evidence_settings import EvidenceSettings, evidence_keys, evidence_name, place_of
+from controlplane.evidence_settings import EvidenceSettings, evidence_keys, evidence_name
 from controlplane.lifecycle.bounded_log import tail
 from controlplane.lifecycle.cluster import StartError
 from controlplane.lifecycle.environment import supervisor_environment
@@ -147,14 +147,7 @@ def _set_stopping(request: Request, settings: Settings, *, running: bool) -> Non
 
 def _set_evidence(request: Request, settings: Settings, *, running: bool) -> None:
     current = EvidenceSettings.read(settings.evidence_settings)
-    asked = EvidenceSettings(
-        table=current.table if request.evidence is None else place_of(request.evidence),
-        checkpoint_files=(
-            current.checkpoint_files
-            if request.checkpoint_files is None
-            else place_of(request.checkpoint_files)
-        ),
-    )
+    asked = current.moved(settings, table=request.evidence, checkpoint_files=request.checkpoint_files)
     if asked == current:
         return
     if running:

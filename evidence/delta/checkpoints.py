@@ -45,8 +45,12 @@ PROPERTIES: Final[Mapping[str, str]] = {
 _WRITER: Final = WriterProperties(compression="ZSTD", compression_level=1)
 _APPLICATION: Final = "controlplane.checkpoints"
 _COMPACTION_COMMITS: Final = 50
+_SMALL_FILE_BYTES: Final = 2 * 2**20
+_LARGE_COMPACTION_COMMITS: Final = (
+    1_000  # one cadence alone would rewrite a date's whole file again and again
+)
+_LARGE_FILE_BYTES: Final = 64 * 2**20
 _CHECKPOINT_COMMITS: Final = 100
-_FILE_BYTES: Final = 32 * 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +114,10 @@ class CheckpointsTable:
                     & (ds.field("table_version") <= until)
                     & ds.field("origin").isin(sorted(missing))
                 )
-                for row in dataset.to_table(filter=wanted).sort_by("table_version").to_pylist():
+                versions = dataset.to_table(filter=wanted, columns=["origin", "table_version"])
+                newest = versions.group_by("origin").aggregate([("table_version", "max")])
+                these = ds.field("table_version").isin(newest.column("table_version_max").combine_chunks())
+                for row in dataset.to_table(filter=wanted & these).sort_by("table_version").to_pylist():
                     before = found.get(row["origin"])
                     if before is None or row["table_version"] > before["table_version"]:
                         found[row["origin"]] = row
@@ -138,8 +145,11 @@ class CheckpointsTable:
         version = int(self._table.version())
         with unavailable(f"cannot tidy up the checkpoints table at `{self._path}`"):
             if version % _COMPACTION_COMMITS == 0:
+                large = version % _LARGE_COMPACTION_COMMITS == 0
                 self._table.optimize.compact(
-                    target_size=_FILE_BYTES, writer_properties=_WRITER, post_commithook_properties=HOOKS
+                    target_size=_LARGE_FILE_BYTES if large else _SMALL_FILE_BYTES,
+                    writer_properties=_WRITER,
+                    post_commithook_properties=HOOKS,
                 )
                 self._path.sync_versions(version + 1, int(self._table.version()))
             if version % _CHECKPOINT_COMMITS == 0:

@@ -105,7 +105,7 @@ class Heads:
         Raises: EvidenceDamagedError: rows are there that no checkpoint covers. EvidenceKeyError.
         Cost: 0.55 µs a leaf and 50 µs a log.
         """
-        key, _ = self._signing.signer.current()
+        key, rotations = self._signing.signer.current()
         if key.public.name != self._name:
             raise EvidenceKeyError(
                 f"the evidence key is now that of `{key.public.name}`, but `{self._name}` signed this table so far",
@@ -123,7 +123,7 @@ class Heads:
         self._own = {str(head.note): head for head in heads}
         return CommitEvidence(
             checkpoints=tuple(head.note for head in heads),
-            rotations=tuple(self._commits.unannounced(self._signed_by)),
+            rotations=tuple(self._commits.unannounced(self._signed_by, key.public, rotations)),
         )
 
     def record(self) -> None:
@@ -200,6 +200,8 @@ class Heads:
         for commit in commits:
             if self._signing.files is not None:
                 self._signing.files.write(commit.version, commit.time_ms, commit.evidence.notes)
+        if signer is not None and self._signed_by is not None and signer != self._signed_by:
+            log.warning("the evidence key is now %s; it was %s", signer, self._signed_by)
         # INVARIANT (files first): only what has its file is done with; what failed above is followed once more.
         self._delta, self._signed_by = delta, signer
         for commit in commits:

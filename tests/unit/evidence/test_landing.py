@@ -66,3 +66,10 @@ def test_rows_are_those_that_the_batch_says() -> None:
 def test_records_of_another_place_are_refused(wrong: LogBatch) -> None:
     with pytest.raises(RecordError, match="holds other records"):
         rows_of(wrong, ingest_time_us=0)
+
+
+@pytest.mark.parametrize("log_id", ["", "_keys", "two words", "a+b", "a\nb", "x" * 201])
+def test_a_log_whose_name_cannot_be_signed_is_refused_alone(log_id: str) -> None:
+    chosen = plan([batch(0, 4, log_id), batch(0, 4)], {})
+    assert chosen.refused[log_id].startswith(f"`{log_id[:100]}` is no name of a log")
+    assert [each.log_id for each in chosen.append] == ["a"]

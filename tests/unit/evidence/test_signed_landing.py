@@ -16,6 +16,9 @@ from unit.evidence.signed_tables import NAME, Deployment
 from evidence import durability
 from evidence.checkpoint import Checkpoint, origin_of
 from evidence.checkpoint_files import CheckpointFiles
+from evidence.delta import checkpoints as checkpoints_module
+from evidence.delta import heads as heads_module
+from evidence.delta import table as table_module
 from evidence.delta.checkpoints import CheckpointsTable, CommittedHeads
 from evidence.delta.maintenance import Cadence
 from evidence.delta.reading import open_dataset
@@ -175,6 +178,67 @@ def test_a_file_that_a_crash_left_out_is_written_by_the_next_start(
     assert check_all(made)["host-000"] == 20
 
 
+class Crash(Exception):
+    pass
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(
+    ("module", "step"),
+    [
+        (table_module, "write_deltalake"),
+        (durability, "sync_versions"),
+        (durability, "make_folders"),
+        (durability, "create_file"),
+        (checkpoints_module, "write_deltalake"),
+        (table_module, "merge_files"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_after_a_crash_anywhere_the_next_start_makes_up_for_it(
+    module: Any, step: str, after: bool, made: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cadence = Cadence(compaction_commits=2)
+    land(made.opened(cadence=cadence), log(0, 9), log(0, 4, log_id="host-001"))
+    wrapped = getattr(module, step)
+
+    def crash(*args: Any, **options: Any) -> Any:
+        if after:
+            wrapped(*args, **options)
+        raise Crash
+
+    with monkeypatch.context() as patched:
+        table = made.opened(cadence=cadence)
+        patched.setattr(module, step, crash)
+        with pytest.raises(Crash):
+            for first in (10, 20, 30):
+                land(table, log(first, first + 9))
+    table = made.opened(cadence=cadence)
+    assert land(table, log(10, 49)).landed == {"host-000": 49}
+    assert check_all(made)["host-000"] == 50
+    assert open_dataset(str(made.path)).count_rows() == 55
+
+
+def test_many_commits_are_followed_in_steps_and_a_full_table_of_checkpoints_is_tidied(
+    made: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (
+        ("_COMPACTION_COMMITS", 3),
+        ("_CHECKPOINT_COMMITS", 4),
+        ("_LARGE_COMPACTION_COMMITS", 6),
+    ):
+        monkeypatch.setattr(checkpoints_module, name, value)
+    monkeypatch.setattr(heads_module, "_AT_ONCE", 2)
+    table = made.opened()
+    for first in range(0, 110, 10):
+        land(table, log(first, first + 9), record=False)
+    made.opened()
+    for first in range(110, 220, 10):
+        land(made.opened(), log(first, first + 9))
+    assert check_all(made)["host-000"] == 220
+    assert len(DeltaTable(made.checkpoints).file_uris()) < 6
+
+
 def test_a_table_from_before_checkpoints_is_adopted_with_all_its_logs(
     made: Deployment, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -196,6 +260,23 @@ def test_rows_that_land_without_a_checkpoint_stop_the_landing(made: Deployment) 
     land(EvidenceTable.open_or_create(str(made.path)), log(10, 19))
     for opened in (lambda: table, made.opened):
         with pytest.raises(EvidenceDamagedError, match="carries no checkpoint"):
+            land(opened(), log(20, 29))
+
+
+@pytest.mark.parametrize("how", ["restored", "deleted"])
+def test_a_table_that_lost_rows_in_a_commit_gets_no_more(how: str, made: Deployment) -> None:
+    table = made.opened()
+    version = land(table, log(0, 9)).version
+    land(table, log(10, 19))
+    other = DeltaTable(made.path)
+    if how == "restored":
+        other.restore(version)
+    else:
+        other.alter.set_table_properties({"delta.appendOnly": "false"})
+        other.delete("seq = 13")
+        other.alter.set_table_properties({"delta.appendOnly": "true"})
+    for opened in (lambda: table, made.opened):
+        with pytest.raises(EvidenceDamagedError, match="removes rows"):
             land(opened(), log(20, 29))
 
 
@@ -264,6 +345,19 @@ def test_a_table_put_back_to_an_older_copy_is_noticed_by_the_files(record: bool,
         made.opened()
 
 
+def test_after_a_loss_for_good_a_new_folder_for_files_lets_it_go_on_but_over_no_gap(made: Deployment) -> None:
+    land(made.opened(), log(0, 9))
+    shutil.copytree(made.path, made.root / "copy")
+    land(made.opened(), log(10, 19))
+    shutil.rmtree(made.path)
+    shutil.move(made.root / "copy", made.path)
+    shutil.rmtree(made.checkpoints)
+    shutil.move((made.root / "files"), made.root / "the auditors")
+    landing = land(made.opened(), log(20, 29), log(0, 4, log_id="host-001"))
+    assert landing.landed == {"host-001": 4}
+    assert "expected seq 10, found 20" in landing.refused["host-000"]
+
+
 def test_other_notes_under_a_files_name_stop_the_landing(made: Deployment, tmp_path: Path) -> None:
     table = made.opened()
     version = land(table, log(0, 9)).version
@@ -281,21 +375,31 @@ def test_checkpoint_files_are_read_only_and_named_by_landing_and_version(made: D
     assert made.files.name_of(version, 1_788_523_200_123).startswith("2026-09-04/12/")
 
 
-def test_a_file_system_without_links_holds_checkpoints_as_well(
+@pytest.mark.parametrize("length", [0, 1, 200])
+def test_a_file_that_a_crash_cut_short_is_completed(length: int, made: Deployment) -> None:
+    land(made.opened(), log(0, 9), record=False)
+    (path,) = (made.root / "files").glob("*/*/*")
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes()[:length])
+    made.opened()
+    assert check_all(made)["host-000"] == 10
+    assert path.stat().st_mode & 0o777 == 0o444
+
+
+def test_on_storage_where_nothing_can_be_renamed_or_removed_checkpoints_are_kept_all_the_same(
     made: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no_links(*args: Any) -> None:
+    table = made.opened()
+
+    def refused(*args: Any, **options: Any) -> None:
         raise PermissionError(1, "Operation not permitted")
 
-    monkeypatch.setattr(os, "link", no_links)
-    table = made.opened()
-    land(table, log(0, 9))
+    with monkeypatch.context() as patched:
+        for name in ("link", "replace", "rename", "unlink"):
+            patched.setattr(os, name, refused)
+        table.land([log(0, 9)], ingest_time_us=NOON_US)
     land(table, log(10, 19))
     assert check_all(made)["host-000"] == 20
-    version = max(made.evidence())
-    made.files.write(version, made.entry(version).time_ms, made.evidence()[version].notes)
-    with pytest.raises(EvidenceDamagedError):
-        made.files.write(version, made.entry(version).time_ms, [])
 
 
 def test_an_entry_of_the_delta_log_that_was_rewritten_since_the_last_record_is_noticed(

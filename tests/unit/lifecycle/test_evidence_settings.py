@@ -68,6 +68,16 @@ def test_evidence_settings_that_are_none_are_told_by_file(settings: Settings, te
         settle(Request(data=settings.data))
 
 
+@pytest.mark.parametrize("table", ["decisions", "checkpoints"])
+def test_checkpoint_files_do_not_lie_in_a_table_that_would_remove_them(
+    settings: Settings, table: str
+) -> None:
+    folder = settings.data / "logs" / ".." / "evidence" / table / "files"
+    with pytest.raises(EvidenceSettingsError, match="lies in a table"):
+        settle(Request(data=settings.data, checkpoint_files=str(folder)))
+    assert not settings.evidence_settings.exists()
+
+
 def test_the_key_itself_does_not_travel_to_the_writer(settings: Settings) -> None:
     settle(Request(data=settings.data))
     seed = json.loads(settings.evidence_key.read_text())["private"]
