@@ -109,6 +109,9 @@ def parsed(version: int, content: bytes) -> Entry:
         single = {kind: body for kind, body in pairs if kind in ("commitInfo", "protocol", "metaData")}
         info = single.get("commitInfo", {})
         evidence, trouble = _evidence(info)
+        configuration = single.get("metaData", {}).get("configuration") or {}
+        if not all(isinstance(value, str) for value in {**configuration}.values()):
+            raise EntryError(f"version {version} has a property that is no text")
         txns = [body for kind, body in pairs if kind == "txn"]
         positions = {str(body["appId"]): int(body["version"]) for body in txns}
         if len(positions) < len(txns):
@@ -139,6 +142,9 @@ def data_file(add: Mapping[str, Any]) -> DataFile:
     path = unquote(add["path"])
     stats = add.get("stats")
     rows = orjson.loads(stats).get("numRecords") if stats else None
+    date = dict(add["partitionValues"]).get("event_date")
+    if not (date is None or isinstance(date, str)):
+        raise ValueError("a date is a text")
     odd = ""
     if add.get("deletionVector"):
         odd = "it has a deletion vector, which hides rows"
@@ -147,7 +153,7 @@ def data_file(add: Mapping[str, Any]) -> DataFile:
     return DataFile(
         path=path,
         size=int(add["size"]),
-        date=dict(add["partitionValues"]).get("event_date"),
+        date=date,
         rows=None if rows is None else int(rows),
         stats=stats,
         data_change=add.get("dataChange") is not False,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.fs as fs
@@ -16,6 +16,8 @@ import pyarrow.parquet as pq
 from evidence.place import PlaceError, is_object_uri, prefix_of
 from evidence.store_connection import Connection
 from evidence.verify.faults import UnreadableError
+
+_MAX_BYTES: Final = 256 * 2**20  # of an entry of the Delta log, or a file of notes
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +47,12 @@ class Files:
         return {info.path[cut:]: info.size for info in found if info.type == fs.FileType.File}
 
     def read(self, name: str) -> bytes:
-        """Raises: UnreadableError."""
+        """The whole file. Raises: UnreadableError: it cannot be read, or has more than 256 MiB."""
         with readable(name), self.system.open_input_stream(self._path(name)) as stream:
-            content: bytes = stream.read()
-            return content
+            content: bytes = stream.read(_MAX_BYTES + 1)
+        if len(content) > _MAX_BYTES:
+            raise UnreadableError(f"`{name}` has more than {_MAX_BYTES} bytes")
+        return content
 
     def size(self, name: str) -> int | None:
         """Size in bytes; None: there is no such file."""

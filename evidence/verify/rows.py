@@ -15,6 +15,7 @@ from evidence.record import canonical_from_arrow, leaf_hash
 from evidence.verify.canonical import NullInListError, leaves
 from evidence.verify.faults import KEPT_PER_CODE, Fault
 from evidence.verify.files import Files
+from evidence.verify.statistics import Statistics
 
 _BATCH_ROWS: Final = 16_384
 _NEEDED: Final = ("event_id", "log_id", "seq", "leaf_hash")
@@ -40,6 +41,7 @@ class FileTask:
     date: str
     size: int
     rows: int | None
+    stats: str | None
     types: Mapping[str, pa.DataType]
 
 
@@ -142,14 +144,24 @@ def _read(task: FileTask, parquet: pq.ParquetFile, faults: list[Fault]) -> FileR
     date = pa.scalar(task.date).cast(pa.date32())
     hashes: list[bytes] = []
     kept: list[pa.Table] = []
-    for batch in parquet.iter_batches(batch_size=_BATCH_ROWS, columns=list(types), use_threads=False):
-        rows = pa.table({name: batch.column(name).cast(type_) for name, type_ in types.items()})
-        for name in _NEEDED:
-            if rows.column(name).null_count:
-                raise ValueError(f"column `{name}` holds a null")
-        rows = rows.append_column("event_date", pa.repeat(date, len(rows)))
-        hashes.append(_leaves(rows, task.path, faults))
-        kept.append(rows.select(list(_NEEDED)))
+    statistics, false = Statistics(types), list[str]()
+    for group in range(parquet.num_row_groups):
+        for batch in parquet.iter_batches(
+            batch_size=_BATCH_ROWS, row_groups=[group], columns=list(types), use_threads=False
+        ):
+            rows = pa.table({name: batch.column(name).cast(type_) for name, type_ in types.items()})
+            for name in _NEEDED:
+                if rows.column(name).null_count:
+                    raise ValueError(f"column `{name}` holds a null")
+            statistics.add(rows)
+            rows = rows.append_column("event_date", pa.repeat(date, len(rows)))
+            hashes.append(_leaves(rows, task.path, faults))
+            kept.append(rows.select(list(_NEEDED)))
+        false += statistics.end_row_group(parquet.metadata.row_group(group))
+    false += statistics.end_file(task.stats)
+    if false:
+        what = f"its statistics hide rows from readers that skip by them: {', '.join(sorted(set(false)))}"
+        faults.append(Fault(code="file_changed", message=what, file=task.path))
     table = (
         pa.concat_tables(kept) if kept else pa.table({name: pa.array([], _type(name)) for name in _NEEDED})
     )

@@ -247,7 +247,13 @@ def _walk(
     active = sorted(history.active.values(), key=lambda file: (file.date or "", file.path))
     tasks = [
         FileTask(
-            files=files, path=file.path, date=file.date or "", size=file.size, rows=file.rows, types=types
+            files=files,
+            path=file.path,
+            date=file.date or "",
+            size=file.size,
+            rows=file.rows,
+            stats=file.stats,
+            types=types,
         )
         for file in active
         if not file.odd
@@ -259,7 +265,7 @@ def _walk(
             done += each.rows
         progress("rows", done, total)
         check_ids(date, found, notes.faults)
-        for log_id, (rows, spans) in joined(found).items():
+        for log_id, (rows, spans) in sorted(joined(found).items()):
             walk(log_id).spans += spans
             walk(log_id).feed(rows.seqs, rows.leaves, rows.stored)
     for log_id in sorted((notes.points.keys() - {DELTA_LOG}) | notes.segments.keys()):
