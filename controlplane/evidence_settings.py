@@ -5,7 +5,7 @@ The choice stands in DATA/evidence.json, written by `controlplane up`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from controlplane import remembered
@@ -58,33 +58,32 @@ class EvidenceSettings:
         """Replace the file, whole or not at all."""
         remembered.write(self, path)
 
-    def table_of(self, settings: Settings) -> str:
-        """Where the table lies."""
-        return self.table or str(settings.evidence_table)
-
-    def chosen(
-        self, settings: Settings, *, table: str | None, checkpoint_files: str | None
+    def moved(
+        self, settings: Settings, *, table: str | None = None, checkpoint_files: str | None = None
     ) -> EvidenceSettings:
-        """These settings with other places, where others are named.
+        """These settings with other places; None = the same.
 
-        Raises:
-            EvidencePlaceError: one names no place.
-            EvidenceSettingsError: checkpoint files would lie in a Delta table, which removes what it does not know.
+        Raises: EvidencePlaceError: one is none. EvidenceSettingsError: checkpoint files would lie in a Delta table,
+            which removes what it does not know.
         """
-        asked = EvidenceSettings(
+        asked = replace(
+            self,
             table=self.table if table is None else place_of(table),
             checkpoint_files=self.checkpoint_files
             if checkpoint_files is None
             else place_of(checkpoint_files),
         )
-        files, rows = asked.checkpoint_folder(settings), asked.table_of(settings)
-        checkpoints = f"{rows.rpartition('/')[0]}/checkpoints"
-        if any(_lies_in(files, each) for each in (rows, checkpoints)):
+        files, place = asked.checkpoint_folder(settings), asked.table_of(settings)
+        if asked != self and any(_within(files, folder) for folder in (place, _beside(place, "checkpoints"))):
             raise EvidenceSettingsError(
                 f"`{files}` lies in a table, which removes files that it does not know; take a folder of its own, "
                 f"best on other storage"
             )
         return asked
+
+    def table_of(self, settings: Settings) -> str:
+        """Where the table lies."""
+        return self.table or str(settings.evidence_table)
 
     def checkpoint_folder(self, settings: Settings) -> str:
         """Where the checkpoint files go."""
@@ -100,17 +99,21 @@ def place_of(text: str) -> str:
     return place if is_object_uri(place) else str(Path(place).expanduser().absolute())
 
 
-def _lies_in(place: str, other: str) -> bool:
-    if is_object_uri(place) or is_object_uri(other):
-        return place == other or place.startswith(f"{other}/")
-    return Path(place).resolve().is_relative_to(Path(other).resolve())
-
-
 def _is_place(place: object) -> bool:
     try:
         return isinstance(place, str) and place_of(place) == place
     except EvidencePlaceError:
         return False
+
+
+def _beside(place: str, name: str) -> str:
+    return f"{place.rpartition('/')[0]}/{name}"
+
+
+def _within(place: str, folder: str) -> bool:
+    if is_object_uri(place) or is_object_uri(folder):
+        return f"{place}/".startswith(f"{folder}/")
+    return Path(place).resolve().is_relative_to(Path(folder).resolve())
 
 
 def evidence_place(settings: Settings) -> str:

@@ -31,7 +31,7 @@ def leave_access(settings: Settings, environ: Mapping[str, str]) -> None:
     Args: environ: the supervisor's.
     Raises: OSError; UnavailableError: the place for it belongs to someone else.
     """
-    # INVARIANT (not in DATA): who copies or backs up the data directory copies no credentials of the store.
+    # INVARIANT (credentials): who copies or backs up the data directory copies no credentials of the store.
     found = {name: value for name, value in environ.items() if name.startswith(_PREFIX)}
     if not found or not EvidenceSettings.read(settings.evidence_settings).in_object_store:
         return

@@ -153,7 +153,7 @@ def _set_stopping(request: Request, settings: Settings, *, running: bool) -> Non
 
 def _set_evidence(request: Request, settings: Settings, *, running: bool) -> None:
     current = EvidenceSettings.read(settings.evidence_settings)
-    asked = current.chosen(settings, table=request.evidence, checkpoint_files=request.checkpoint_files)
+    asked = current.moved(settings, table=request.evidence, checkpoint_files=request.checkpoint_files)
     if asked == current:
         return
     if running:

@@ -74,7 +74,7 @@ def test_checkpoint_files_do_not_lie_in_a_table_that_would_remove_them(
 ) -> None:
     folder = settings.data / "logs" / ".." / "evidence" / table / "files"
     with pytest.raises(EvidenceSettingsError, match="lies in a table"):
-        settle(Request(data=settings.data, checkpoint_files=folder))
+        settle(Request(data=settings.data, checkpoint_files=str(folder)))
     assert not settings.evidence_settings.exists()
 
 

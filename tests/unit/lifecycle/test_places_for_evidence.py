@@ -15,7 +15,7 @@ from unit.lifecycle.test_up import running
 
 from actors.store_access import take_access
 from controlplane.errors import ConflictError
-from controlplane.evidence_settings import EvidenceSettings, evidence_place
+from controlplane.evidence_settings import EvidenceSettings, EvidenceSettingsError, evidence_place
 from controlplane.lifecycle.environment import (
     attached_environment,
     cluster_environment,
@@ -62,6 +62,13 @@ def test_the_place_is_remembered_and_not_changed_while_it_runs(server: S3Server,
         up(settings, f"s3://{BUCKET}/other")
     assert caught.value.code == "runs_with_other_evidence_settings"
     assert PLACE in caught.value.message
+
+
+@pytest.mark.parametrize("folder", ["decisions", "decisions/files", "checkpoints/files"])
+def test_checkpoint_files_lie_in_no_table_of_a_store_either(folder: str, settings: Settings) -> None:
+    with pytest.raises(EvidenceSettingsError, match="lies in a table"):
+        settle(Request(data=settings.data, evidence=PLACE, checkpoint_files=f"s3://{BUCKET}/fleet/{folder}"))
+    assert not settings.evidence_settings.exists()
 
 
 @pytest.mark.parametrize("place", ["s3:/bucket/prefix", "gs://bucket/prefix", "s3://bucket"])
