@@ -68,22 +68,28 @@ class LogEntry:
         time_ms: when it was committed, milliseconds since the epoch, by the clock of whoever did.
         evidence: the notes that it carries; None: it has no such metadata.
         positions: last `seq` of each log that it adds rows of.
+        removes_rows: whether it takes files away without having put their rows into others.
     """
 
     time_ms: int
     evidence: CommitEvidence | None
     positions: Mapping[str, int]
+    removes_rows: bool = False
 
     @classmethod
     def parse(cls, entry: bytes) -> LogEntry:
         """Read the bytes of one `_delta_log/<version>.json`. Raises: NoteError: they are none."""
         info: dict[str, Any] = {}
         positions: dict[str, int] = {}
+        removes_rows = False
         try:
             for line in entry.splitlines():
-                if line.startswith((b'{"commitInfo"', b'{"txn"')):  # the others are long and say nothing here
+                if line.startswith(
+                    (b'{"commitInfo"', b'{"txn"', b'{"remove"')
+                ):  # `add` is long, and says nothing here
                     action = orjson.loads(line)
                     info = action.get("commitInfo", info)
+                    removes_rows |= "remove" in action and action["remove"]["dataChange"] is not False
                     if "txn" in action:
                         positions[str(action["txn"]["appId"])] = int(action["txn"]["version"])
             metadata = info.get(KEY)
@@ -91,6 +97,7 @@ class LogEntry:
                 time_ms=int(info.get("timestamp", 0)),
                 evidence=None if metadata is None else CommitEvidence.parse(metadata),
                 positions=positions,
+                removes_rows=removes_rows,
             )
         except NoteError:
             raise

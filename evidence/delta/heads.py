@@ -118,7 +118,7 @@ class Heads:
         Raises: EvidenceDamagedError: rows are there that no checkpoint covers. EvidenceKeyError.
         Cost: 0.55 µs a leaf and 50 µs a log.
         """
-        key, _ = self._signing.signer.current()
+        key, rotations = self._signing.signer.current()
         if key.public.name != self._name:
             raise EvidenceKeyError(
                 f"the evidence key is now that of `{key.public.name}`, but `{self._name}` signed this table so far",
@@ -136,7 +136,7 @@ class Heads:
         self._own = {str(head.note): head for head in heads}
         return CommitEvidence(
             checkpoints=tuple(head.note for head in heads),
-            rotations=tuple(self._commits.unannounced(self._signed_by)),
+            rotations=tuple(self._commits.unannounced(self._signed_by, key.public, rotations)),
             retention=None if retention is None else retention.signed(key),
         )
 

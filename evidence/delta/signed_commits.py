@@ -59,9 +59,12 @@ class SignedCommits:
         Args:
             delta: the range of the Delta log before this commit.
             signer: whose key was in force before; None: nothing is signed yet.
-        Raises: EvidenceDamagedError: rows without a checkpoint, a signature or a root that is not right.
+        Raises: EvidenceDamagedError: rows that leave without a retention note, or come without a checkpoint; a
+            signature or a root that is not right.
         """
         evidence = entry.evidence
+        if signer is not None and entry.removes_rows and (evidence is None or evidence.retention is None):
+            raise self._damaged(version, "removes rows")
         if evidence is None:
             if signer is not None and entry.positions:
                 raise self._damaged(version, "adds rows and carries no checkpoint")
@@ -102,25 +105,28 @@ class SignedCommits:
                 f"file back, or the right table"
             ) from error
 
-    def unannounced(self, signer: PublicKey | None) -> Sequence[Note]:
+    def unannounced(
+        self, signer: PublicKey | None, current: PublicKey, rotations: Sequence[Note]
+    ) -> Sequence[Note]:
         """The rotations that lead from the key in force in the table to the one that signs now.
 
-        Args: signer: who signed the newest checkpoint; None: nothing is signed yet.
+        Args:
+            signer: who signed the newest checkpoint; None: nothing is signed yet.
+            rotations: those that led to `current`, oldest first.
         Raises: EvidenceKeyError: none do.
         """
-        key, rotations = self._signer.current()
         if signer is None:
             return rotations
-        if signer == key.public:
+        if signer == current:
             return ()
         for index, note in enumerate(rotations):
             if Rotation.verified(note).old == signer:
                 return rotations[index:]
         raise EvidenceKeyError(
-            f"the evidence key {key.public.id.hex()} is not the one that signed so far ({signer.id.hex()}), and no "
+            f"the evidence key {current.id.hex()} is not the one that signed so far ({signer.id.hex()}), and no "
             f"rotation leads to it: put the key file and `{self._signer.files.notes}` back from a backup",
             expected=signer.id.hex(),
-            found=key.public.id.hex(),
+            found=current.id.hex(),
         )
 
     def _rotated(self, rotations: Sequence[Note], signer: PublicKey | None) -> PublicKey | None:

@@ -262,6 +262,23 @@ def test_rows_that_land_without_a_checkpoint_stop_the_landing(made: Deployment) 
             land(opened(), log(20, 29))
 
 
+@pytest.mark.parametrize("how", ["restored", "deleted"])
+def test_a_table_that_lost_rows_in_a_commit_gets_no_more(how: str, made: Deployment) -> None:
+    table = made.opened()
+    version = land(table, log(0, 9)).version
+    land(table, log(10, 19))
+    other = DeltaTable(made.path)
+    if how == "restored":
+        other.restore(version)
+    else:
+        other.alter.set_table_properties({"delta.appendOnly": "false"})
+        other.delete("seq = 13")
+        other.alter.set_table_properties({"delta.appendOnly": "true"})
+    for opened in (lambda: table, made.opened):
+        with pytest.raises(EvidenceDamagedError, match="removes rows"):
+            land(opened(), log(20, 29))
+
+
 def forge(made: Deployment) -> None:
     """Append rows 10 … 19 with the newest checkpoints: those of the rows before."""
     newest = max(made.evidence())
@@ -334,7 +351,7 @@ def test_after_a_loss_for_good_a_new_folder_for_files_lets_it_go_on_but_over_no_
     shutil.rmtree(made.path)
     shutil.move(made.root / "copy", made.path)
     shutil.rmtree(made.checkpoints)
-    shutil.move(made.files.folder, made.root / "the auditors")
+    shutil.move(made.root / "files", made.root / "the auditors")
     landing = land(made.opened(), log(20, 29), log(0, 4, log_id="host-001"))
     assert landing.landed == {"host-001": 4}
     assert "expected seq 10, found 20" in landing.refused["host-000"]

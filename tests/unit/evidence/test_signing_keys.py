@@ -15,6 +15,7 @@ from unit.evidence.test_signed_landing import land
 
 from evidence import signing_keys
 from evidence.checkpoint import Checkpoint
+from evidence.delta import heads as heads_module
 from evidence.delta.heads import Signing
 from evidence.delta.reading import open_dataset
 from evidence.delta.table import EvidenceTable
@@ -110,6 +111,26 @@ def test_a_running_table_signs_with_the_new_key_from_the_next_landing_on(made: D
     assert table.heads is not None and table.heads.key == made.key()
     land(made.opened(), log(30, 39))
     assert open_dataset(str(made.path)).count_rows() == 40
+
+
+def test_a_rotation_in_the_middle_of_a_landing_is_for_the_next_one(
+    made: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = made.opened()
+    land(table, log(0, 9))
+    old, wrapped = made.key(), heads_module.sign_head
+
+    def turning(*args: Any) -> Any:
+        if made.key() == old:
+            turn(made)
+        return wrapped(*args)
+
+    monkeypatch.setattr(heads_module, "sign_head", turning)
+    land(table, log(10, 19))
+    land(table, log(20, 29))
+    made.opened()
+    assert signers(made) == [old.id.hex(), old.id.hex(), made.key().id.hex()]
+    assert [len(each.rotations) for each in made.evidence().values()] == [0, 0, 1]
 
 
 def test_the_first_commit_after_several_rotations_carries_all_of_them(made: Deployment) -> None:
