@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from evidence.verify.faults import Fault
 
-_SHOWN: Final = 20
+SHOWN: Final = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +97,7 @@ class Report:
         for code, count in sorted(self.counts.items()):
             found = [fault for fault in self.faults if fault.code == code]
             yield f"{code}: {count}"
-            for fault in found[:_SHOWN]:
+            for fault in found[:SHOWN]:
                 places = [
                     f"file {fault.file}" if fault.file else "",
                     f"version {fault.version}" if fault.version is not None else "",
@@ -106,5 +106,5 @@ class Report:
                     place for place in places if place and place.split()[-1] not in fault.message
                 )
                 yield f"  {fault.message}{f' ({where})' if where else ''}"
-            if count > _SHOWN:
-                yield f"  … and {count - min(_SHOWN, len(found))} more (--json has the first {len(found)})"
+            if count > SHOWN:
+                yield f"  … and {count - min(SHOWN, len(found))} more (--json has the first {len(found)})"
