@@ -41,7 +41,7 @@ class StoredCheckpoints:
             self._ranges[origin] = {
                 row["size"]: _range(row["size"], row["range"])
                 for row in self.rows(origin)
-                if row["size"] is not None and row["range"] is not None
+                if row["size"] is not None and row["range"]
             }
         return self._ranges[origin].get(size)
 
@@ -120,9 +120,9 @@ def _check(
                 f"the table of checkpoints has another note of `{checkpoint.origin}` than version {version}"
             )
             faults.add("checkpoint_inconsistent", what, version=version, log_id=log_id, file=where)
+    # As many parts as the size has bits; where landing, or a walk, goes on from here, it goes on from them.
     if not row["range"]:
         return  # the table was made again after these rows had left: nobody can tell it any more
-    # As many parts as the size has bits; where landing, or a walk, goes on from here, it goes on from them.
     whole = len(row["range"]) == HASH_BYTES * checkpoint.size.bit_count()
     if not whole or _range(checkpoint.size, row["range"]).root() != checkpoint.root:
         what = f"the table of checkpoints, version {version}: the range of `{checkpoint.origin}` has another root"
