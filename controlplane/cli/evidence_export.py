@@ -14,9 +14,9 @@ import typer
 
 from controlplane.cli.connection import DataOption
 from controlplane.cli.evidence_progress import progress
+from controlplane.cli.evidence_table import TableOption, table_place
 from controlplane.cli.output import reported
 from controlplane.cli.times import moment_us
-from controlplane.settings import Settings, default_data
 
 if TYPE_CHECKING:
     from evidence.export.stream import Export
@@ -58,9 +58,7 @@ def export(
         Path | None, typer.Option("-o", "--output", help="Write here rather than to standard output.")
     ] = None,
     data: DataOption = None,
-    path: Annotated[
-        Path | None, typer.Option("--table", help="The Delta table itself. [default: the one in --data]")
-    ] = None,
+    path: TableOption = None,
 ) -> None:
     """Export evidence for a SIEM, a data lake or a collector.
 
@@ -76,10 +74,10 @@ def export(
         raise typer.BadParameter("--cursor says where to begin: it excludes --since and --until")
     from evidence.export.stream import Export, cursor_text, read_cursor
 
-    where = path if path is not None else Settings.open(data or default_data(os.environ)).evidence_table
+    where = table_place(path, data)
     now_us = time.time_ns() // 1000
     rows = Export(
-        str(where),
+        where,
         format,
         since_us=moment_us(since, now_us=now_us) if since else None,
         until_us=moment_us(until, now_us=now_us) if until else None,

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import datetime
-import os
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from controlplane.cli.connection import DataOption
 from controlplane.cli.evidence_progress import progress
+from controlplane.cli.evidence_table import TableOption, table_place
 from controlplane.cli.output import JsonOption, reported, show, table
-from controlplane.settings import Settings, default_data
 
 MIB = 2**20
 
@@ -41,9 +39,7 @@ def optimize(
         bool, typer.Option("--dry-run", help="Say what would be rewritten.", show_default=False)
     ] = False,
     data: DataOption = None,
-    path: Annotated[
-        Path | None, typer.Option("--table", help="The Delta table itself. [default: the one in --data]")
-    ] = None,
+    path: TableOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Rewrite evidence files so that queries read less.
@@ -58,11 +54,11 @@ def optimize(
     """
     from evidence.delta.optimizing import optimize as rewrite
 
-    where = path if path is not None else Settings.open(data or default_data(os.environ)).evidence_table
+    where = table_place(path, data)
     columns = [] if z_order is None else [column.strip() for column in z_order.split(",")]
     with progress("dates") as on_date:
         rewrites = rewrite(
-            str(where),
+            where,
             target_size_bytes=target_size * MIB,
             z_order=columns,
             since=since.date() if since else None,

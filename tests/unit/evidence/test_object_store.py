@@ -14,10 +14,11 @@ import pytest
 from unit.evidence.evidence_samples import NOON_US, log
 from unit.evidence.s3_server import BUCKET, SECRET, Asked, S3Server, serving
 
-from controlplane.errors import GovernanceError
+from controlplane.errors import GovernanceError, InputError
 from evidence.checkpoint_files import CheckpointFiles
 from evidence.delta.heads import Signing
 from evidence.delta.maintenance import Cadence
+from evidence.delta.optimizing import optimize
 from evidence.delta.reading import open_dataset
 from evidence.delta.table import EvidenceTable, Landing
 from evidence.errors import (
@@ -27,6 +28,7 @@ from evidence.errors import (
     NoEvidenceError,
     SchemaMismatchError,
 )
+from evidence.export.stream import Export
 from evidence.landing import LogBatch
 from evidence.place import PlaceError, prefix_of
 from evidence.query import query
@@ -89,6 +91,18 @@ def test_it_is_queried_where_it_lies_by_our_query_by_duckdb_and_by_polars(server
         assert connection.sql(sql).fetchall() == expected
     counted = pl.scan_delta(PLACE).group_by("log_id").len().sort("log_id").collect()
     assert counted.rows() == expected
+
+
+def test_its_views_answer_it_is_exported_and_not_optimized_beside_its_writer(server: S3Server) -> None:
+    land(EvidenceTable.open_or_create(PLACE), log(0, 99))
+    assert query(PLACE, "SELECT rule, count(*) AS n FROM denials GROUP BY rule").to_pylist() == [
+        {"rule": "treasury/large-transfer", "n": 100}
+    ]
+    first = Export(PLACE, "otel", product_version="1")
+    assert (len([*first]), first.rows, first.cursor) == (1, 100, {"host-000": 99})
+    assert [*Export(PLACE, "otel", product_version="1", after=first.cursor)] == []
+    with pytest.raises(InputError, match="rewriting beside the writer is not safe"):
+        optimize(PLACE, target_size_bytes=2**20)
 
 
 def test_what_two_writers_commit_at_the_same_time_lands_once(server: S3Server) -> None:
