@@ -69,7 +69,7 @@ def verify(
     alone. Exit status: 0 the table holds, 1 it does not, 2 cannot tell. What each fault means and what to do about it:
     docs/verifying.md.
 
-        Example: controlplane evidence verify --key "$(cat vkey)" --witness seen.notes
+    Example: controlplane evidence verify --key "$(cat vkey)" --witness seen.notes
     """
     from evidence.verify.command import run
     from evidence.verify.verifier import Options
@@ -100,7 +100,7 @@ def prove(
     It holds the row as the table has it, the way to a signed root, and the checkpoint. Who gets it needs `check-proof`
     and the deployment's key, nothing else.
 
-        Example: controlplane evidence prove 01991f3a-5c00-7000-8000-0000000000aa -o proof.json
+    Example: controlplane evidence prove 01991f3a-5c00-7000-8000-0000000000aa -o proof.json
     """
     from evidence.proof import NoProofError
     from evidence.prove import prove as made
