@@ -19,10 +19,10 @@ from evidence.proof import NoProofError, Proof, check
 from evidence.record import canonical_from_arrow
 from evidence.retention import Retirement, Segment
 from evidence.verify.delta_log import DataFile
-from evidence.verify.faults import Faults
+from evidence.verify.faults import Faults, Progress
 from evidence.verify.files import Files, readable
 from evidence.verify.rows import column_types
-from evidence.verify.verifier import Progress, Replayed, key_beside, public_key, replay
+from evidence.verify.verifier import Replayed, key_beside, public_key, replay
 
 _UUID7: Final = re.compile(r"([0-9a-f]{8})-([0-9a-f]{4})-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 

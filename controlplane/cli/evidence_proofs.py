@@ -62,9 +62,9 @@ def verify(
     ] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Recompute every leaf, root and signature of the table, and look for what is not allowed.
+    """Verify the table: every row, root, signature and version.
 
-    Works on a copy, without Ray and without a running control plane; `python -m evidence.verify` is the same from a
+    Leaves are recomputed from the rows; whatever deletes, overwrites or restores is found. Works on a copy, without Ray and without a running control plane; `python -m evidence.verify` is the same from a
     copy of the package `evidence` alone. Exit status: 0 the table holds, 1 it does not, 2 cannot tell. What each fault
     means and what to do about it: docs/verifying.md.
 
@@ -94,9 +94,9 @@ def prove(
     key: KeyOption = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write it there. [default: stdout]")] = None,
 ) -> None:
-    """Write a self-contained proof of one event: its row, the way to a signed root, the checkpoint.
+    """Write a self-contained proof of one event.
 
-    It shows the row as the table has it; who gets it needs `check-proof` and the deployment's key, nothing else.
+    It holds the row, the way to a signed root, and the checkpoint. It shows the row as the table has it; who gets it needs `check-proof` and the deployment's key, nothing else.
 
     Example: controlplane evidence prove 01991f3a-5c00-7000-8000-0000000000aa -o proof.json
     """
@@ -129,7 +129,9 @@ def check_proof(
     ],
     as_json: JsonOption = False,
 ) -> None:
-    """Check a proof, offline: with the deployment's key alone. Exit status: 0 it proves the event, 1 it does not.
+    """Check a proof, offline, with the deployment's key.
+
+    Exit status: 0 it proves the event, 1 it does not.
 
     Example: controlplane evidence check-proof proof.json --key "$(cat vkey)"
     """

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from evidence.checkpoint import Checkpoint
 from evidence.merkle import HASH_BYTES, CompactRange
@@ -14,57 +15,78 @@ from evidence.note import Note, NoteError
 from evidence.verify.delta_log import EntryError, entries, versions
 from evidence.verify.faults import Faults
 from evidence.verify.files import Files
+from evidence.verify.notes import text_digest
 
 _COLUMNS = ("table_version", "origin", "log_id", "size", "root", "note", "range")
+_BATCH_ROWS = 4096
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class StoredCheckpoints:
-    """What the table holds.
+    """What the table holds, but for what need not be kept.
 
     Attributes:
+        paths: of its data files.
         notes: those that the commits do not have, to be looked at like any that somebody has kept.
-        ranges: by origin and size: compact ranges that lead to the root that stands beside them.
-        rows: how many checkpoints it has.
     """
 
+    files: Files
+    paths: tuple[str, ...] = ()
     notes: list[Note] = field(default_factory=list)
-    ranges: dict[tuple[str, int], CompactRange] = field(default_factory=dict)
-    rows: int = 0
+    _ranges: dict[str, dict[int, CompactRange]] = field(default_factory=dict)
+
+    def range_at(self, origin: str, size: int) -> CompactRange | None:
+        """The compact range that is stored of a log at a size. Cost: the first of a log reads the table."""
+        if origin not in self._ranges:
+            self._ranges[origin] = {
+                row["size"]: _range(row["size"], row["range"])
+                for row in self.rows(origin)
+                if row["size"] is not None and row["range"] is not None
+            }
+        return self._ranges[origin].get(size)
+
+    def rows(self, origin: str | None = None) -> Iterator[Mapping[str, Any]]:
+        """The rows, of one log or of all. Raises: what pyarrow raises."""
+        for path in self.paths:
+            with self.files.parquet(path) as parquet:
+                for batch in parquet.iter_batches(batch_size=_BATCH_ROWS, columns=list(_COLUMNS)):
+                    found = pa.table(batch)
+                    if origin is not None:
+                        found = found.filter(pc.equal(found.column("origin"), origin))
+                    yield from found.to_pylist()
 
 
 def read_checkpoints(
-    files: Files, commits: Mapping[int, frozenset[str]], last: int, faults: Faults
+    files: Files, commits: Mapping[int, frozenset[bytes]], last: int, faults: Faults
 ) -> StoredCheckpoints | None:
     """Read it and compare it with the commits.
 
     Args:
         files: where it is, if it is there.
-        commits: the text of every checkpoint's note in each commit that carries any.
+        commits: digest of every checkpoint's note in each commit that carries any.
         last: version of the evidence table.
     Returns: None: there is none.
     Raises: UnreadableError.
     """
-    found = StoredCheckpoints()
     numbers = versions(files)
     if not numbers:
         return None
-    active: dict[str, str | None] = {}
+    stored = StoredCheckpoints(files=files)
+    seen: dict[int, set[bytes]] = {}
     try:
+        active: dict[str, None] = {}
         for entry in entries(files, numbers):
             for removal in entry.removes:
                 active.pop(removal.path, None)
-            active.update((add.path, add.date) for add in entry.adds)
-        rows = [row for path in sorted(active) for row in _rows(files, path)]
-    except (EntryError, OSError, pa.ArrowException, ValueError, KeyError) as error:
+            active.update((add.path, None) for add in entry.adds)
+        stored.paths = tuple(sorted(active))
+        for row in stored.rows():
+            _check(row, stored, commits, faults)
+            seen.setdefault(row["table_version"], set()).add(text_digest(row["note"]))
+    except (EntryError, OSError, pa.ArrowException, ValueError, KeyError, TypeError, AttributeError) as error:
         what = f"the table of checkpoints cannot be read: {type(error).__name__}: {str(error)[:200]}"
         faults.add("checkpoint_inconsistent", what, file=files.root)
-        return found
-    seen: dict[int, set[str]] = {}
-    for row in rows:
-        _take(row, found, commits, faults, files.root)
-        seen.setdefault(row["table_version"], set()).add(row["note"])
-    found.rows = len(rows)
+        return StoredCheckpoints(files=files)
     newest = max(seen, default=-1)
     if newest > last:
         what = f"the table of checkpoints knows version {newest} of the table, which ends at {last}"
@@ -74,23 +96,13 @@ def read_checkpoints(
         if version < newest and not notes <= seen.get(version, set()):
             what = f"the table of checkpoints lacks what version {version} signed"
             faults.add("checkpoint_missing", what, version=version, file=files.root)
-    return found
+    return stored
 
 
-def _rows(files: Files, path: str) -> list[dict[str, Any]]:
-    with files.parquet(path) as parquet:
-        rows: list[dict[str, Any]] = parquet.read(columns=list(_COLUMNS)).to_pylist()
-    return rows
-
-
-def _take(
-    row: Mapping[str, Any],
-    found: StoredCheckpoints,
-    commits: Mapping[int, frozenset[str]],
-    faults: Faults,
-    where: str,
+def _check(
+    row: Mapping[str, Any], stored: StoredCheckpoints, commits: Mapping[int, frozenset[bytes]], faults: Faults
 ) -> None:
-    version, log_id = row["table_version"], row["log_id"]
+    where, version, log_id = stored.files.root, row["table_version"], row["log_id"]
     try:
         note = Note.parse(row["note"])
         checkpoint = Checkpoint.parse(note.text)
@@ -101,20 +113,21 @@ def _take(
     if (row["origin"], row["size"], row["root"]) != (checkpoint.origin, checkpoint.size, checkpoint.root):
         what = f"the table of checkpoints, version {version}, says otherwise than the note in it"
         faults.add("checkpoint_inconsistent", what, version=version, log_id=log_id, file=where)
-    if row["note"] not in commits.get(version, ()):
-        found.notes.append(note)
+    if text_digest(row["note"]) not in commits.get(version, ()):
+        stored.notes.append(note)
         if version in commits:
             what = (
                 f"the table of checkpoints has another note of `{checkpoint.origin}` than version {version}"
             )
             faults.add("checkpoint_inconsistent", what, version=version, log_id=log_id, file=where)
-    stored = row["range"] or b""
-    range_ = CompactRange(
-        size=checkpoint.size,
-        roots=tuple(stored[at : at + HASH_BYTES] for at in range(0, len(stored), HASH_BYTES)),
-    )
-    if len(stored) != HASH_BYTES * checkpoint.size.bit_count() or range_.root() != checkpoint.root:
+    # As many parts as the size has bits; where landing, or a walk, goes on from here, it goes on from them.
+    whole = len(row["range"]) == HASH_BYTES * checkpoint.size.bit_count()
+    if not whole or _range(checkpoint.size, row["range"]).root() != checkpoint.root:
         what = f"the table of checkpoints, version {version}: the range of `{checkpoint.origin}` has another root"
         faults.add("checkpoint_inconsistent", what, version=version, log_id=log_id, file=where)
-        return
-    found.ranges[checkpoint.origin, checkpoint.size] = range_
+
+
+def _range(size: int, roots: bytes) -> CompactRange:
+    return CompactRange(
+        size=size, roots=tuple(roots[at : at + HASH_BYTES] for at in range(0, len(roots), HASH_BYTES))
+    )

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from evidence.verify.faults import UnreadableError
-from evidence.verify.verifier import Options, Progress, verify
+from evidence.verify.faults import Progress, UnreadableError
+from evidence.verify.verifier import Options, verify
 
 HOLDS: Final = 0
 DOES_NOT_HOLD: Final = 1

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from evidence.checkpoint import DELTA_LOG
 from evidence.merkle import CompactRange
 from evidence.verify.faults import Faults
-from evidence.verify.walk import Point
+from evidence.verify.walk import Point, Ranges, signed_range
 
 
-def check_delta_log(
-    leaves: Sequence[bytes], points: Sequence[Point], ranges: Mapping[int, CompactRange], faults: Faults
-) -> int:
+def check_delta_log(leaves: Sequence[bytes], points: Sequence[Point], ranges: Ranges, faults: Faults) -> int:
     """Compare the entries with every signed root.
 
     Args:
@@ -57,7 +55,7 @@ def check_delta_log(
                 version=reached,
             )
         # Where it is known what was signed, the check goes on from there.
-        tree = ranges.get(point.size)
+        tree = signed_range(ranges, point)
         if tree is not None:
             reached = done = point.size
     return reached

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -22,6 +23,9 @@ Code = Literal[
     "file_changed",
     "schema",
 ]
+
+Progress = Callable[[str, int, int], None]
+"""Told of each step: what is looked at, how much of it is done, of how much."""
 
 KEPT_PER_CODE: Final = 200
 FILES_NAMED: Final = 5

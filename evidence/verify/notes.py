@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 
 from evidence.checkpoint import DELTA_LOG, KEY_ROTATIONS, RETENTION, Checkpoint, log_id_of
 from evidence.commit_metadata import CommitEvidence
 from evidence.merkle import EMPTY_ROOT
 from evidence.note import Note, NoteError, PublicKey, cosigned_at
 from evidence.retention import Retirement, Segment
-from evidence.verify.faults import Code, Faults
+from evidence.verify.faults import Code, Faults, Progress
 from evidence.verify.history import Deletion
 from evidence.verify.keys import KeyChain, signed
 from evidence.verify.walk import Point
+
+
+def text_digest(note: str) -> bytes:
+    """What is remembered of a note's text, signatures included: there may be millions of them."""
+    return sha256(note.encode()).digest()[:16]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +38,7 @@ class SignedNotes:
     """Every checkpoint whose signature holds, by log; `DELTA_LOG` stands for the Delta log.
 
     Attributes:
-        texts: of the commits' notes, by version: what copies of them must be.
+        known: digests of the notes whose signatures were verified: copies of them need not be again.
         newest: the note with the largest size of each log.
         witnessed: size of the newest checkpoint of each log that enough witnesses have cosigned.
     """
@@ -45,16 +51,17 @@ class SignedNotes:
     segments: dict[str, dict[int, Segment]] = field(default_factory=dict)
     newest: dict[str, tuple[int, Note]] = field(default_factory=dict)
     witnessed: dict[str, int] = field(default_factory=dict)
-    known: set[str] = field(default_factory=set)
+    known: set[bytes] = field(default_factory=set)
     foreign: int = 0
 
-    def add_landings(self, landings: Iterable[Landing]) -> None:
+    def add_landings(self, landings: Sequence[Landing], progress: Progress) -> None:
         """The notes of all commits, ascending. From the first that carries any, every landing must carry its own.
 
         Cost: 70 µs a note.
         """
         begun = False
-        for landing in landings:
+        for done, landing in enumerate(landings):
+            progress("signatures", done, len(landings))
             if landing.trouble:
                 self._fault(
                     landing.version, "checkpoint_forged", f"its notes cannot be read: {landing.trouble}"
@@ -113,8 +120,7 @@ class SignedNotes:
     def add_others(self, notes: Iterable[Note], *, source: str) -> None:
         """Checkpoints that others have kept, of whatever age. Those of other deployments are left out, and counted."""
         for note in notes:
-            text = str(note)
-            if text in self.known:
+            if text_digest(str(note)) in self.known:
                 continue
             log_id = log_id_of(self.chain.name, note.origin)
             if log_id is None:
@@ -145,7 +151,7 @@ class SignedNotes:
                 "checkpoint_forged", f"{where}: {error.message}", version=version, log_id=log_id, file=file
             )
             return None
-        self.known.add(str(note))
+        self.known.add(text_digest(str(note)))
         if checkpoint.size:
             point = Point(size=checkpoint.size, root=checkpoint.root, version=version, source=source)
             self.points.setdefault(log_id, []).append(point)

@@ -110,7 +110,7 @@ def read_rows(task: FileTask) -> FileRows:
     try:
         with task.files.parquet(task.path) as parquet:
             return _read(task, parquet, faults)
-    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, OverflowError) as error:
         what = f"{type(error).__name__}: {str(error)[:300]}"
         return _nothing(
             task,

@@ -30,6 +30,8 @@ class Found:
         self.rows += len(column)
         if column.null_count == len(column):
             return
+        if pa.types.is_timestamp(column.type):
+            column = column.cast(pa.int64())  # Python's times end with the year 9999
         found = pc.min_max(column)
         low, high = _plain(found["min"].as_py()), _plain(found["max"].as_py())
         self.smallest = low if self.smallest is None or low < self.smallest else self.smallest

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from evidence.checkpoint import DELTA_LOG, origin_of
-from evidence.merkle import CompactRange
 from evidence.note import NoteError, PublicKey
 from evidence.verify.checkpoints_table import StoredCheckpoints, read_checkpoints
 from evidence.verify.dates import by_date, check_ids, joined
 from evidence.verify.delta_checkpoints import check_checkpoint, checkpoint_versions
 from evidence.verify.delta_log import Entry, EntryError, entries, versions
 from evidence.verify.delta_tree import check_delta_log
-from evidence.verify.faults import Faults, UnreadableError
+from evidence.verify.faults import Faults, Progress, UnreadableError
 from evidence.verify.files import Files
 from evidence.verify.history import History
 from evidence.verify.keys import key_chain
-from evidence.verify.notes import Landing, SignedNotes
+from evidence.verify.notes import Landing, SignedNotes, text_digest
 from evidence.verify.report import LogReport, Report
 from evidence.verify.rows import FileTask, column_types
-from evidence.verify.walk import LogWalk
+from evidence.verify.walk import LogWalk, Ranges
 from evidence.verify.witness import kept_notes, notes_in, remember
 from evidence.verify.workers import read_all
-
-Progress = Callable[[str, int, int], None]
-"""Told of each step: what is looked at, how much of it is done, of how much."""
 
 _MISSING = bytes(
     32
@@ -84,15 +81,13 @@ def verify(location: str, options: Options, *, progress: Progress = lambda what,
         faults,
     )
     notes = SignedNotes(chain=chain, faults=faults, witnesses=witnesses, quorum=quorum)
-    progress("signatures", 0, len(read.landings))
-    notes.add_landings(read.landings)
+    notes.add_landings(read.landings, progress)
     notes.add_deletions(read.history.deletions)
     stored = _add_copies(files, options, notes, read)
-    ranges = stored.ranges if stored is not None else {}
     signed = check_delta_log(
-        read.leaves, notes.sorted_points(DELTA_LOG), _ranges(notes, DELTA_LOG, ranges), faults
+        read.leaves, notes.sorted_points(DELTA_LOG), _ranges(notes, DELTA_LOG, stored), faults
     )
-    walks = _walk(files, read.history, notes, ranges, options.jobs, progress)
+    walks = _walk(files, read.history, notes, stored, options.jobs, progress)
     if witnesses:
         _check_quorum(walks, notes)
     if not faults and options.witness:
@@ -187,7 +182,7 @@ def _add_copies(
 ) -> StoredCheckpoints | None:
     """Add what lies beside the table, and what the auditor brings. Returns: the table of checkpoints."""
     commits = {
-        each.version: frozenset(map(str, each.evidence.checkpoints))
+        each.version: frozenset(text_digest(str(note)) for note in each.evidence.checkpoints)
         for each in read.landings
         if each.evidence is not None
     }
@@ -205,25 +200,15 @@ def _add_copies(
     return stored
 
 
-def _ranges(
-    notes: SignedNotes, log_id: str, stored: Mapping[tuple[str, int], CompactRange]
-) -> dict[int, CompactRange]:
-    """The stored ranges of a log that lead to a root which a commit has signed."""
-    origin = origin_of(notes.chain.name, log_id)
-    found = {
-        point.size: stored.get((origin, point.size))
-        for point in notes.points.get(log_id, ())
-        if point.version is not None
-    }
-    roots = {(point.size, point.root) for point in notes.points.get(log_id, ()) if point.version is not None}
-    return {size: each for size, each in found.items() if each is not None and (size, each.root()) in roots}
+def _ranges(notes: SignedNotes, log_id: str, stored: StoredCheckpoints | None) -> Ranges:
+    return partial(stored.range_at, origin_of(notes.chain.name, log_id)) if stored else lambda size: None
 
 
 def _walk(
     files: Files,
     history: History,
     notes: SignedNotes,
-    ranges: Mapping[tuple[str, int], CompactRange],
+    stored: StoredCheckpoints | None,
     jobs: int,
     progress: Progress,
 ) -> dict[str, LogWalk]:
@@ -239,7 +224,7 @@ def _walk(
                 log_id=log_id,
                 faults=notes.faults,
                 points=notes.sorted_points(log_id),
-                ranges=_ranges(notes, log_id, ranges),
+                ranges=_ranges(notes, log_id, stored),
                 segments=notes.segments.get(log_id, {}),
             )
         return walks[log_id]

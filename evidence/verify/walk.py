@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -36,13 +36,22 @@ class Span:
     file: str
 
 
+Ranges = Callable[[int], CompactRange | None]
+
+
+def signed_range(ranges: Ranges, point: Point) -> CompactRange | None:
+    """The stored range of a commit's checkpoint, if there is one and it leads to the signed root."""
+    found = ranges(point.size) if point.version is not None else None
+    return found if found is not None and found.root() == point.root else None
+
+
 @dataclass(slots=True, kw_only=True)
 class LogWalk:
     """The state of the walk.
 
     Args:
         points: by ascending size; those of commits before others of the same size.
-        ranges: compact ranges that lead to signed roots, by size: where the walk goes on after a hole.
+        ranges: finds the compact range of a size, if one is stored: where the walk goes on after a hole.
         segments: what left under retention, by the position where it begins.
     Attributes:
         position: the next row's `seq`.
@@ -53,7 +62,7 @@ class LogWalk:
     log_id: str
     faults: Faults
     points: Sequence[Point] = ()
-    ranges: Mapping[int, CompactRange] = field(default_factory=dict)
+    ranges: Ranges = lambda size: None
     segments: Mapping[int, Segment] = field(default_factory=dict)
     position: int = 0
     reached: int = 0
@@ -187,9 +196,7 @@ class LogWalk:
             self._next += 1
             if self._range is None:
                 self.unchecked += 1
-                self._range = self.ranges.get(point.size)
-                if self._range is not None:
-                    self._good = self._range
+                self._resume(point)
                 continue
             self.checked += 1
             if self._range.root() != point.root:
@@ -234,8 +241,12 @@ class LogWalk:
         self._fault("checkpoint_inconsistent", self._good.size, point.size - 1, what, version=point.version)
         if self._good.size < point.size:
             self._lose()
-            self._range = self.ranges.get(point.size)
-            self._good = self._range or self._good
+            self._resume(point)
+
+    def _resume(self, point: Point) -> None:
+        """Go on from what was signed, where that is known."""
+        self._range = signed_range(self.ranges, point)
+        self._good = self._range or self._good
 
     def _lose(self) -> None:
         self._range = None

@@ -352,7 +352,7 @@ def test_after_a_loss_for_good_a_new_folder_for_files_lets_it_go_on_but_over_no_
     shutil.rmtree(made.path)
     shutil.move(made.root / "copy", made.path)
     shutil.rmtree(made.checkpoints)
-    shutil.move((made.root / "files"), made.root / "the auditors")
+    shutil.move(made.root / "files", made.root / "the auditors")
     landing = land(made.opened(), log(20, 29), log(0, 4, log_id="host-001"))
     assert landing.landed == {"host-001": 4}
     assert "expected seq 10, found 20" in landing.refused["host-000"]

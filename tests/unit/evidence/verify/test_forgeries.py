@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
+from typing import Any
 
+import pyarrow as pa
 import pytest
-from deltalake import DeltaTable
+from deltalake import DeltaTable, write_deltalake
 from unit.evidence.evidence_samples import log
 from unit.evidence.verify import attacks
 from unit.evidence.verify.signed_table import (
@@ -304,3 +307,34 @@ def test_more_rows_than_the_witness_has_seen_are_no_other_history(tmp_path: Path
     table.land(log(60, 69, log_id="log-a", step_us=900_000_000))
     assert table.verify(witness=str(witness)).holds
     assert witness.read_text() != before
+
+
+def edit_checkpoints(table: SignedTable, edit: Callable[[dict[str, Any]], dict[str, Any] | None]) -> None:
+    """The table of checkpoints written anew, row by row; None: without the row."""
+    path = table.root / "checkpoints"
+    rows = DeltaTable(path).to_pyarrow_table()
+    edited = [new for row in rows.to_pylist() if (new := edit(row)) is not None]
+    shutil.rmtree(path)
+    write_deltalake(path, pa.Table.from_pylist(edited, schema=rows.schema), partition_by=["checkpoint_date"])
+
+
+def at_20(row: dict[str, Any]) -> bool:
+    return (row["log_id"], row["size"]) == ("log-a", 20)
+
+
+@pytest.mark.parametrize(
+    ("edit", "code"),
+    [
+        (lambda row: None if at_20(row) else row, "checkpoint_missing"),
+        (lambda row: row | {"root": bytes(32)} if at_20(row) else row, "checkpoint_inconsistent"),
+        (lambda row: row | {"range": bytes(64)} if at_20(row) else row, "checkpoint_inconsistent"),
+        (lambda row: row | {"table_version": 5} if at_20(row) else row, "checkpoint_inconsistent"),
+        (lambda row: row | {"table_version": 99} if at_20(row) else row, "tail_missing"),
+        (lambda row: row | {"note": "none"} if at_20(row) else row, "checkpoint_forged"),
+    ],
+)
+def test_a_table_of_checkpoints_that_is_no_copy_is_told(
+    table: SignedTable, edit: Callable[[dict[str, Any]], dict[str, Any] | None], code: str
+) -> None:
+    edit_checkpoints(table, edit)
+    assert code in found(table.verify())
