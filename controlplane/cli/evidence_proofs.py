@@ -64,9 +64,10 @@ def verify(
 ) -> None:
     """Verify the table: every row, root, signature and version.
 
-    Leaves are recomputed from the rows; whatever deletes, overwrites or restores is found. Works on a copy, without Ray and without a running control plane; `python -m evidence.verify` is the same from a
-    copy of the package `evidence` alone. Exit status: 0 the table holds, 1 it does not, 2 cannot tell. What each fault
-    means and what to do about it: docs/verifying.md.
+    Leaves are recomputed from the rows; whatever deletes, overwrites or restores is found. Works on a copy, without Ray
+    and without a running control plane; `python -m evidence.verify` is the same from a copy of the package `evidence`
+    alone. Exit status: 0 the table holds, 1 it does not, 2 cannot tell. What each fault means and what to do about it:
+    docs/verifying.md.
 
     Example: controlplane evidence verify --key "$(cat vkey)" --witness seen.notes
     """
@@ -96,7 +97,8 @@ def prove(
 ) -> None:
     """Write a self-contained proof of one event.
 
-    It holds the row, the way to a signed root, and the checkpoint. It shows the row as the table has it; who gets it needs `check-proof` and the deployment's key, nothing else.
+    It holds the row as the table has it, the way to a signed root, and the checkpoint. Who gets it needs `check-proof`
+    and the deployment's key, nothing else.
 
     Example: controlplane evidence prove 01991f3a-5c00-7000-8000-0000000000aa -o proof.json
     """
