@@ -52,7 +52,7 @@ class ObjectPrefix:
         return content
 
     def create(self, name: str, text: str) -> bool:
-        """Looks, writes, and reads again: Arrow's client knows no conditional PUT.
+        """Looks, then writes: Arrow's client knows no conditional PUT.
 
         Whoever writes here has won the name before, by a Delta commit (which is conditional); against those who have
         not, the bucket's versions and object lock keep what was written first.

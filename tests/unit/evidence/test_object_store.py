@@ -6,7 +6,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import polars as pl
@@ -14,7 +13,7 @@ import pytest
 from unit.evidence.evidence_samples import NOON_US, log
 from unit.evidence.s3_server import BUCKET, SECRET, Asked, S3Server, serving
 
-from controlplane.errors import GovernanceError, InputError
+from controlplane.errors import InputError
 from evidence.checkpoint_files import CheckpointFiles
 from evidence.delta.heads import Signing
 from evidence.delta.maintenance import Cadence
@@ -23,19 +22,16 @@ from evidence.delta.reading import open_dataset
 from evidence.delta.table import EvidenceTable, Landing
 from evidence.errors import (
     EvidenceDamagedError,
-    EvidencePlaceError,
     EvidenceUnavailableError,
     NoEvidenceError,
     SchemaMismatchError,
 )
 from evidence.export.stream import Export
 from evidence.landing import LogBatch
-from evidence.place import PlaceError, prefix_of
 from evidence.query import query
 from evidence.record import canonical_from_arrow, leaf_hash
 from evidence.signing_keys import KeyFiles, Signer
 from evidence.storage import storage_at
-from evidence.store_connection import Connection
 from evidence.verify.faults import UnreadableError
 from evidence.verify.report import Report
 from evidence.verify.verifier import Options, verify
@@ -382,61 +378,3 @@ def test_it_is_verified_where_it_lies_against_checkpoints_in_another_prefix(
     server.stop()
     with pytest.raises(UnreadableError):
         verified(signing)
-
-
-@pytest.mark.parametrize(
-    "place",
-    [
-        "s3://",
-        "s3:/bucket/prefix",
-        "S3://bucket/prefix",
-        "s3://bucket",
-        "s3://bucket/",
-        "s3://Bucket/prefix",
-        "s3://bucket//prefix",
-        "s3://bucket/../prefix",
-        "s3://bucket/a b",
-        "s3://bucket/prefix?versionId=1",
-        "s3://key:secret@bucket/prefix",
-        "s3://bucket/" + "a/" * 400,
-        "gs://bucket/prefix",
-    ],
-)
-def test_what_names_no_place_is_refused(place: str) -> None:
-    with pytest.raises(EvidencePlaceError) as caught:
-        storage_at(place)
-    assert isinstance(caught.value, GovernanceError)
-
-
-def test_a_slash_at_the_end_changes_nothing() -> None:
-    assert prefix_of("s3://bucket/a/b/") == prefix_of("s3://bucket/a/b")
-
-
-@pytest.mark.parametrize(
-    ("environ", "message"),
-    [
-        ({"AWS_ENDPOINT_URL": "http://127.0.0.1:9000"}, "AWS_ALLOW_HTTP=true"),
-        ({"AWS_ENDPOINT_URL": "127.0.0.1:9000"}, "must be `https://host`"),
-        ({"AWS_ENDPOINT_URL": "https://user:word@host"}, "must be `https://host`"),
-        ({"AWS_ENDPOINT_URL": "https://host/path"}, "must end after its port"),
-    ],
-)
-def test_an_endpoint_that_is_none_or_not_meant_is_refused(environ: dict[str, str], message: str) -> None:
-    with pytest.raises(PlaceError, match=message) as caught:
-        Connection.from_environment(environ)
-    assert "word" not in str(caught.value)
-
-
-def test_both_clients_are_told_the_same_and_neither_is_told_credentials() -> None:
-    environ = {
-        "AWS_ENDPOINT_URL": "https://elsewhere:1",
-        "AWS_ENDPOINT_URL_S3": "https://store:9000/",
-        "AWS_DEFAULT_REGION": "eu-north-1",
-        "AWS_SECRET_ACCESS_KEY": SECRET,
-    }
-    connection = Connection.from_environment(environ)
-    options: dict[str, Any] = connection.for_delta()
-    assert (options["aws_endpoint"], options["aws_region"]) == ("https://store:9000", "eu-north-1")
-    assert (options["aws_allow_http"], options["aws_conditional_put"]) == ("false", "etag")
-    assert connection.for_arrow().region == "eu-north-1"
-    assert SECRET not in repr(options) + repr(connection)
