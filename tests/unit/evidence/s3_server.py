@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -10,6 +13,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.config import Config
 from moto.backends import get_backend
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import BaseWSGIServer, make_server
@@ -65,25 +69,12 @@ class S3Server:
 
     @property
     def client(self) -> Any:
-        return boto3.client(
-            "s3",
-            endpoint_url=self.url,
-            region_name=REGION,
-            aws_access_key_id="operator",
-            aws_secret_access_key=SECRET,
-        )
+        return _client_of(self.url)
 
     @property
     def environment(self) -> dict[str, str]:
         """What a process needs in order to reach it."""
-        return {
-            "AWS_ACCESS_KEY_ID": "operator",
-            "AWS_SECRET_ACCESS_KEY": SECRET,
-            "AWS_REGION": REGION,
-            "AWS_ENDPOINT_URL": self.url,
-            "AWS_ALLOW_HTTP": "true",
-            "AWS_EC2_METADATA_DISABLED": "true",
-        }
+        return environment_of(self.url)
 
     def start(self) -> None:
         self._server = make_server("127.0.0.1", self._port, self._serve, True, request_handler=_Handler)
@@ -134,6 +125,49 @@ def serving(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
         yield server
     finally:
         server.close()
+
+
+@contextmanager
+def serving_apart(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The same in a process of its own, for calls of delta-rs that keep Python's lock until they are answered
+    (`set_table_properties`): a server in this process could not answer them."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        for name, value in environment_of(f"http://127.0.0.1:{port}").items():
+            monkeypatch.setenv(name, value)
+        _client_of(f"http://127.0.0.1:{port}", retries=30).create_bucket(
+            Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION}
+        )
+        yield
+    finally:
+        server.kill()
+        server.wait()
+
+
+def environment_of(url: str) -> dict[str, str]:
+    """What a process needs in order to reach a server."""
+    return {
+        "AWS_ACCESS_KEY_ID": "operator",
+        "AWS_SECRET_ACCESS_KEY": SECRET,
+        "AWS_REGION": REGION,
+        "AWS_ENDPOINT_URL": url,
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
+def _client_of(url: str, *, retries: int = 0) -> Any:
+    return boto3.client(
+        "s3",
+        endpoint_url=url,
+        region_name=REGION,
+        aws_access_key_id="operator",
+        aws_secret_access_key=SECRET,
+        config=Config(retries={"total_max_attempts": retries + 1}, connect_timeout=1),
+    )
 
 
 def _refused(status: int, start_response: Callable[..., Any]) -> Iterable[bytes]:
