@@ -15,7 +15,6 @@ from evidence.delta.heads import Heads, Signing
 from evidence.delta.maintenance import OBJECT_STORE, Cadence, merge_files, remove_replaced_files, rewriting
 from evidence.delta.retiring import remove, settle
 from evidence.delta.shape import (
-    ATTEMPTS,
     HOOKS,
     WRITER,
     check_schema,
@@ -34,6 +33,9 @@ from evidence.record import RecordError
 from evidence.retention import Departure, Retirement
 from evidence.storage import Storage, storage_at
 
+_LANDING_ATTEMPTS: Final = (
+    20  # a signed commit goes on top of no other: whoever rewrites many dates is often first
+)
 _RECENT_VERSIONS: Final = 100  # that far back a log entry may not have reached the disk yet
 
 
@@ -191,7 +193,7 @@ class EvidenceTable:
             self._refresh_if_stale()
 
     def _land(self, batches: Sequence[LogBatch], ingest_time_us: int) -> Landing:
-        for _ in range(ATTEMPTS):
+        for _ in range(_LANDING_ATTEMPTS):
             # INVARIANT (exactly once): plan and commit rest on the same snapshot. delta-rs refuses the commit
             # if another one of any of these logs came after that snapshot.
             self._refresh_if_stale()
@@ -223,7 +225,7 @@ class EvidenceTable:
             count = sum(len(batch) for batch in rows.values())
             return Landing(landed=landed, refused=refused, version=self.version, rows=count)
         raise EvidenceUnavailableError(
-            f"another writer got ahead {ATTEMPTS} times at the evidence table `{self._storage.uri}`"
+            f"another writer got ahead {_LANDING_ATTEMPTS} times at the evidence table `{self._storage.uri}`"
         )
 
     def _signed(

@@ -125,6 +125,12 @@ def of_stop(tail: str) -> Callable[[InProcessPlane], str]:
     return lambda plane: f"/v1/stops/{a_stop(plane)}{tail}"
 
 
+def a_hold(plane: InProcessPlane) -> str:
+    answer = plane.send("POST", "/v1/evidence/holds", {"reason": "r", "agent": "a"})
+    assert answer.status == 201, answer
+    return str(answer.json["id"])
+
+
 def of_bundle(tail: str) -> Callable[[InProcessPlane], str]:
     return lambda plane: f"/v1/bundles/{plane.application._fleet.directory.activation.digest}{tail}"
 
@@ -380,6 +386,44 @@ SAMPLES: dict[tuple[str, str], Sample] = {
         {"reason": ["", " ", "x" * 513, 1, True, None, [], {}]},
         ("reason",),
     ),
+    ("GET", "/v1/evidence/retention"): Sample(at("/v1/evidence/retention"), 200),
+    ("POST", "/v1/evidence/retention"): Sample(
+        at("/v1/evidence/retention"),
+        200,
+        lambda: {"keep_days": 400, "allow_shorter": False, "reason": "the law"},
+        {
+            "keep_days": [0, -1, 1.5, "400", True, 10**12, [], {}],
+            "allow_shorter": FLAGS,
+            "reason": ["x" * 513, 1, True, None, [], {}],
+        },
+        ("keep_days",),
+    ),
+    ("POST", "/v1/evidence/retention/runs"): Sample(
+        at("/v1/evidence/retention/runs"), 202, lambda: {"dry_run": True}, {"dry_run": FLAGS}
+    ),
+    ("GET", "/v1/evidence/holds"): Sample(at("/v1/evidence/holds"), 200),
+    ("POST", "/v1/evidence/holds"): Sample(
+        at("/v1/evidence/holds"),
+        201,
+        lambda: {"reason": "r", "agent": "a", "first": "2026-01-01", "last": "2026-12-31"},
+        {
+            "reason": ["", " ", "x" * 513, 1, True, None, [], {}],
+            "agent": [one for one in IDS if one is not None],
+            "session": ["", "x" * 129, 1, True, [], {}],
+            "workflow": [one for one in IDS if one is not None],
+            "tenant": [one for one in IDS if one is not None],
+            "first": ["", "yesterday", "2026-02-30", "2026-1-1", "2027-01-01", 1, True, [], {}],
+            "last": ["", "yesterday", "2026-02-30", "2026-1-1", "2025-12-31", 1, True, [], {}],
+        },
+        ("reason",),
+    ),
+    ("POST", "/v1/evidence/holds/{id}/release"): Sample(
+        lambda plane: f"/v1/evidence/holds/{a_hold(plane)}/release",
+        200,
+        lambda: {"reason": "r"},
+        {"reason": ["", " ", "x" * 513, 1, True, None, [], {}]},
+        ("reason",),
+    ),
     ("POST", "/v1/evidence/{id}/reveal"): Sample(
         lambda plane: f"/v1/evidence/{OPENED['encrypted']}/reveal",
         200,
@@ -409,6 +453,7 @@ SAMPLES: dict[tuple[str, str], Sample] = {
         },
         ("subject",),
     ),
+    ("GET", "/metrics"): Sample(at("/metrics"), 200),
     ("GET", "/v1/status"): Sample(at("/v1/status"), 200),
     ("POST", "/v1/approvals"): Sample(
         at("/v1/approvals"),
@@ -614,6 +659,10 @@ EXACT = {
     "/v1/channels",
     "/v1/delegations",
     "/v1/evidence/erasures",
+    "/v1/evidence/holds",
+    "/v1/evidence/holds/{id}/release",
+    "/v1/evidence/retention",
+    "/v1/evidence/retention/runs",
     "/v1/evidence/{id}/reveal",
     "/v1/keys",
     "/v1/sessions",
@@ -666,6 +715,10 @@ def test_a_good_request_passes_and_what_nobody_knows_in_it_is_ignored(
         ("/v1/channels", "approver", "approvers"),
         ("/v1/delegations", "tool", "tools"),
         ("/v1/evidence/erasures", "reasn", "reason"),
+        ("/v1/evidence/holds", "sesion", "session"),
+        ("/v1/evidence/holds/{id}/release", "reasn", "reason"),
+        ("/v1/evidence/retention", "keep_day", "keep_days"),
+        ("/v1/evidence/retention/runs", "dryrun", "dry_run"),
         ("/v1/evidence/{id}/reveal", "reasn", "reason"),
         ("/v1/keys", "expire_in_s", "expires_in_s"),
         ("/v1/sessions", "scop", "scope"),

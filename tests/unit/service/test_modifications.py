@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -201,7 +202,11 @@ def test_the_executed_digest_is_that_of_the_rewritten_arguments(shared: InProces
     second = mail(shared, session, f"pay {CARD}")
     asked = {"to": ["a@x.example", "b@y.example"], "body": f"pay {CARD}"}
     assert report(shared, second, asked) == ["executed_digest_mismatch"]
-    (stop,) = shared.send("GET", "/v1/stops").json["stops"]
+    for _ in range(200):  # the owner stops at once, and tells the control store in its own time
+        if stops := shared.send("GET", "/v1/stops").json["stops"]:
+            break
+        time.sleep(0.05)
+    (stop,) = stops
     assert stop["target"] == {"type": "agent", "id": CLERK}
     assert shared.send("POST", f"/v1/stops/{stop['id']}/release", {"reason": "it was us"}).status == 200
 

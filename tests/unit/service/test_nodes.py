@@ -116,7 +116,8 @@ class FakeRay:
             def remote(_, *arguments: Any, **bounds: int) -> object:
                 own = {"evidence_backlog": 77, "outcome_timeout_s": 60, "stop_on_mismatch": False}
                 store = {"second_operator": True, "evidence_backlog": 77}
-                assert bounds in ({}, own, store, {"lag_s": 9, "disk_low_bytes": 10})
+                writer = {"lag_s": 9, "disk_low_bytes": 10, "store_access": ""}
+                assert bounds in ({}, own, store, writer)
                 self.started[options["name"]] = options, arguments
                 return object()
 
