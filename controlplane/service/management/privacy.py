@@ -29,7 +29,7 @@ NOT_REACHED: Final = (
 
 _COLUMNS: Final = (
     "event_id", "event_type", "tenant_id", "agent_id", "action", "resource_type", "resource_id", "tool_name",
-    "authorization_boundary", "arguments",
+    "authorization_boundary", "arguments", "arguments_digest",
 )  # fmt: skip
 _ABOUT: Final = ("agent_id", "action", "resource_type", "resource_id", "tool_name")
 _POINTERS_TOLD: Final = 64
@@ -110,7 +110,12 @@ class PrivacyDoors:
 def _situation(row: dict[str, Any]) -> Situation:
     boundary = orjson.loads(row["authorization_boundary"])
     return Situation(
-        row["tenant_id"], boundary["subject_type"], row["agent_id"], row["resource_type"], row["resource_id"]
+        row["tenant_id"],
+        boundary["subject_type"],
+        row["agent_id"],
+        row["resource_type"],
+        row["resource_id"],
+        row["arguments_digest"].hex(),
     )
 
 
