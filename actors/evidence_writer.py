@@ -80,11 +80,13 @@ class EvidenceWriter:
         self._last_landing_us = 0
         self._trouble: dict[str, str] = {}
         self._landed: dict[str, int] = {}
-        self._sources = Sources(
-            [CONTROL_STORE, *(host_name(index) for index in range(hosts))], limit=BATCH_ROWS, call=call
-        )
+        owners = [CONTROL_STORE, *(host_name(index) for index in range(hosts))]
+        self._sources = Sources(owners, limit=BATCH_ROWS, call=call)
         self._watch = LandingWatch(
-            Thresholds(lag_s=lag_s, disk_low_bytes=disk_low_bytes), limit=BATCH_ROWS, now_us=REAL.wall_us()
+            Thresholds(lag_s=lag_s, disk_low_bytes=disk_low_bytes),
+            owners=owners,
+            limit=BATCH_ROWS,
+            now_us=REAL.wall_us(),
         )
         self._bell = Bell(self._watch, call)
         self._landing = asyncio.Lock()
