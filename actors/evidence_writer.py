@@ -31,6 +31,7 @@ from evidence.delta.heads import Signing
 from evidence.delta.table import EvidenceTable
 from evidence.failpoints import reach
 from evidence.landing import LogBatch
+from evidence.lookup import find_event
 from evidence.signing_keys import KeyFiles, Signer
 from evidence.storage import storage_at
 
@@ -80,14 +81,17 @@ class EvidenceWriter:
         self._last_landing_us = 0
         self._trouble: dict[str, str] = {}
         self._landed: dict[str, int] = {}
-        self._sources = Sources(
-            [CONTROL_STORE, *(host_name(index) for index in range(hosts))], limit=BATCH_ROWS, call=call
-        )
+        owners = [CONTROL_STORE, *(host_name(index) for index in range(hosts))]
+        self._sources = Sources(owners, limit=BATCH_ROWS, call=call)
         self._watch = LandingWatch(
-            Thresholds(lag_s=lag_s, disk_low_bytes=disk_low_bytes), limit=BATCH_ROWS, now_us=REAL.wall_us()
+            Thresholds(lag_s=lag_s, disk_low_bytes=disk_low_bytes),
+            owners=owners,
+            limit=BATCH_ROWS,
+            now_us=REAL.wall_us(),
         )
         self._bell = Bell(self._watch, call)
         self._landing = asyncio.Lock()
+        self._looking_up = asyncio.Lock()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="landing")
         self.retention = RetentionRuns(table, self._signer, self._exclusively, REAL)
         loop = asyncio.get_running_loop()
@@ -121,6 +125,11 @@ class EvidenceWriter:
             "alarms": self._bell.on(),
             **self._watch.status(silent, now_us=REAL.wall_us()),
         }
+
+    async def find_event(self, event_id: str, columns: list[str]) -> dict[str, Any] | None:
+        """See `evidence.lookup.find_event`; for those who cannot reach an object store. One at a time."""
+        async with self._looking_up:
+            return await asyncio.to_thread(self._find_event, event_id, columns)
 
     async def flush(self) -> int:
         """Land what is pending now, rather than with the next round. Returns how many rows that were."""
@@ -214,6 +223,10 @@ class EvidenceWriter:
         take_access(self._store_access, os.environ)
         files = CheckpointFiles(folder=storage_at(self._checkpoint_files))
         return EvidenceTable.open_or_create(self._path, signing=Signing(signer=self._signer, files=files))
+
+    def _find_event(self, event_id: str, columns: list[str]) -> dict[str, Any] | None:
+        take_access(self._store_access, os.environ)
+        return find_event(self._path, event_id, columns)
 
     async def _exclusively(self, work: Callable[[EvidenceTable], T]) -> T:
         """Do something with the open table, in its thread, while nothing lands."""

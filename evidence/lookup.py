@@ -28,8 +28,11 @@ def find_event(path: str, event_id: str, columns: Sequence[str]) -> dict[str, An
         return None
     if identity.version != 7:
         return None
-    at = datetime.fromtimestamp((identity.int >> 80) / 1000, UTC)
-    first, last = at - _SKEW, at + _SKEW
+    try:
+        at = datetime.fromtimestamp((identity.int >> 80) / 1000, UTC)
+        first, last = at - _SKEW, at + _SKEW
+    except (ValueError, OverflowError):  # an id may name a time after the last year that there is
+        return None
     rows: list[dict[str, Any]] = (
         open_dataset(path)
         .to_table(

@@ -36,16 +36,20 @@ class LandingWatch:
     """Not thread-safe.
 
     Args:
+        owners: names of those that are there from the beginning: a table that hangs as it is opened keeps everybody
+            from being asked at all, and is late for them as well.
         limit: how many rows an owner hands out at a time: who hands out as many has more.
         now_us: wall clock, microseconds since the epoch, here and below.
     """
 
-    def __init__(self, thresholds: Thresholds, *, limit: int, now_us: int) -> None:
+    def __init__(
+        self, thresholds: Thresholds, *, owners: Iterable[str] = (), limit: int, now_us: int
+    ) -> None:
         self.thresholds = thresholds
         self.failures = 0
         self._limit = limit
         self._began_us = now_us
-        self._heard_us: dict[str, int] = {}
+        self._heard_us = dict.fromkeys(owners, now_us)
         self._oldest_us: dict[str, int] = {}
         self._failing: str | None = None
         self._refused: dict[str, str] = {}

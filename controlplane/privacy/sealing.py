@@ -23,13 +23,18 @@ _DATA_KEY: Final = "controlplane data key"
 
 
 class Situation(NamedTuple):
-    """The action that arguments belong to: what a ciphertext is bound to, beside its pointer."""
+    """The action that arguments belong to: what a ciphertext is bound to, beside its pointer.
+
+    Args: arguments_digest: the keyed digest in its row, hexadecimal: no other row of the same agent and tool has it,
+        unless its arguments are the same.
+    """
 
     tenant: str
     subject_type: str
     subject_id: str
     resource_type: str
     resource_id: str
+    arguments_digest: str
 
 
 class DataKey(NamedTuple):

@@ -178,7 +178,7 @@ class Preparing:
                 refusal, detail = "evaluation_failed", "the action could not be evaluated"
             shadow = self._shadowed(action)
             if not request.dry_run:
-                kept_arguments = self._kept(preparer, action._replace(arguments=arguments))
+                kept_arguments = self._kept(preparer, action._replace(arguments=arguments), digest)
         return DecisionRequest(
             tenant=caller.tenant,
             subject_type=request.subject_type,
@@ -218,13 +218,14 @@ class Preparing:
             kept_arguments=kept_arguments,
         )
 
-    def _kept(self, preparer: Preparer, action: Action) -> str:
-        """The arguments as evidence keeps them, where the catalog says how; "" = masked."""
+    def _kept(self, preparer: Preparer, action: Action, digest: bytes) -> str:
+        """The arguments as evidence keeps them, where the catalog says how; "" = masked. Args: digest: theirs."""
         facts = preparer.bundle.catalog.facts(action.resource.type, action.resource.id)
         if facts is None or facts.keeping is None:
             return ""
         subject, resource, arguments = action.subject, action.resource, action.arguments
         actor = f"{subject.type}:{subject.id}"
+        in_row = keyed_digest(self._digest_key, digest).hex()
 
         def key_of(whose: DataSubject) -> DataKey | None:
             named = whose.named(arguments, actor)
@@ -234,7 +235,7 @@ class Preparing:
             return kept(
                 arguments,
                 facts.keeping,
-                Situation(action.tenant, subject.type, subject.id, resource.type, resource.id),
+                Situation(action.tenant, subject.type, subject.id, resource.type, resource.id, in_row),
                 Means(self._value_key, key_of, os.urandom),
                 clear=preparer.bundle.clear.of(action.tenant),
             )

@@ -7,16 +7,18 @@ from typing import Any, Final
 
 import orjson
 
+from actors.placement import EVIDENCE_WRITER
 from controlplane.errors import NotFoundError, UnavailableError
 from controlplane.privacy.data_keys import EFFECTIVE_S, DataKeys
 from controlplane.privacy.keeping import Found, encrypted
 from controlplane.privacy.sealing import DataKey, Situation, unseal
-from controlplane.service.actor_calls import call_control
+from controlplane.service.actor_calls import call_actor, call_control
 from controlplane.service.management import bodies
 from controlplane.service.management.replies import json_reply
 from controlplane.service.routing import OPERATING, READING, Call, Reply, Route
 from evidence.errors import NoEvidenceError
 from evidence.lookup import find_event
+from evidence.place import is_object_uri
 from evidence.record import EvidenceRow
 
 NOT_REACHED: Final = (
@@ -29,7 +31,7 @@ NOT_REACHED: Final = (
 
 _COLUMNS: Final = (
     "event_id", "event_type", "tenant_id", "agent_id", "action", "resource_type", "resource_id", "tool_name",
-    "authorization_boundary", "arguments",
+    "authorization_boundary", "arguments", "arguments_digest",
 )  # fmt: skip
 _ABOUT: Final = ("agent_id", "action", "resource_type", "resource_id", "tool_name")
 _POINTERS_TOLD: Final = 64
@@ -97,7 +99,7 @@ class PrivacyDoors:
         if not self._table:
             raise UnavailableError("no evidence table is configured here", code="no_evidence")
         try:
-            row = await asyncio.to_thread(find_event, self._table, identity, _COLUMNS)
+            row = await self._find(identity)
         except NoEvidenceError:
             row = None
         if row is None or row["tenant_id"] != tenant or row["event_type"] != "decision":
@@ -106,11 +108,23 @@ class PrivacyDoors:
             )
         return row
 
+    async def _find(self, identity: str) -> dict[str, Any] | None:
+        if not is_object_uri(self._table):
+            return await asyncio.to_thread(find_event, self._table, identity, _COLUMNS)
+        # INVARIANT (credentials): the evidence writer alone has what an object store is reached with.
+        row: dict[str, Any] | None = await call_actor(EVIDENCE_WRITER, "find_event", identity, list(_COLUMNS))
+        return row
+
 
 def _situation(row: dict[str, Any]) -> Situation:
     boundary = orjson.loads(row["authorization_boundary"])
     return Situation(
-        row["tenant_id"], boundary["subject_type"], row["agent_id"], row["resource_type"], row["resource_id"]
+        row["tenant_id"],
+        boundary["subject_type"],
+        row["agent_id"],
+        row["resource_type"],
+        row["resource_id"],
+        row["arguments_digest"].hex(),
     )
 
 

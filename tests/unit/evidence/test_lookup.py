@@ -43,7 +43,16 @@ def test_each_event_is_found_by_its_id(table: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "identity", ["", "nope", "x" * 5000, id_at(NOON_US, 77), "6f2b1c9e-7a1d-4b52-9c53-0d7f5a3e1b11"]
+    "identity",
+    [
+        "",
+        "nope",
+        "x" * 5000,
+        id_at(NOON_US, 77),
+        "6f2b1c9e-7a1d-4b52-9c53-0d7f5a3e1b11",
+        "f" * 12 + "7" + "f" * 19,
+        "e677d21fd7ff7fff8fffffffffffffff",
+    ],
 )
 def test_one_that_is_not_there_is_none(table: str, identity: str) -> None:
     assert find_event(table, identity, COLUMNS) is None

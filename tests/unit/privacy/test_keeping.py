@@ -19,7 +19,7 @@ from controlplane.wire.digest import mask
 from policies.keeping import ArgumentKeeping, Keeping, Mode, read_subject
 from policies.replay.recorded import Hidden
 
-SITUATION = Situation("acme", "agent", "bot", "tool", "crm.update")
+SITUATION = Situation("acme", "agent", "bot", "tool", "crm.update", "0f" * 32)
 KEY = DataKey("k1", AESGCM(b"k" * 32))
 DIGEST_KEY = digest_key_of(b"d" * 32)
 SUBJECT = read_subject("customer:/id")

@@ -9,6 +9,7 @@ import pytest
 from unit.evidence.s3_server import BUCKET, SECRET, S3Server, serving
 from unit.service.in_process_plane import InProcessPlane, in_process_plane
 
+from controlplane.service.management import privacy
 from evidence.query import query
 
 PLACE = f"s3://{BUCKET}/fleet/decisions"
@@ -71,3 +72,29 @@ def test_decisions_go_on_while_the_store_is_gone_and_land_once_when_it_is_back(
         until(lambda: status(plane)["pending_rows"] == 0, "evidence to land again")
         assert decided(plane) == sorted([*ids, *(answer.json["context"]["id"] for answer in more)])
         assert status(plane)["trouble"] == {}
+
+
+ENCRYPTING = POLICY.replace(
+    "amount: {type: decimal}}}",
+    "amount: {type: decimal}},\n     evidence: {subject: payee:acme, arguments: {/to: encrypt}}}",
+)
+
+
+def test_what_is_encrypted_is_revealed_through_the_writer_which_alone_reaches_the_store(
+    server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with in_process_plane(tmp_path, evidence=PLACE) as plane:
+        body = {"sources": [{"name": "p.yaml", "text": ENCRYPTING}], "activate": True}
+        assert plane.send("POST", "/v1/bundles", body).status == 201
+        assert plane.send("POST", "/v1/agents", {"id": "bot"}).status == 201
+        decision = plane.ask(arguments={"to": "DE89", "amount": 1}).json["context"]["id"]
+        until(lambda: status(plane)["pending_rows"] == 0, "evidence to land")
+
+        def no_access(*_: object) -> None:
+            raise OSError("a replica has no credentials of the store")
+
+        monkeypatch.setattr(privacy, "find_event", no_access)
+        shown = plane.send("POST", f"/v1/evidence/{decision}/reveal", {"reason": "complaint"})
+        assert shown.json["arguments"] == {"/to": "DE89"}
+        gone = plane.send("POST", "/v1/evidence/01a20461-44aa-761c-8000-029521cbf8a7/reveal", {"reason": "x"})
+        assert gone.status == 404

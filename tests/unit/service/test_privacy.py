@@ -12,6 +12,7 @@ from unit.service.in_process_plane import InProcessPlane, in_process_plane, ques
 
 from actors.placement import CONTROL_STORE
 from controlplane.privacy.data_keys import EFFECTIVE_S, KEPT_S
+from controlplane.service.management import privacy
 from evidence import merkle
 from evidence.query import query
 from evidence.record import canonical_bytes, leaf_hash
@@ -234,6 +235,23 @@ def test_nothing_is_shown_where_the_event_cannot_be_written(plane: InProcessPlan
     plane.store._control.data_keys.record_reveal = fails  # type: ignore[method-assign]
     shown = reveal(plane, decision)
     assert shown.status == 503 and b"anna" not in shown.body
+
+
+def test_a_ciphertext_of_another_row_of_the_same_agent_and_tool_is_not_shown(
+    plane: InProcessPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decide(plane)
+    decision = decide(plane, email="otto@mail.example")
+    first, second = rows(plane)
+    columns = privacy.find_event(str(plane.evidence), decision, privacy._COLUMNS)
+    assert columns is not None and columns["arguments"] == second["arguments"]
+    moved = columns | {"arguments": first["arguments"]}
+    monkeypatch.setattr(privacy, "find_event", lambda *_: moved)
+    shown = reveal(plane, decision)
+    assert shown.json["arguments"] == {} and b"anna" not in shown.body
+    assert {one["because"] for one in shown.json["unreadable"]} == {
+        "it was altered, or moved from another row"
+    }
 
 
 def test_an_erased_subject_opens_for_nobody_and_every_leaf_stays(plane: InProcessPlane) -> None:
