@@ -66,7 +66,7 @@ def export(
     told by it. With --cursor each run tells what has landed since the run before; a run that fails leaves the cursor
     as it was, and the next one tells the same again. Lines come by date of the event, in no other order.
 
-    Example: controlplane evidence export --format ocsf --since 24h -o denials.jsonl --event-type decision
+    Example: controlplane evidence export --format ocsf --since 24h -o decisions.jsonl --event-type decision
 
     Example: controlplane evidence export --format otel --cursor siem.cursor >> evidence.otlp.jsonl
     """
