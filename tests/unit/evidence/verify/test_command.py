@@ -166,3 +166,11 @@ def test_under_another_key_the_cause_comes_first(
 
 def test_the_list_of_evidence_commands_cuts_no_line() -> None:
     assert "..." not in CliRunner().invoke(app, ["evidence", "--help"]).stdout.split("Commands:")[1]
+
+
+def test_an_empty_table_is_nobodys(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It was said to hold, under whatever key: what stands in the place of a table that was taken away."""
+    empty, witness = SignedTable(tmp_path), tmp_path / "seen.notes"
+    assert main([str(empty.path), "--key", str(KEY_A.public), "--witness", str(witness)]) == 2
+    assert "has no rows and no signature: no key can be held against it" in capsys.readouterr().out
+    assert not witness.exists()
