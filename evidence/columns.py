@@ -156,7 +156,7 @@ COLUMNS: Final[tuple[Column, ...]] = (
     _optional("approver_id", _TEXT, "who approved or refused"),
     _optional("outcome", _TEXT, "succeeded, failed or not_executed"),
     _optional("duration_us", _LONG, "how long it took, microseconds"),
-    _optional("retention_class", _TEXT, "how long the row must be kept"),
+    _optional("retention_class", _TEXT, "`standard`; how long rows are kept is set for the whole deployment"),
     _optional("details", _TEXT, "JSON: what belongs to this event type alone"),
     _required(
         "leaf_hash", _BYTES, "32 bytes: SHA-256(0x00 || canonical bytes), the leaf in the log's Merkle tree"

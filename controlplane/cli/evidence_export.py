@@ -17,6 +17,7 @@ from controlplane.cli.evidence_progress import progress
 from controlplane.cli.evidence_table import TableOption, table_place
 from controlplane.cli.output import reported
 from controlplane.cli.times import moment_us
+from controlplane.errors import InputError
 
 if TYPE_CHECKING:
     from evidence.export.stream import Export
@@ -45,7 +46,7 @@ def export(
         Path | None,
         typer.Option(
             help="A file that says what has been exported: begin after it, and write it anew at the end. Made when "
-            "there is none."
+            "there is none; one for each choice of events, because it goes past what is left out."
         ),
     ] = None,
     arguments: Annotated[
@@ -66,13 +67,13 @@ def export(
     told by it. With --cursor each run tells what has landed since the run before; a run that fails leaves the cursor
     as it was, and the next one tells the same again. Lines come by date of the event, in no other order.
 
-    Example: controlplane evidence export --format ocsf --since 24h -o denials.jsonl --event-type decision
+    Example: controlplane evidence export --format ocsf --since 24h -o decisions.jsonl --event-type decision
 
     Example: controlplane evidence export --format otel --cursor siem.cursor >> evidence.otlp.jsonl
     """
     if cursor is not None and (since or until):
         raise typer.BadParameter("--cursor says where to begin: it excludes --since and --until")
-    from evidence.export.stream import Export, cursor_text, read_cursor
+    from evidence.export.stream import Export, cursor_text
 
     where = table_place(path, data)
     now_us = time.time_ns() // 1000
@@ -83,9 +84,7 @@ def export(
         until_us=moment_us(until, now_us=now_us) if until else None,
         agents=agent or (),
         event_types=event_type or (),
-        after=read_cursor(cursor.read_text(encoding="utf-8"))
-        if cursor is not None and cursor.exists()
-        else None,
+        after=_read_cursor(cursor) if cursor is not None and cursor.exists() else None,
         product_version=metadata.version("fleet-controlplane"),
         with_arguments=arguments,
     )
@@ -104,6 +103,15 @@ def export(
         part.replace(cursor)
     if sys.stderr.isatty():
         typer.echo(f"{rows.rows:,} events", err=True)
+
+
+def _read_cursor(path: Path) -> dict[str, int]:
+    from evidence.export.stream import read_cursor
+
+    try:
+        return read_cursor(path.read_bytes().decode(errors="replace"))
+    except InputError as error:
+        raise InputError(f"`{path}`: {error.message}", code=error.code) from error
 
 
 def _written(rows: Export, file: BinaryIO) -> None:

@@ -27,7 +27,7 @@ def reveal(
     key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the arguments of a decision that evidence keeps encrypted.
+    """Show a decision's arguments that evidence keeps encrypted.
 
     For the keys of operators and auditors. The event `arguments_revealed` is durable before a value is shown. What a
     data subject's erasure has made unreadable stays so, and is listed.
@@ -70,7 +70,7 @@ def erase(
     key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make what is encrypted for a data subject unreadable, for good.
+    """Make a data subject's encrypted values unreadable for good.
 
     Its key is destroyed: what evidence keeps encrypted for it opens for nobody any more. Rows, leaves and proofs stay
     as they are and verify. In force everywhere within 60 seconds. Safe to repeat. Data of the same subject that comes

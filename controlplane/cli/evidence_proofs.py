@@ -11,7 +11,7 @@ import typer
 from controlplane.cli.connection import DataOption
 from controlplane.cli.evidence_table import TableOption, table_place
 from controlplane.cli.output import JsonOption, cell, reported, show
-from controlplane.errors import InputError, UnavailableError
+from controlplane.errors import GovernanceError, InputError, UnavailableError
 
 KeyOption = Annotated[
     list[str] | None,
@@ -71,7 +71,7 @@ def verify(
 
     Example: controlplane evidence verify --key "$(cat vkey)" --witness seen.notes
     """
-    from evidence.verify.command import run
+    from evidence.verify.command import cannot_tell, run
     from evidence.verify.verifier import Options
 
     options = Options(
@@ -82,7 +82,11 @@ def verify(
         quorum=witness_quorum,
         jobs=jobs,
     )
-    status = run(table_place(table, data), options, as_json=as_json)
+    try:
+        place = table_place(table, data, named="as the argument")
+    except GovernanceError as error:
+        raise typer.Exit(cannot_tell(table, error.message, as_json=as_json)) from None
+    status = run(place, options, as_json=as_json)
     if status:
         raise typer.Exit(status)
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from controlplane.evidence_settings import evidence_place
-from controlplane.settings import Settings, default_data
+from controlplane.settings import DataDirectoryError, Settings, default_data
 
 TableOption = Annotated[
     str | None,
@@ -22,6 +22,13 @@ TableOption = Annotated[
 ]
 
 
-def table_place(table: str | None, data: Path | None) -> str:
+def table_place(table: str | None, data: Path | None, *, named: str = "with --table") -> str:
     """Where the table lies that was named, or the one of the data directory. Raises: DataDirectoryError."""
-    return table if table is not None else evidence_place(Settings.open(data or default_data(os.environ)))
+    if table is not None:
+        return table
+    try:
+        return evidence_place(Settings.open(data or default_data(os.environ)))
+    except DataDirectoryError as error:
+        # Who has a copy of the table has no data directory, and needs none.
+        message = f"{error.message}; or name a table {named}"
+        raise DataDirectoryError(message, code=error.code, **error.fields) from error

@@ -22,17 +22,22 @@ def run(table: str, options: Options, *, as_json: bool) -> int:
         with progress_bar() as progress:
             report = verify(table, options, progress=progress)
     except (UnreadableError, OSError) as error:
-        if as_json:
-            print(json.dumps({"verdict": "cannot tell", "table": table, "message": str(error)}, indent=2))
-        else:
-            print(f"CANNOT TELL: {printable(str(error))}")
-        return CANNOT_TELL
+        return cannot_tell(table, str(error), as_json=as_json)
     if as_json:
         print(json.dumps(report.as_json(), indent=2, ensure_ascii=False))
     else:
         for line in report.lines():
             print(printable(line))
     return HOLDS if report.holds else DOES_NOT_HOLD
+
+
+def cannot_tell(table: str | None, message: str, *, as_json: bool) -> int:
+    """Print that there is no verdict, and why; return the exit status."""
+    if as_json:
+        print(json.dumps({"verdict": "cannot tell", "table": table, "message": message}, indent=2))
+    else:
+        print(f"CANNOT TELL: {printable(message)}")
+    return CANNOT_TELL
 
 
 @contextmanager

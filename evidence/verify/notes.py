@@ -117,17 +117,24 @@ class SignedNotes:
             for segment in found.segments:
                 self.segments.setdefault(segment.log_id, {})[segment.first] = segment
 
-    def add_others(self, notes: Iterable[Note], *, source: str) -> None:
-        """Checkpoints that others have kept, of whatever age. Those of other deployments are left out, and counted."""
+    def add_others(self, notes: Iterable[Note], *, source: str) -> int:
+        """Checkpoints that others have kept, of whatever age. Those of other deployments are left out, and counted.
+
+        Returns: how many are this deployment's.
+        """
+        own = 0
         for note in notes:
-            if text_digest(str(note)) in self.known:
-                continue
             log_id = log_id_of(self.chain.name, note.origin)
             if log_id is None:
                 self.foreign += 1
-            elif log_id not in (KEY_ROTATIONS, RETENTION):
+                continue
+            if log_id in (KEY_ROTATIONS, RETENTION):
+                continue
+            own += 1
+            if text_digest(str(note)) not in self.known:
                 where = f"the checkpoint of `{note.origin[:200]}` in `{source}`"
                 self._add(note, self.chain.keys, where=where, version=None, source=source)
+        return own
 
     def _add(
         self, note: Note, keys: Sequence[PublicKey], *, where: str, version: int | None, source: str

@@ -40,6 +40,8 @@ class Report:
         keys: verifier keys that signed, oldest first.
         version: the newest of the table.
         delta_entries_signed: how many entries of the Delta log, from the first on, are signed.
+        brought_notes: checkpoints of this deployment that the auditor brought, and that were compared.
+        witness_begun: the auditor's own file was not there, and was made.
         counts: faults of each code; `faults` has the first 200 of each.
     """
 
@@ -55,6 +57,8 @@ class Report:
     delta_entries_signed: int
     checkpoints_table: bool
     foreign_notes: int
+    brought_notes: int
+    witness_begun: bool
     logs: tuple[LogReport, ...]
     faults: tuple[Fault, ...]
     counts: Mapping[str, int] = field(default_factory=dict)
@@ -80,6 +84,14 @@ class Report:
                 f"not pinned: the key was found beside the table ({self.keys[-1]}); whoever could replace the table "
                 "could replace the key. Give the one that you were told with --key"
             )
+        if self.witness_begun:
+            yield "the witness file was not there and begins now: this run could compare nothing with it"
+        if not self.brought_notes:
+            yield (
+                "no checkpoints from elsewhere were compared: that the end was cut off with the copies beside the "
+                "table, or that who holds the key has written all of it anew, would not show. Bring what others have "
+                "kept with --checkpoints, or keep a memory of your own with --witness"
+            )
         if self.retained_rows:
             yield f"{self.retained_rows} rows left under signed retention notes"
         unchecked = sum(log.unchecked for log in self.logs)
@@ -94,9 +106,10 @@ class Report:
                 yield f"log `{log.log_id}` is witnessed up to {log.witnessed} of {log.size} rows"
 
     def _fault_lines(self) -> Iterator[str]:
-        for code, count in sorted(self.counts.items()):
+        # Under a wrong key everything lacks its checkpoint: the cause comes first.
+        for code, count in sorted(self.counts.items(), key=lambda each: (each[0] != "key_unknown", each[0])):
             found = [fault for fault in self.faults if fault.code == code]
-            yield f"{code}: {count}"
+            yield f"{code}: {count}{' (is it the right --key?)' if code == 'key_unknown' else ''}"
             for fault in found[:SHOWN]:
                 places = [
                     f"file {fault.file}" if fault.file else "",

@@ -118,3 +118,11 @@ def test_export_used_wrongly_says_so(run: Run, table: Path, given: tuple[str, ..
         *given,
     )
     assert run(*words).exit_code == 2
+
+
+def test_what_is_no_cursor_is_named(run: Run, table: Path, tmp_path: Path) -> None:
+    cursor = tmp_path / "siem.cursor"
+    for content in (b"garbage", b"\xff\xfe"):
+        cursor.write_bytes(content)
+        done = run("evidence", "export", "--table", table, "--format", "ocsf", "--cursor", cursor)
+        assert done.exit_code == 1 and f"`{cursor}`: this is no cursor" in done.stderr

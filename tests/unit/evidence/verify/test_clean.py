@@ -71,9 +71,9 @@ def test_a_column_that_was_added_later(tmp_path: Path) -> None:
     assert table.verify().holds
 
 
-def test_a_table_without_rows_holds(tmp_path: Path) -> None:
-    report = SignedTable(tmp_path).verify()
-    assert (report.holds, report.rows) == (True, 0)
+def test_a_table_without_rows_and_signatures_is_no_verdict(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableError, match="no key can be held against it"):
+        SignedTable(tmp_path).verify()
 
 
 def test_rows_from_before_the_first_checkpoint_are_covered_by_it(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 from unit.evidence.verify import attacks
-from unit.evidence.verify.signed_table import KEY_A, SignedTable, landed
+from unit.evidence.verify.signed_table import EVIL, KEY_A, SignedTable, landed
 
 from controlplane.cli.app import app
 from evidence.verify.__main__ import main
@@ -113,3 +113,64 @@ def test_the_command_line_has_the_same_verdict(table: SignedTable) -> None:
     assert found.exit_code == 1
     assert json.loads(found.stdout)["counts"] == {"row_changed": 1}
     assert runner.invoke(app, ["evidence", "verify", str(table.root / "none")]).exit_code == 2
+
+
+def test_what_cannot_be_read_is_no_verdict_of_tampering(tmp_path: Path, table: SignedTable) -> None:
+    """Status 1 says that evidence was tampered with: no data directory, or no witness file, does not."""
+    runner = CliRunner()
+    found = runner.invoke(app, ["evidence", "verify", "--data", str(tmp_path / "none")])
+    assert found.exit_code == 2
+    assert found.stdout.startswith("CANNOT TELL: no control plane in") and "name a table" in found.stdout
+    found = runner.invoke(app, ["evidence", "verify", "--data", str(tmp_path / "none"), "--json"])
+    assert (found.exit_code, json.loads(found.stdout)["verdict"]) == (2, "cannot tell")
+    arguments = ["evidence", "verify", str(table.path), "--key", str(KEY_A.public), "--witness"]
+    for witness in (tmp_path / "none" / "seen.notes", tmp_path):
+        found = runner.invoke(app, [*arguments, str(witness)])
+        assert found.exit_code == 2
+        assert f"--witness takes a file, in a folder that is there; `{witness}` is none" in found.stdout
+    (tmp_path / "seen.notes.new").mkdir()
+    found = runner.invoke(app, [*arguments, str(tmp_path / "seen.notes")])
+    assert found.exit_code == 2
+    assert "nothing is wrong with the table, but the witness file" in found.stdout
+
+
+def test_it_says_what_it_could_not_know_without_checkpoints_from_elsewhere(
+    table: SignedTable, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [str(table.path), "--key", str(KEY_A.public)]
+    witness = ["--witness", str(tmp_path / "seen.notes")]
+    alone, begun = (
+        "no checkpoints from elsewhere were compared",
+        "the witness file was not there and begins now",
+    )
+    assert main(arguments) == 0
+    out = capsys.readouterr().out
+    assert alone in out and begun not in out
+    assert main([*arguments, *witness]) == 0
+    out = capsys.readouterr().out
+    assert alone in out and begun in out
+    assert main([*arguments, *witness]) == 0
+    out = capsys.readouterr().out
+    assert alone not in out and begun not in out
+    assert main([*arguments, "--checkpoints", str(table.files), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["brought_notes"] > 0, report["witness_begun"]) == (True, False)
+
+
+def test_under_another_key_the_cause_comes_first(
+    table: SignedTable, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(table.path), "--key", str(EVIL.public)]) == 1
+    assert capsys.readouterr().out.splitlines()[1] == "key_unknown: 15 (is it the right --key?)"
+
+
+def test_the_list_of_evidence_commands_cuts_no_line() -> None:
+    assert "..." not in CliRunner().invoke(app, ["evidence", "--help"]).stdout.split("Commands:")[1]
+
+
+def test_an_empty_table_is_nobodys(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It was said to hold, under whatever key: what stands in the place of a table that was taken away."""
+    empty, witness = SignedTable(tmp_path), tmp_path / "seen.notes"
+    assert main([str(empty.path), "--key", str(KEY_A.public), "--witness", str(witness)]) == 2
+    assert "has no rows and no signature: no key can be held against it" in capsys.readouterr().out
+    assert not witness.exists()
