@@ -69,7 +69,7 @@ class DataKeyEntries:
         if len(added) < len(fresh) and not self._full_told:
             self._full_told = True
             log.error(
-                "there are %d data keys, as many as may be: what is to be encrypted for further data subjects is masked",
+                "there are %d data keys, as many as may be: what is to be encrypted for further subjects is masked",
                 MOST_DATA_KEYS,
             )
         if added:
