@@ -79,7 +79,7 @@ class Control:
         self.channels = ChannelEntries(journal, self._entries, self.refuse_backlog)
         self.alarms = AlarmEntries(journal, self._entries, self.refuse_backlog)
         self.retention = RetentionEntries(journal, self._entries, world.random_bytes)
-        self.data_keys = DataKeyEntries(journal, self._entries)
+        self.data_keys = DataKeyEntries(journal, self._entries, self.refuse_backlog)
 
     @property
     def revision(self) -> int:

@@ -6,13 +6,16 @@ whatever was encrypted under it; the rows, their leaves and all proofs stay as t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from actors.entries import Entries
 from actors.journal import Journal
 from controlplane.errors import UnavailableError
 from evidence.record import EvidenceRow
+
+log = logging.getLogger(__name__)
 
 # INVARIANT (erasure): SQLite overwrites what is deleted. It would leave the bytes in the file otherwise.
 DATA_KEYS: Final = """
@@ -33,13 +36,16 @@ Wanted = tuple[str, str, str, bytes]
 class DataKeyEntries:
     """One key a subject, made by whoever first needs it. They are leased by nobody.
 
+    Args: refuse_backlog: see `Control.refuse_backlog`.
     Attributes:
         erasing: a key was deleted whose bytes may still stand in the write-ahead log.
     """
 
-    def __init__(self, journal: Journal, entries: Entries) -> None:
+    def __init__(self, journal: Journal, entries: Entries, refuse_backlog: Callable[[], None]) -> None:
         self._journal = journal
         self._entries = entries
+        self._refuse_backlog = refuse_backlog
+        self._full_told = False
         self._count: int = journal.read("SELECT count(*) FROM data_keys")[0][0]
         # Whoever erased may have died before the log was emptied.
         self.erasing = True
@@ -60,6 +66,12 @@ class DataKeyEntries:
         fresh = {one[1]: one for one, key in zip(wanted, known, strict=True) if key is None}
         room = MOST_DATA_KEYS - self._count
         added = list(fresh.values())[: max(0, room)]
+        if len(added) < len(fresh) and not self._full_told:
+            self._full_told = True
+            log.error(
+                "there are %d data keys, as many as may be: what is to be encrypted for further subjects is masked",
+                MOST_DATA_KEYS,
+            )
         if added:
             now_us = self._entries.now_us()
             with self._journal.transaction() as step:
@@ -95,12 +107,19 @@ class DataKeyEntries:
             with self._entries.change("subject_erased", tenant, details, now_us) as step:
                 step.execute("DELETE FROM data_keys WHERE subject = ?", (subject,))
             self._count -= 1
+            self._full_told = False
             self.erasing = True
         self.finish_erasing()
         return {"erased": bool(rows), "gone": not self.erasing}
 
     def record_reveal(self, *, tenant: str, details: dict[str, Any], about: EvidenceRow) -> None:
-        """Leave the event that somebody is shown what was encrypted. Args: about: columns of the action's row."""
+        """Leave the event that somebody is shown what was encrypted.
+
+        Args: about: columns of the action's row.
+        Raises: UnavailableError: too much evidence waits to land. Auditors reveal as well, as often as they like, and
+            the journal is to stay within its bound.
+        """
+        self._refuse_backlog()
         with self._entries.change("arguments_revealed", tenant, details, self._entries.now_us(), about=about):
             return
 

@@ -55,6 +55,7 @@ class DataKeys:
         self._wanted: dict[Subject, asyncio.Future[None]] = {}
         self._asking: asyncio.Task[None] | None = None
         self._not_before_s = float("-inf")
+        self._forgotten: set[Subject] = set()
 
     def digest(self, tenant: str, subject: str) -> str:
         """What stands for a data subject (`type:id`) wherever one is kept. Hexadecimal."""
@@ -86,7 +87,10 @@ class DataKeys:
 
     def forget(self, tenant: str, subject: str) -> None:
         """It was erased: this replica need not wait."""
-        self._kept.pop((tenant, self.digest(tenant, subject)), None)
+        erased = (tenant, self.digest(tenant, subject))
+        self._kept.pop(erased, None)
+        if self._asking is not None:
+            self._forgotten.add(erased)  # its key may be on its way
 
     async def by_id(self, tenant: str, ids: list[str]) -> list[DataKey | None]:
         """Keys by their ids, as they are now; None: destroyed, never there, or wrapped under another wrapping key.
@@ -128,11 +132,12 @@ class DataKeys:
 
     async def _ask_for(self, batch: list[Subject]) -> None:
         until_s = self._monotonic_s() + KEPT_S
+        self._forgotten.clear()
         asked = [(*wanted, *self._fresh(wanted)) for wanted in batch]
         found = await call_control("data_keys", wanted=asked, timeout_s=_ASKING_S)
         for wanted, one in zip(batch, found, strict=True):
             key = None if one is None else self._unwrapped(wanted, *one)
-            if key is not None:
+            if key is not None and wanted not in self._forgotten:
                 self._kept[wanted] = (key, until_s)
                 self._kept.move_to_end(wanted)
         while len(self._kept) > MOST_KEPT:

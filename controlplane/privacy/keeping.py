@@ -128,7 +128,10 @@ class _Writer:
             form = self._form(value, place.keeping, room_left, at)
             if form is not None and len(form) <= room_left:
                 return orjson.Fragment(form), room_left - len(form)
-            # INVARIANT (never clear): what cannot be kept as it should be is masked.
+            # INVARIANT (never clear): what cannot be kept as it should be is masked; of what nobody was to read, the
+            # names inside it are left out as well, as they are beside its digest or ciphertext.
+            if place.keeping.mode in (Mode.DIGEST, Mode.ENCRYPT):
+                return _shape(value), room_bytes
             return masked_value(value, room_bytes)
         if isinstance(value, dict):
             return self.members(value, place, room_bytes, at)

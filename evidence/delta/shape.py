@@ -48,6 +48,8 @@ WRITER: Final = WriterProperties(
 # Checkpoints are written where we can make them durable, not inside a commit.
 HOOKS: Final = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
 _COLOURS: Final = re.compile(r"\x1b\[[0-9;]*m")
+_ANSWER: Final = re.compile(r"(?=<\?xml|<Error)")
+_SAID: Final = re.compile(r"<(Code|Message)>([^<]*)<")
 ATTEMPTS: Final = 5
 """How often something is planned anew because another writer was first."""
 
@@ -57,12 +59,16 @@ def unavailable(what: str) -> Iterator[None]:
     try:
         yield
     except (DeltaError, OSError) as error:
-        raise EvidenceUnavailableError(f"{what}: {_plain(error)}") from error
+        raise EvidenceUnavailableError(f"{what}: {told(error)}") from error
 
 
-def _plain(error: Exception) -> str:
+def told(error: Exception) -> str:
     """An error's text in one line: object stores' come in many, coloured for a terminal."""
-    return " ".join(_COLOURS.sub("", str(error)).split())
+    # INVARIANT (credentials): of what a store answered its code and message remain. The rest may repeat the request,
+    # with the key's id and the session's token, and this text goes to logs, the status and rows of evidence.
+    said, *answer = _ANSWER.split(_COLOURS.sub("", str(error)), maxsplit=1)
+    parts = [said, *(": ".join(text for _, text in _SAID.findall(one)) for one in answer)]
+    return " ".join(" ".join(parts).split())
 
 
 def opened(storage: Storage) -> DeltaTable | None:

@@ -24,6 +24,7 @@ from evidence.delta.shape import (
     opened,
     row_count,
     sizes,
+    told,
     unavailable,
 )
 from evidence.errors import EvidenceDamagedError, EvidenceUnavailableError, RetentionOvertakenError
@@ -322,7 +323,7 @@ class EvidenceTable:
                 self._storage.sync_log(self.version - _RECENT_VERSIONS)
         except (DeltaError, OSError, EvidenceUnavailableError) as error:
             self._stale = True
-            return f"{type(error).__name__}: {error}"
+            return f"{type(error).__name__}: {told(error)}"
         return None
 
     def _compact(self, target_size_bytes: int) -> None:

@@ -111,7 +111,7 @@ class PrivacyDoors:
     async def _find(self, identity: str) -> dict[str, Any] | None:
         if not is_object_uri(self._table):
             return await asyncio.to_thread(find_event, self._table, identity, _COLUMNS)
-        # INVARIANT (credentials): the evidence writer alone has what an object store is reached with.
+        # The evidence writer alone has what an object store is reached with (`controlplane.lifecycle.store_access`).
         row: dict[str, Any] | None = await call_actor(EVIDENCE_WRITER, "find_event", identity, list(_COLUMNS))
         return row
 

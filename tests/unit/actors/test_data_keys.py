@@ -16,6 +16,7 @@ from actors.control import Control, open_control_journal
 from actors.data_keys import Wanted
 from actors.journal import FencedError
 from controlplane.errors import UnavailableError
+from evidence.record import EvidenceRow
 
 
 def opened(path: Path) -> Control:
@@ -137,11 +138,13 @@ def test_what_an_erasure_could_not_finish_before_the_store_died_is_finished_when
 
 
 def test_there_is_an_end_to_subjects_and_to_what_is_asked_at_once(
-    control: Control, monkeypatch: pytest.MonkeyPatch
+    control: Control, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(store, "MOST_DATA_KEYS", 2)
     found = control.data_keys.data_keys(wanted=[wanted("s1"), wanted("s2"), wanted("s3")])
     assert [one is not None for one in found] == [True, True, False]
+    assert control.data_keys.data_keys(wanted=[wanted("s4")]) == [None]
+    assert len(caplog.records) == 1 and "is masked" in caplog.text
     assert erase(control, "s1")
     assert control.data_keys.data_keys(wanted=[wanted("s3")]) != [None]
     with pytest.raises(UnavailableError):
@@ -161,3 +164,17 @@ def test_a_store_that_was_superseded_hands_out_nothing(tmp_path: Path) -> None:
     opened(tmp_path / "control.db")
     with pytest.raises(FencedError):
         first.data_keys.data_keys_by_id(tenant="default", ids=[one[2]])
+
+
+def test_what_auditors_reveal_keeps_within_the_journals_bound_and_erasing_is_never_refused(
+    tmp_path: Path,
+) -> None:
+    journal = open_control_journal(tmp_path / "control.db", new_log_id="control.x")
+    control = Control(journal, World().surroundings(), evidence_backlog=1)
+    control.data_keys.data_keys(wanted=[wanted("s1")])
+    control.data_keys.record_reveal(tenant="default", details={"decision": "d"}, about=EvidenceRow())
+    with pytest.raises(UnavailableError) as refused:
+        control.data_keys.record_reveal(tenant="default", details={"decision": "d"}, about=EvidenceRow())
+    assert refused.value.code == "evidence_backlog"
+    assert erase(control, "s1")
+    assert [event["event_type"] for event in events(control)] == ["arguments_revealed", "subject_erased"]

@@ -281,6 +281,15 @@ def test_from_cursor_to_cursor_each_row_is_told_once(format: Format, tmp_path: P
     assert rows == 3150
 
 
+def test_a_cursor_of_very_many_logs_tells_the_same(tmp_path: Path) -> None:
+    land(tmp_path, *[small_row() for _ in range(5)])
+    others = {f"agent-{number}": 7 for number in range(20_000)}
+    later = export(tmp_path, "ocsf", after=others | {"host-000": 2})
+    assert [json.loads(line)["metadata"]["sequence"] for line in later] == [3, 4]
+    assert later.cursor == others | {"host-000": 4}
+    assert len(events(tmp_path, after=others)) == 5
+
+
 def test_a_cursor_goes_past_what_was_not_asked_for(tmp_path: Path) -> None:
     land(tmp_path / "t", full_row(), full_row(agent_id="clerk"), full_row())
     one = export(tmp_path / "t", "ocsf", agents=["clerk"])

@@ -102,6 +102,24 @@ def test_a_replica_that_erased_forgets_at_once(store: Store) -> None:
     assert replica.id_of("customer:1") is None
 
 
+def test_a_key_that_was_on_its_way_while_it_was_erased_is_not_kept(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replica = Replica()
+
+    async def erased_meanwhile(method: str, **arguments: Any) -> Any:
+        found = await store.call(method, **arguments)
+        replica.keys.forget("default", "customer:1")
+        return found
+
+    monkeypatch.setattr(data_keys, "call_control", erased_meanwhile)
+    replica.fetch("customer:1", "customer:2")
+    assert replica.id_of("customer:1") is None and replica.id_of("customer:2") is not None
+    monkeypatch.setattr(data_keys, "call_control", store.call)
+    replica.fetch("customer:1")
+    assert replica.id_of("customer:1") is not None
+
+
 def test_without_the_store_there_is_no_key_and_it_is_left_alone_for_a_second(store: Store) -> None:
     replica = Replica()
     store.fails = True

@@ -124,6 +124,19 @@ def test_without_a_key_it_is_masked_never_clear() -> None:
     assert row({"email": "a@b.example"}, None, email="encrypt") == {"email": "string(11)"}
 
 
+def test_names_inside_what_is_to_be_encrypted_or_digested_show_nowhere_else_either() -> None:
+    people = {"a@b.example": {"rating": 1}}
+    assert row({"people": people, "list": [people]}, None, people="encrypt", list="encrypt") == {
+        "people": "object(1)",
+        "list": "list(1)",
+    }
+    large = {f"a{n}@b.example": n for n in range(2_000)}
+    assert row({"people": large}, people="encrypt") == {"people": "object(2000)"}
+    crowded = {"people": people} | {f"n{n}": "x" for n in range(2_000)}
+    assert "b.example" not in text(crowded, people="digest")
+    assert read_masked('{"people":"object(1)"}') == ({"people": Hidden.OBJECT}, True)
+
+
 @pytest.mark.parametrize("mode", ["keep", "encrypt"])
 def test_what_has_no_room_is_masked(mode: str) -> None:
     found = row({"long": "x" * LIMIT_BYTES, "short": "y"}, long=mode, short=mode)
