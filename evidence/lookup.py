@@ -10,6 +10,7 @@ from typing import Any, Final
 import pyarrow.dataset as ds
 
 from evidence.delta.reading import open_dataset
+from evidence.delta.shape import unavailable
 
 _SKEW: Final = timedelta(hours=1)
 """An id's time is its owner's when it was drawn; the event's is never before the last one's of its log."""
@@ -33,16 +34,14 @@ def find_event(path: str, event_id: str, columns: Sequence[str]) -> dict[str, An
         first, last = at - _SKEW, at + _SKEW
     except (ValueError, OverflowError):  # an id may name a time after the last year that there is
         return None
-    rows: list[dict[str, Any]] = (
-        open_dataset(path)
-        .to_table(
+    dataset = open_dataset(path)
+    with unavailable(f"cannot read the evidence table at `{path}`"):
+        rows: list[dict[str, Any]] = dataset.to_table(
             columns=list(columns),
             filter=(ds.field("event_date") >= first.date())
             & (ds.field("event_date") <= last.date())
             & (ds.field("event_time") >= first)
             & (ds.field("event_time") <= last)
             & (ds.field("event_id") == str(identity)),
-        )
-        .to_pylist()
-    )
+        ).to_pylist()
     return rows[0] if rows else None

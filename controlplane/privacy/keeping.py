@@ -24,7 +24,15 @@ from controlplane.privacy.sealing import (
     sealed_bytes,
     to_json,
 )
-from controlplane.wire.digest import CONTAINER_BYTES, canonical_json, masked_value, own_bytes_of, shown_name
+from controlplane.wire.digest import (
+    CONTAINER_BYTES,
+    MASK_LIMIT_BYTES,
+    canonical_json,
+    mask,
+    masked_value,
+    own_bytes_of,
+    shown_name,
+)
 from policies.action import Json
 from policies.keeping import ITEMS, ArgumentKeeping, DataSubject, Keeping, Mode, Place, written
 
@@ -78,16 +86,27 @@ def kept(
     Args: clear: whether `keep` is obeyed; else it masks.
     Cost: that of `mask`, and 1 µs for each value that is kept, 3 µs digested, 8 µs encrypted.
     """
-    writer = _Writer(situation, means, clear)
+    writer = _Writer((situation, means), clear=clear)
     members, _ = writer.members(arguments, keeping.root, LIMIT_BYTES - CONTAINER_BYTES, ())
+    return orjson.dumps(members).decode()
+
+
+def masked(arguments: Mapping[str, Json], keeping: ArgumentKeeping | None) -> str:
+    """`mask`, for rows and people for whom nothing is kept: of what is to be digested or encrypted, the names inside it
+    are left out, too."""
+    if keeping is None:
+        return mask(arguments)
+    members, _ = _Writer(None, clear=False).members(
+        arguments, keeping.root, MASK_LIMIT_BYTES - CONTAINER_BYTES, ()
+    )
     return orjson.dumps(members).decode()
 
 
 class _Writer:
     """One text. Rooms are as in `masked_value`: the masked form of a value always has the room that it takes."""
 
-    def __init__(self, situation: Situation, means: Means, clear: bool) -> None:
-        self._situation = situation
+    def __init__(self, means: tuple[Situation, Means] | None, *, clear: bool) -> None:
+        """Args: means: None = everything is masked."""
         self._means = means
         self._clear = clear
 
@@ -142,6 +161,9 @@ class _Writer:
     def _form(
         self, value: Json, keeping: Keeping, room_bytes: int, at: tuple[str | int, ...]
     ) -> bytes | None:
+        if self._means is None:
+            return None
+        situation, means = self._means
         match keeping.mode:
             case Mode.MASK:
                 return None
@@ -150,17 +172,17 @@ class _Writer:
                     return None
                 return b'{"%s":%s}' % (KEEP.encode(), orjson.dumps(value))
             case Mode.DIGEST:
-                digest = value_digest(self._means.digest_key, self._situation.tenant, value)
+                digest = value_digest(means.digest_key, situation.tenant, value)
                 return orjson.dumps({DIGEST: digest, IS: _shape(value)})
             case Mode.ENCRYPT:
-                key = None if keeping.subject is None else self._means.key_of(keeping.subject)
+                key = None if keeping.subject is None else means.key_of(keeping.subject)
                 if key is None:
                     return None
                 plain = orjson.dumps(value)
                 if sealed_bytes(len(plain)) + _SEALED_BYTES > room_bytes:
                     return None
-                nonce = self._means.random_bytes(NONCE_BYTES)
-                sealed = seal(key, plain, self._situation, written(at), nonce=nonce)
+                nonce = means.random_bytes(NONCE_BYTES)
+                sealed = seal(key, plain, situation, written(at), nonce=nonce)
                 return orjson.dumps({ENCRYPT: to_json(sealed), IS: _shape(value)})
 
 

@@ -109,7 +109,9 @@ class Application:
             *OutcomeDoors(
                 self._fleet, self._bundles, calls, settling, self._limiter, digest_key=digest_key
             ).routes(),
-            *ApprovalDoors(self._fleet, calls, self._limiter, digest_key=digest_key).routes(),
+            *ApprovalDoors(
+                self._fleet, calls, self._limiter, bundles=self._bundles, digest_key=digest_key
+            ).routes(),
             *BundleDoors(self._fleet, self._bundles).routes(),
             *StopDoors().routes(),
             *PrivacyDoors(keys, table).routes(),

@@ -15,17 +15,17 @@ from actors.control import SHADOW
 from actors.messages import DecisionRequest, Rewritten, Shadowed
 from controlplane.errors import NotFoundError, UnavailableError
 from controlplane.privacy.data_keys import DataKeys
-from controlplane.privacy.keeping import Means, digest_key_of, kept
+from controlplane.privacy.keeping import Means, digest_key_of, kept, masked
 from controlplane.privacy.sealing import DataKey, Situation
 from controlplane.service.bundles import BundleCache
 from controlplane.service.fleet import Fleet
 from controlplane.service.subjects import KnownSubjects
 from controlplane.service.turns import in_turn, left_s
 from controlplane.wire.authzen import EvaluationRequest
-from controlplane.wire.digest import arguments_digest, keyed_digest, mask
+from controlplane.wire.digest import arguments_digest, keyed_digest
 from policies import rewriting
 from policies.action import Action, Resource
-from policies.keeping import DataSubject
+from policies.keeping import ArgumentKeeping, DataSubject
 from policies.measures import Measured
 from policies.modification.operations import to_json
 from policies.prepare import Prepared, Preparer
@@ -150,6 +150,7 @@ class Preparing:
         wanted: tuple[int, ...] = ()
         rewritten: Rewritten | None = None
         kept_arguments = ""
+        keeping: ArgumentKeeping | None = None
         if preparer is not None:
             action = Action(
                 tenant=caller.tenant,
@@ -177,8 +178,10 @@ class Preparing:
                 log.exception("preparing an action failed; it is denied")
                 refusal, detail = "evaluation_failed", "the action could not be evaluated"
             shadow = self._shadowed(action)
-            if not request.dry_run:
-                kept_arguments = self._kept(preparer, action._replace(arguments=arguments), digest)
+            facts = preparer.bundle.catalog.facts(request.resource_type, request.resource_id)
+            keeping = None if facts is None else facts.keeping
+            if keeping is not None and not request.dry_run:
+                kept_arguments = self._kept(preparer, keeping, action._replace(arguments=arguments), digest)
         return DecisionRequest(
             tenant=caller.tenant,
             subject_type=request.subject_type,
@@ -194,7 +197,7 @@ class Preparing:
             detail=detail,
             arguments_digest=digest,
             evidence_digest=keyed_digest(self._digest_key, digest),
-            masked_arguments=mask(arguments),
+            masked_arguments=masked(arguments, keeping),
             idempotency_key=request.idempotency_key,
             deadline_us=deadline_us,
             received_us=received_us,
@@ -218,11 +221,8 @@ class Preparing:
             kept_arguments=kept_arguments,
         )
 
-    def _kept(self, preparer: Preparer, action: Action, digest: bytes) -> str:
-        """The arguments as evidence keeps them, where the catalog says how; "" = masked. Args: digest: theirs."""
-        facts = preparer.bundle.catalog.facts(action.resource.type, action.resource.id)
-        if facts is None or facts.keeping is None:
-            return ""
+    def _kept(self, preparer: Preparer, keeping: ArgumentKeeping, action: Action, digest: bytes) -> str:
+        """The arguments as evidence keeps them, by what the catalog says; "" = masked. Args: digest: theirs."""
         subject, resource, arguments = action.subject, action.resource, action.arguments
         actor = f"{subject.type}:{subject.id}"
         in_row = keyed_digest(self._digest_key, digest).hex()
@@ -234,7 +234,7 @@ class Preparing:
         try:
             return kept(
                 arguments,
-                facts.keeping,
+                keeping,
                 Situation(action.tenant, subject.type, subject.id, resource.type, resource.id, in_row),
                 Means(self._value_key, key_of, os.urandom),
                 clear=preparer.bundle.clear.of(action.tenant),

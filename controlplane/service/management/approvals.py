@@ -23,7 +23,9 @@ from controlplane.errors import (
     NotFoundError,
     TooLargeError,
 )
+from controlplane.privacy.keeping import masked
 from controlplane.service.approval_watch import ApprovalWatch
+from controlplane.service.bundles import BundleCache
 from controlplane.service.fleet import Fleet
 from controlplane.service.management import approval_bodies as bodies
 from controlplane.service.management.bodies import read_body
@@ -33,8 +35,9 @@ from controlplane.service.owner_calls import OwnerCalls
 from controlplane.service.rate_limits import RateLimiter
 from controlplane.service.routing import DECIDING, READING, Call, Reply, Route
 from controlplane.wire.authzen_answer import APPROVALS
-from controlplane.wire.digest import arguments_digest, canonical_json, keyed_digest, mask
+from controlplane.wire.digest import arguments_digest, canonical_json, keyed_digest
 from controlplane.wire.narrowing import narrowed
+from policies.keeping import ArgumentKeeping
 
 MOST_ARGUMENTS_BYTES: Final = 65_536
 """That a task keeps for its approvers to see."""
@@ -56,9 +59,11 @@ class ApprovalDoors:
         calls: OwnerCalls,
         limiter: RateLimiter,
         *,
+        bundles: BundleCache,
         digest_key: bytes,
     ) -> None:
         self._fleet = fleet
+        self._bundles = bundles
         self._calls = calls
         self._limiter = limiter
         self._digest_key = digest_key
@@ -209,10 +214,16 @@ class ApprovalDoors:
                 arguments=canonical_json(less),
                 digest=digest.hex(),
                 evidence_digest=keyed_digest(self._digest_key, digest).hex(),
-                masked=mask(less),
+                masked=masked(less, self._keeping(shown["resource"])),
                 of_digest=arguments_digest(arguments).hex(),
             )
         )
+
+    def _keeping(self, resource: dict[str, Any]) -> ArgumentKeeping | None:
+        """What the catalog in force says of how evidence keeps the arguments of a resource."""
+        preparer = self._bundles.ready(self._bundles.best(self._fleet.directory.activation.digest))
+        facts = preparer and preparer.bundle.catalog.facts(resource["type"], resource["id"])
+        return facts.keeping if facts else None
 
     # -- values ------------------------------------------------------------------------------------------------------
 

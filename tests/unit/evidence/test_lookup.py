@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 from unit.evidence.evidence_samples import DAY_US, NOON_US, full_row, record
 
 from evidence.delta.table import EvidenceTable
-from evidence.errors import NoEvidenceError
+from evidence.errors import EvidenceUnavailableError, NoEvidenceError
 from evidence.landing import LogBatch
 from evidence.lookup import find_event
 
@@ -61,3 +62,11 @@ def test_one_that_is_not_there_is_none(table: str, identity: str) -> None:
 def test_without_a_table_it_says_so(tmp_path: Path) -> None:
     with pytest.raises(NoEvidenceError):
         find_event(str(tmp_path), id_at(NOON_US, 0), COLUMNS)
+
+
+def test_a_file_that_is_gone_is_said(table: str, tmp_path: Path) -> None:
+    copied = shutil.copytree(table, tmp_path / "copy")
+    for file in copied.rglob("*.parquet"):
+        file.unlink()
+    with pytest.raises(EvidenceUnavailableError):
+        find_event(str(copied), id_at(NOON_US, 0), COLUMNS)

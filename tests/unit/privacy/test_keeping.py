@@ -13,9 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controlplane.hindsight.evidence_rows import read_masked
-from controlplane.privacy.keeping import LIMIT_BYTES, Means, digest_key_of, encrypted, kept, value_digest
+from controlplane.privacy.keeping import (
+    LIMIT_BYTES,
+    Means,
+    digest_key_of,
+    encrypted,
+    kept,
+    masked,
+    value_digest,
+)
 from controlplane.privacy.sealing import DataKey, Situation, from_json, seal, to_json, unseal, unwrap, wrap
-from controlplane.wire.digest import mask
+from controlplane.wire.digest import MASK_LIMIT_BYTES, mask
 from policies.keeping import ArgumentKeeping, Keeping, Mode, read_subject
 from policies.replay.recorded import Hidden
 
@@ -135,6 +143,24 @@ def test_names_inside_what_is_to_be_encrypted_or_digested_show_nowhere_else_eith
     crowded = {"people": people} | {f"n{n}": "x" for n in range(2_000)}
     assert "b.example" not in text(crowded, people="digest")
     assert read_masked('{"people":"object(1)"}') == ({"people": Hidden.OBJECT}, True)
+
+
+def test_the_masked_form_leaves_those_names_out_as_well() -> None:
+    arguments = {
+        "people": {"a@b.example": 1},
+        "ids": [{"x": 1}],
+        "kind": "x",
+        "deep": {"name": {"y": 1}, "z": 2},
+    }
+    hidden = keeping(people="encrypt", ids="digest", kind="keep", deep_name="encrypt")
+    assert json.loads(masked(arguments, hidden)) == {
+        "people": "object(1)",
+        "ids": "list(1)",
+        "kind": "string(1)",
+        "deep": {"name": "object(1)", "z": "number"},
+    }
+    assert masked(arguments, None) == mask(arguments)
+    assert len(masked({f"n{n}": "x" for n in range(3_000)}, hidden)) <= MASK_LIMIT_BYTES
 
 
 @pytest.mark.parametrize("mode", ["keep", "encrypt"])

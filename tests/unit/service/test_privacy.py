@@ -186,6 +186,27 @@ def test_approvers_and_channels_see_what_they_saw_before(plane: InProcessPlane) 
     assert "$" not in row["arguments"] and "large" not in row["arguments"]
 
 
+def test_names_inside_what_is_encrypted_are_in_no_row_and_on_no_screen(plane: InProcessPlane) -> None:
+    arguments = ARGUMENTS | {"kind": "large", "email": {"anna@mail.example": ["a", "b"]}}
+    answer = plane.ask("bot", "crm.update", arguments=arguments)
+    asked = {
+        "binding_token": answer.json["context"]["access_request"]["binding_token"],
+        "arguments": arguments,
+    }
+    task = plane.send("POST", "/v1/approvals", asked)
+    assert task.json["masked_arguments"]["email"] == "object(1)"
+    _, desk = plane.make_key(role="approver", subjects=["user:anna"])
+    principal = {"type": "user", "id": "anna", "roles": ["desk"]}
+    assert plane.send("POST", "/v1/principals", principal).status in (200, 201)
+    plane.renew_leases()
+    body = {"narrow": {"/email/anna@mail.example": ["a"]}}
+    narrowed = plane.send("POST", f"/v1/approvals/{task.json['id']}/approve", body, key=desk)
+    assert narrowed.status == 200, narrowed
+    assert narrowed.json["masked_arguments"]["email"] == "object(1)"
+    for row in [*rows(plane), *events(plane, "approval_requested"), *events(plane, "approval_granted")]:
+        assert "anna" not in row["arguments"]
+
+
 def test_revealing_shows_the_values_and_leaves_its_event_first(plane: InProcessPlane) -> None:
     decision = decide(plane)
     shown = reveal(plane, decision)
