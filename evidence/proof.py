@@ -177,7 +177,7 @@ def _signer(note: Note, keys: Sequence[PublicKey]) -> PublicKey:
     found = ", ".join(sorted(each.key_id.hex() for each in note.signatures))
     raise NoProofError(
         f"the checkpoint of `{note.origin[:200]}` is signed by no key that was given, or that a rotation leads to "
-        f"(key ids {found}): is it the right --key?"
+        f"(key ids {found}): is it the right --key? A proof needs a key of its own time, or an older one"
     )
 
 

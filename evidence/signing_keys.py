@@ -148,8 +148,8 @@ class Signer:
             status = self.files.private.stat()
         except OSError as error:
             raise EvidenceKeyError(
-                f"cannot read `{self.files.private}`: {error}; make a key with `controlplane keys evidence create`, "
-                f"or put it back from a backup",
+                f"cannot read `{self.files.private}`: {(error.strerror or str(error)).lower()}; put it back from a "
+                "backup, or, where there never was one, make it with `controlplane keys evidence create`",
                 path=str(self.files.private),
             ) from error
         mark = (status.st_ino, status.st_mtime_ns, status.st_size)
@@ -179,7 +179,8 @@ def _read(path: Path) -> PrivateKey:
         return PrivateKey(found["name"], base64.b64decode(found["private"], validate=True))
     except FileNotFoundError as error:
         raise EvidenceKeyError(
-            f"there is no evidence key at `{path}`; make one with `controlplane keys evidence create`",
+            f"there is no evidence key at `{path}`: put it back from a backup, or, where there never was one, make it "
+            "with `controlplane keys evidence create`",
             path=str(path),
         ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:

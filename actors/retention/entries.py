@@ -50,7 +50,7 @@ class RetentionEntries:
         if shorter and not (allow_shorter and reason.strip()):
             raise InputError(
                 f"{keep_days} days are less than six months ({SIX_MONTHS_DAYS} days), which the EU AI Act asks of the "
-                "logs of high-risk systems (articles 19(1), 26(6)); if it is meant, allow it and give a reason",
+                "logs of high-risk systems (articles 19(1), 26(6)); if it is meant, say `allow_shorter` and a `reason`",
                 code="retention_too_short",
                 expected=SIX_MONTHS_DAYS,
                 found=keep_days,

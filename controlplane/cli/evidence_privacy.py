@@ -87,7 +87,11 @@ def erase(
     def human(console: Console) -> None:
         told = f"in force everywhere within {answer['effective_within_s']} s"
         erased = f"the key of {subject} is destroyed, {told}"
-        text = erased if answer["erased"] else f"{subject} has no key: nothing is encrypted for it"
+        text = (
+            erased
+            if answer["erased"]
+            else f"{subject} has no key: nothing that is encrypted for it opens, if there is anything"
+        )
         console.print(cell(text))
         if not answer["gone"]:
             text = "its bytes leave the journal's write-ahead log once whoever reads it now (a backup?) has ended"

@@ -35,7 +35,7 @@ def verify(
         list[str] | None,
         typer.Option(
             metavar="PATH",
-            help="Checkpoints kept elsewhere: a file of notes, or a folder of .notes files; repeatable.",
+            help="Checkpoints kept elsewhere: a file of notes, or a folder of .notes files (s3://… too); repeatable.",
         ),
     ] = None,
     witness: Annotated[

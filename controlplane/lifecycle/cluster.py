@@ -170,6 +170,6 @@ class Cluster:
                 why = "ended" if ended or not self.lives else f"took more than {timeout_s:.0f} s"
                 last = tail(path, lines=1)
                 raise StartError(
-                    f"{stage} {why}; see {path}" + (f" (last line: {last[:300]})" if last else ""),
+                    f"{stage} {why}; see {path}" + (f" (last line: {last[:500]})" if last else ""),
                     stage=stage,
                 )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import ray
@@ -26,12 +28,13 @@ from actors.placement import (
     journals_resource,
     node_of,
 )
-from controlplane.errors import UnavailableError
+from controlplane.errors import GovernanceError, UnavailableError
 from controlplane.evidence_settings import EvidenceSettings, evidence_keys
 from controlplane.lifecycle.loopback_replica import keep_on_loopback
 from controlplane.lifecycle.readiness import Readiness, ask
 from controlplane.limits import Limits
 from controlplane.privacy.wrapping_key import read_wrapping_key
+from controlplane.service.actor_calls import call_actor
 from controlplane.service.application import Application
 from controlplane.service.ingress import Ingress
 from controlplane.service.nodes import claim_places, places_of, present_nodes
@@ -122,7 +125,7 @@ def start(settings: Settings, *, address: str | None = None) -> None:
     owners.start_evidence_writer()
     owners.start_notifier()
     owners.start_hosts()
-    _wait("the control store", lambda: ray.get(store.ready.remote(), timeout=10))
+    _wait_for_control_store(lambda: ray.get(store.ready.remote(), timeout=10))
     key = settings.operator_key.read_text().strip()
     if not ray.get(store.call.remote("ensure_operator_key", {"key": key}), timeout=10):
         log.warning(
@@ -290,9 +293,25 @@ def _state_of(name: str, node_is_there: bool) -> dict[str, Any]:
     return state
 
 
-def _wait(what: str, ready: Any) -> None:
+def _wait_for_control_store(ready: Callable[[], bool]) -> None:
     deadline_s = time.monotonic() + _READY_TIMEOUT_S
     while not ready():
         if time.monotonic() > deadline_s:
-            raise UnavailableError(f"{what} did not become ready in {_READY_TIMEOUT_S:g} s")
+            why = asyncio.run(_what_holds_up_the_control_store())
+            raise UnavailableError(f"the control store did not become ready in {_READY_TIMEOUT_S:g} s{why}")
         time.sleep(0.05)
+
+
+async def _what_holds_up_the_control_store() -> str:
+    """Its own word, and what stops the evidence writer: the table alone tells whether a journal is the latest."""
+    told: list[str] = []
+    try:
+        writer = await call_actor(EVIDENCE_WRITER, "status", timeout_s=2.0)
+        told += [f"evidence, {where}: {trouble}" for where, trouble in writer["trouble"].items()]
+    except GovernanceError as error:
+        told.append(f"evidence: {error.message} ({error.code})")
+    try:
+        await call_actor(CONTROL_STORE, "status", timeout_s=2.0)
+    except GovernanceError as error:
+        told.append(f"{error.message} ({error.code})")
+    return "".join(f"; {one}" for one in told)
