@@ -25,7 +25,7 @@ from actors.placement import CONTROL_STORE, host_name
 from actors.retention.runs import RetentionRuns
 from actors.store_access import take_access
 from actors.world import REAL, monotonic_s
-from controlplane.errors import GovernanceError
+from controlplane.errors import ConflictError, GovernanceError
 from evidence.checkpoint_files import CheckpointFiles
 from evidence.delta.heads import Signing
 from evidence.delta.table import EvidenceTable
@@ -232,7 +232,15 @@ class EvidenceWriter:
         """Do something with the open table, in its thread, while nothing lands."""
         async with self._landing:
             table = await self._opened()
-            return await asyncio.get_running_loop().run_in_executor(self._thread, work, table)
+            try:
+                return await asyncio.get_running_loop().run_in_executor(self._thread, work, table)
+            except ConflictError:
+                raise  # nothing was done
+            except Exception:
+                # What may stand half-way is found out by opening anew, whether or not there is anything to land.
+                self._table = None
+                self._landed.clear()
+                raise
 
     def _note(self, table: EvidenceTable) -> None:
         self._version = table.version

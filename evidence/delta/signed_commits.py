@@ -62,8 +62,10 @@ class SignedCommits:
             signature or a root that is not right.
         """
         evidence = entry.evidence
-        if signer is not None and entry.removes_rows and (evidence is None or evidence.retention is None):
-            raise self._damaged(version, "removes rows")
+        # A retention note alone lets nothing leave: one that was signed and then not used lies in the log for everybody.
+        retires = evidence is not None and evidence.retention is not None and evidence.checkpoints
+        if signer is not None and entry.removes_rows and not retires:
+            raise self._damaged(version, "removes rows that the writer did not let leave")
         if evidence is None:
             if signer is not None and entry.positions:
                 raise self._damaged(version, "adds rows and carries no checkpoint")

@@ -68,6 +68,12 @@ class SignedNotes:
                 )
             begun = begun or landing.evidence is not None
             covered = self._add_notes(landing) if landing.evidence is not None else {}
+            retires = landing.evidence is not None and landing.evidence.retention is not None
+            if retires and covered.get(DELTA_LOG) != landing.version:
+                # A note that was signed and then not used lies in the log for everybody: it alone proves nothing.
+                self._fault(
+                    landing.version, "checkpoint_missing", "rows leave, and no checkpoint is of just then"
+                )
             if not begun or not (landing.rows or landing.positions):
                 continue
             for log_id, last in landing.positions.items():

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from unit.service.in_process_plane import CATALOG_AND_POLICY, InProcessPlane, in_process_plane
+
+from evidence.delta.table import EvidenceTable
+from evidence.errors import EvidenceUnavailableError
 
 DAY_S = 86_400
 RETENTION, HOLDS = "/v1/evidence/retention", "/v1/evidence/holds"
@@ -52,6 +56,25 @@ def test_what_is_due_leaves_once_no_hold_keeps_it(plane: InProcessPlane) -> None
     left = plane.sequences()
     assert all(not set(before[log_id]) & set(left.get(log_id, [])) for log_id in before)
     assert plane.send("GET", RETENTION).json["leaving"] == []
+
+
+def test_what_was_left_half_way_is_mended_though_nothing_lands(
+    plane: InProcessPlane,
+) -> None:
+    plane.activate(CATALOG_AND_POLICY)
+    plane.sequences()
+    at_work: list[EvidenceTable] = []
+
+    def failing(table: EvidenceTable) -> None:
+        at_work.append(table)
+        if len(at_work) == 1:
+            raise EvidenceUnavailableError("the disk went away")
+
+    writer = plane.writer
+    for _ in range(2):
+        with contextlib.suppress(EvidenceUnavailableError):
+            plane.run(writer._exclusively(failing))
+    assert at_work[0] is not at_work[1]
 
 
 @pytest.mark.parametrize(

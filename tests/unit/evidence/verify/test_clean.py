@@ -9,11 +9,11 @@ import pytest
 from unit.evidence.evidence_samples import NOON_US, full_row, log, record, small_row
 from unit.evidence.verify.signed_table import KEY_A, KEY_B, NAME, SignedTable, found, landed
 
-from evidence.checkpoint import RETENTION, origin_of
+from evidence.checkpoint import DELTA_LOG, RETENTION, origin_of
 from evidence.commit_metadata import KEY, CommitEvidence
 from evidence.delta.shape import HOOKS
 from evidence.landing import LogBatch
-from evidence.merkle import segment_nodes
+from evidence.merkle import CompactRange, segment_nodes
 from evidence.note import COSIGNATURE, Note, PrivateKey, PublicKey, signed_note, written_notes
 from evidence.retention import Retirement, Segment
 from evidence.verify.faults import UnreadableError
@@ -121,12 +121,17 @@ def retire(
     note = signed_note(retirement.text, key.named(retirement.origin))
     delta = table.table
     delta.alter.set_table_properties({"delta.appendOnly": "false"})
+    version = table.version + 1
+    before = CompactRange().append(table.entry_leaves(version))
+    head = table.note(DELTA_LOG, before)
+    evidence = CommitEvidence(checkpoints=(head,), retention=note)
     delta.delete(
         f"event_date = '{date}'",
-        commit_properties=CommitProperties(custom_metadata={KEY: CommitEvidence(retention=note).to_json()}),
+        commit_properties=CommitProperties(custom_metadata={KEY: evidence.to_json()}),
         post_commithook_properties=HOOKS,
     )
     delta.alter.set_table_properties({"delta.appendOnly": "true"})
+    table._store(version, [(DELTA_LOG, before)], [head])
 
 
 def leaves(log_id: str, first: int, count: int) -> list[bytes]:
