@@ -84,7 +84,7 @@ class KeyFiles:
         Args: time: now, RFC 3339, UTC.
         Raises: EvidenceKeyError: there is no key, or the files cannot be written.
         """
-        with self._locked():
+        with self._locked() as folder:
             old, draft = self.read(), self.private.with_suffix(".next")
             # INVARIANT (no gap): the new key is on disk, then the note that hands over to it, and only then does it
             # replace the old one. A crash in between leaves the old key in force; the next attempt takes the new key
@@ -100,6 +100,7 @@ class KeyFiles:
                 chain.append(rotate(old, new, time=time))
                 replace_file(self.notes, written_notes([*notes, chain[-1]]), mode=0o644)
             os.replace(draft, self.private)  # noqa: PTH105 - says that it replaces
+            os.fsync(folder)  # nothing is signed with a key that a loss of power takes back
             self._publish(new.public)
             return Rotation.verified(chain[-1])
 
@@ -117,15 +118,15 @@ class KeyFiles:
             raise EvidenceKeyError(f"cannot read `{self.notes}`: {error}", path=str(self.notes)) from error
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """One rotation at a time: two would hand over from one key to two."""
+    def _locked(self) -> Iterator[int]:
+        """One rotation at a time: two would hand over from one key to two. Yields: the folder's descriptor."""
         try:
             folder = os.open(self.private.parent, os.O_RDONLY)
         except OSError as error:
             raise EvidenceKeyError(f"cannot use `{self.private.parent}`: {error}") from error
         try:
             fcntl.flock(folder, fcntl.LOCK_EX)
-            yield
+            yield folder
         except OSError as error:
             raise EvidenceKeyError(f"cannot write the evidence key: {error}") from error
         finally:
