@@ -193,7 +193,7 @@ class Heads:
     def _adopt(self) -> None:
         """A table that was written before checkpoints were: what stands there is what is signed from now on."""
         known = log_ids(self._table, self._root)
-        # INVARIANT (nothing laundered): who strips a table of its notes has it not signed anew as he left it.
+        # Nothing laundered: who strips a table of its notes has it not signed anew as he left it.
         if known and self._signing.signer.has_signed():
             raise EvidenceDamagedError(
                 f"the evidence table `{self._root}` has rows of {len(known)} logs and no checkpoint, though this key "
