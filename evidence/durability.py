@@ -76,7 +76,11 @@ def create_file(path: Path, text: str, *, mode: int) -> bool:
         _write_new(path, text, mode)
     except FileExistsError:
         found, whole = path.read_bytes(), text.encode()
-        if found == whole or not whole.startswith(found):
+        if found == whole:
+            _sync(path)  # whoever wrote it may have ended before it did so
+            _sync(path.parent)
+            return False
+        if not whole.startswith(found):
             return False
         replace_file(path, text, mode=mode)
         return True

@@ -3,6 +3,7 @@
 evidence.json   0600: {"name", "private": base64 of the 32-byte seed, "created_at"}
 keys.notes      the rotations so far, as notes (see `evidence.rotation`)
 keys.vkey       the public half that is in force, one line, to be copied
+evidence.signed a table was signed: from then on none is taken for one from before there were checkpoints
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import base64
 import fcntl
 import json
+import logging
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -21,6 +23,8 @@ from evidence.durability import replace_file
 from evidence.errors import EvidenceKeyError
 from evidence.note import Note, NoteError, PrivateKey, PublicKey, parse_notes, written_notes
 from evidence.rotation import Rotation, chain_to, rotate
+
+log = logging.getLogger(__name__)
 
 _SEED_BYTES = 32
 
@@ -38,6 +42,11 @@ class KeyFiles:
     private: Path
     notes: Path
     public: Path
+
+    @property
+    def signed(self) -> Path:
+        """There once a commit of a table was signed; beside the private half, where nobody else writes."""
+        return self.private.with_suffix(".signed")
 
     def create(self, name: str, *, created_at: str, random_bytes: Callable[[int], bytes]) -> bool:
         """Make the first key. Returns: whether it was made here; one that is there stays as it is.
@@ -84,7 +93,7 @@ class KeyFiles:
         Args: time: now, RFC 3339, UTC.
         Raises: EvidenceKeyError: there is no key, or the files cannot be written.
         """
-        with self._locked():
+        with self._locked() as folder:
             old, draft = self.read(), self.private.with_suffix(".next")
             # INVARIANT (no gap): the new key is on disk, then the note that hands over to it, and only then does it
             # replace the old one. A crash in between leaves the old key in force; the next attempt takes the new key
@@ -100,6 +109,7 @@ class KeyFiles:
                 chain.append(rotate(old, new, time=time))
                 replace_file(self.notes, written_notes([*notes, chain[-1]]), mode=0o644)
             os.replace(draft, self.private)  # noqa: PTH105 - says that it replaces
+            os.fsync(folder)  # nothing is signed with a key that a loss of power takes back
             self._publish(new.public)
             return Rotation.verified(chain[-1])
 
@@ -117,15 +127,15 @@ class KeyFiles:
             raise EvidenceKeyError(f"cannot read `{self.notes}`: {error}", path=str(self.notes)) from error
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """One rotation at a time: two would hand over from one key to two."""
+    def _locked(self) -> Iterator[int]:
+        """One rotation at a time: two would hand over from one key to two. Yields: the folder's descriptor."""
         try:
             folder = os.open(self.private.parent, os.O_RDONLY)
         except OSError as error:
             raise EvidenceKeyError(f"cannot use `{self.private.parent}`: {error}") from error
         try:
             fcntl.flock(folder, fcntl.LOCK_EX)
-            yield
+            yield folder
         except OSError as error:
             raise EvidenceKeyError(f"cannot write the evidence key: {error}") from error
         finally:
@@ -138,6 +148,21 @@ class Signer:
 
     files: KeyFiles
     _read: tuple[tuple[int, int, int], PrivateKey, tuple[Note, ...]] | None = field(default=None, init=False)
+    _remembered: bool = field(default=False, init=False)
+
+    def has_signed(self) -> bool:
+        """Whether a table was ever signed, as far as anybody remembers."""
+        return self.files.signed.exists()
+
+    def remember(self) -> None:
+        """A signed commit was seen. Where the folder cannot be written, nobody remembers: it is as it was before."""
+        if not self._remembered:
+            self._remembered = True
+            try:
+                if not self.files.signed.exists():
+                    replace_file(self.files.signed, "", mode=0o600)
+            except OSError as error:
+                log.warning("cannot remember in `%s` that a table was signed: %s", self.files.signed, error)
 
     def current(self) -> tuple[PrivateKey, tuple[Note, ...]]:
         """The key, and the rotations that led to it, oldest first.

@@ -193,6 +193,13 @@ class Heads:
     def _adopt(self) -> None:
         """A table that was written before checkpoints were: what stands there is what is signed from now on."""
         known = log_ids(self._table, self._root)
+        # Nothing laundered: who strips a table of its notes has it not signed anew as he left it.
+        if known and self._signing.signer.has_signed():
+            raise EvidenceDamagedError(
+                f"the evidence table `{self._root}` has rows of {len(known)} logs and no checkpoint, though this key "
+                f"has signed a table: nothing is written until you have found out why; if it is another table, from "
+                f"before there were checkpoints, remove `{self._signing.signer.files.signed}`"
+            )
         if known and not self._ranges:
             log.warning(
                 "the evidence table `%s` has rows of %d logs and no checkpoint: they are signed as they are now",
@@ -218,6 +225,8 @@ class Heads:
                 self._signing.files.write(commit.version, commit.time_ms, commit.evidence.notes)
         if signer is not None and self._signed_by is not None and signer != self._signed_by:
             log.warning("the evidence key is now %s; it was %s", signer, self._signed_by)
+        if signer is not None:
+            self._signing.signer.remember()
         # INVARIANT (files first): only what has its file is done with; what failed above is followed once more.
         self._delta, self._signed_by = delta, signer
         for commit in commits:

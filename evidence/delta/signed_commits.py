@@ -62,7 +62,7 @@ class SignedCommits:
             signature or a root that is not right.
         """
         evidence = entry.evidence
-        # A retention note alone lets nothing leave: one that was signed and then not used lies in the log for everybody.
+        # A retention note alone lets nothing leave: one that was signed and not used lies in the log for all to see.
         retires = evidence is not None and evidence.retention is not None and evidence.checkpoints
         if signer is not None and entry.removes_rows and not retires:
             raise self._damaged(version, "removes rows that the writer did not let leave")

@@ -1,4 +1,4 @@
-"""A retention note that was signed and never used lies in the log for everybody: it lets nobody else's deletion pass."""
+"""A retention note that was signed and never used lies in the log for all to see: it lets nobody else delete."""
 
 from __future__ import annotations
 

@@ -254,6 +254,18 @@ def test_a_table_from_before_checkpoints_is_adopted_with_all_its_logs(
     assert check_all(made)["host-001"] == 6
 
 
+def test_a_table_that_was_stripped_of_all_its_checkpoints_is_not_signed_anew(made: Deployment) -> None:
+    land(made.opened(), log(0, 9))
+    for folder in (made.path, made.checkpoints, made.root / "files"):
+        shutil.rmtree(folder)
+    land(
+        EvidenceTable.open_or_create(str(made.path)), log(0, 4)
+    )  # another history, by somebody without the key
+    with pytest.raises(EvidenceDamagedError, match="no checkpoint"):
+        land(made.opened(), log(5, 9))
+    assert made.evidence() == {}
+
+
 def test_rows_that_land_without_a_checkpoint_stop_the_landing(made: Deployment) -> None:
     table = made.opened()
     land(table, log(0, 9))
