@@ -176,3 +176,11 @@ def test_a_replaced_key_hands_over_once(table: SignedTable) -> None:
     forged = replace(proof, rotations=(rotate(KEY_A, KEY_B, time=time), rotate(KEY_A, EVIL, time=time)))
     with pytest.raises(NoProofError, match="two rotations"):
         check(forged, [KEY_B.public])
+
+
+def test_nulls_that_hide_lists_are_told(table: SignedTable) -> None:
+    entry, changed = moved(table)
+    add = changed[2]["add"]
+    add["stats"] = json.dumps({**json.loads(add["stats"]), "nullCount": {"rule_ids": 1_000_000}})
+    rewrite(entry, changed)
+    assert found(table.verify()) == {"file_changed"}
