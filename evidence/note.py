@@ -31,6 +31,7 @@ MAX_SIGNATURES: Final = 64
 
 _NAME: Final = re.compile(r"[^\s+\x00-\x1f]+")
 _CONTROL: Final = re.compile(r"[\x00-\x09\x0b-\x1f]")
+_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 _ID_BYTES: Final = 4
 _KEY_BYTES: Final = 32
 _SIGNATURE_BYTES: Final = 64
@@ -70,8 +71,8 @@ class Note:
         """Read one note. Raises: NoteError: it is none, or has more than 64 signatures or a million characters."""
         if len(written) > MAX_NOTE_CHARACTERS:
             raise NoteError(f"a note of {len(written)} characters; at most {MAX_NOTE_CHARACTERS} are read")
-        if _CONTROL.search(written):
-            raise NoteError("a note has no control characters but newlines")
+        if _CONTROL.search(written) or _SURROGATE.search(written):
+            raise NoteError("a note has no control characters but newlines, and is UTF-8")
         text, gap, lines = written.rpartition("\n\n")
         if not gap or not lines.endswith("\n"):
             raise NoteError("a note is a text, an empty line, and a line for each signature")

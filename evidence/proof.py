@@ -158,6 +158,9 @@ def check(proof: Proof, pinned: Sequence[PublicKey]) -> Proven:
 def _linked(pinned: Sequence[PublicKey], rotations: Sequence[Note]) -> list[PublicKey]:
     """The pinned keys, and those that rotations lead to: signed by both, a rotation vouches in both directions."""
     steps = [Rotation.verified(note) for note in rotations]
+    # Whoever has a key that was replaced can hand over from it once more, to a key of his own.
+    if len({step.old for step in set(steps)}) < len(set(steps)):
+        raise NoProofError("two rotations hand over from the same key: one of them is forged")
     known = list(pinned)
     reached = True
     while reached:

@@ -90,8 +90,11 @@ def _check_last(files: Files, found: set[int], faults: Faults) -> None:
     if files.size(_LAST) is None:
         return
     try:
-        version = int(orjson.loads(files.read(_LAST))["version"])
-    except (UnreadableError, ValueError, TypeError, KeyError):
+        last = orjson.loads(files.read(_LAST))
+        # A checkpoint of several parts, or of version 2, is none of ours: readers would look elsewhere.
+        elsewhere = last.get("parts") is not None or last.get("v2Checkpoint") is not None
+        version = -1 if elsewhere else int(last["version"])
+    except (UnreadableError, ValueError, TypeError, KeyError, AttributeError):
         version = -1
     if version not in found:
         faults.add("delta_log_rewritten", f"`{_LAST}` refers to a checkpoint that is not there", file=_LAST)

@@ -5,6 +5,7 @@ Not through a Delta library: those trust the log's Parquet checkpoints and hide 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -50,8 +51,11 @@ class DataFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Removal:
+    """`odd`: as of `DataFile`."""
+
     path: str
     data_change: bool
+    odd: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,8 +104,12 @@ def parsed(version: int, content: bytes) -> Entry:
     """Read the bytes of one entry. Raises: EntryError."""
     leaf = sha256(b"\x00" + content).digest()
     try:
-        actions = [orjson.loads(line) for line in content.splitlines() if line.strip()]
+        actions = [_loaded(line) for line in content.splitlines() if line.strip()]
         pairs = [(kind, body) for action in actions for kind, body in action.items()]
+        if any(len(action) != 1 for action in actions):
+            raise EntryError(f"version {version} has a line that is not one action")
+        if "metaData" in dict(pairs):
+            _loaded(dict(pairs)["metaData"]["schemaString"])
         # Written twice in one entry, readers would not agree on which one holds.
         for kind in ("commitInfo", "protocol", "metaData"):
             if sum(name == kind for name, _ in pairs) > 1:
@@ -121,11 +129,7 @@ def parsed(version: int, content: bytes) -> Entry:
             leaf=leaf,
             operation=str(info.get("operation", "")),
             adds=tuple(data_file(body) for kind, body in pairs if kind == "add"),
-            removes=tuple(
-                Removal(path=unquote(body["path"]), data_change=body.get("dataChange") is not False)
-                for kind, body in pairs
-                if kind == "remove"
-            ),
+            removes=tuple(_removal(body) for kind, body in pairs if kind == "remove"),
             metadata=single.get("metaData"),
             protocol=single.get("protocol"),
             positions=positions,
@@ -137,19 +141,52 @@ def parsed(version: int, content: bytes) -> Entry:
         raise EntryError(f"version {version} is no entry of a Delta log: {error}") from error
 
 
+def _removal(remove: Mapping[str, Any]) -> Removal:
+    return Removal(
+        path=unquote(remove["path"]),
+        data_change=remove.get("dataChange") is not False,
+        odd=_odd(remove),
+    )
+
+
+def _odd(action: Mapping[str, Any]) -> str:
+    """What about a file none of our writers writes. Readers know a file by its path as it is written."""
+    written = action["path"]
+    path = unquote(written)
+    if action.get("deletionVector") is not None:
+        return "it has a deletion vector, which hides rows"
+    if "://" in path or path.startswith("/") or ".." in path.split("/"):
+        return "it lies outside of the table"
+    if path != written or {"", "."} & set(path.split("/")):
+        return "its path is not written in the one form that it has"
+    if action.get("partitionValues") is not None and dict(action["partitionValues"]).keys() != {"event_date"}:
+        return "its partition is not a date alone"
+    if action.get("stats_parsed") is not None or action.get("partitionValues_parsed") is not None:
+        return "it has statistics or a partition written a second time"
+    return ""
+
+
+def _refuse_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name stands there twice")
+    return found
+
+
+def _loaded(text: bytes | str) -> Any:
+    """Readers do not agree on what holds of a name that stands there twice. Raises: ValueError."""
+    json.loads(text, object_pairs_hook=_refuse_twice)
+    return orjson.loads(text)
+
+
 def data_file(add: Mapping[str, Any]) -> DataFile:
     """Read one `add`. Raises: ValueError, TypeError, KeyError, AttributeError: it is none."""
     path = unquote(add["path"])
     stats = add.get("stats")
-    rows = orjson.loads(stats).get("numRecords") if stats else None
+    rows = _loaded(stats).get("numRecords") if stats else None
     date = dict(add["partitionValues"]).get("event_date")
     if not (date is None or isinstance(date, str)):
         raise ValueError("a date is a text")
-    odd = ""
-    if add.get("deletionVector"):
-        odd = "it has a deletion vector, which hides rows"
-    elif "://" in path or path.startswith("/") or ".." in path.split("/"):
-        odd = "it lies outside of the table"
     return DataFile(
         path=path,
         size=int(add["size"]),
@@ -157,7 +194,7 @@ def data_file(add: Mapping[str, Any]) -> DataFile:
         rows=None if rows is None else int(rows),
         stats=stats,
         data_change=add.get("dataChange") is not False,
-        odd=odd,
+        odd=_odd(add),
     )
 
 

@@ -4,6 +4,7 @@ restores. Pure."""
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -20,6 +21,7 @@ _FIXED: Final = {
     "delta.columnMapping.mode": None,
     "delta.enableDeletionVectors": None,
 }
+_NAME: Final = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
 _READER, _WRITERS = 1, (2, 3)
 
 
@@ -64,7 +66,12 @@ class History:
         if entry.protocol is not None:
             self._follow_protocol(entry, entry.protocol)
         self._check_files(entry)
+        both = {removal.path for removal in entry.removes} & {file.path for file in entry.adds}
+        if both:  # readers do not agree on which of the two holds
+            self._fault(entry, f"both adds and removes {named(sorted(both))}", file=min(both))
         for removal in entry.removes:
+            if removal.odd:
+                self._fault(entry, f"removes `{removal.path}`: {removal.odd}", file=removal.path)
             if self.active.pop(removal.path, None) is None:
                 self._fault(entry, f"removes `{removal.path}`, which is not in the table", file=removal.path)
         for file in entry.adds:
@@ -180,13 +187,19 @@ class History:
     def _check_schema(self, entry: Entry, metadata: Mapping[str, Any]) -> None:
         try:
             fields = json.loads(metadata["schemaString"])["fields"]
+            names = [str(each["name"]) for each in fields]
             found = {str(each["name"]): (each["type"], bool(each["nullable"])) for each in fields}
         except (ValueError, TypeError, KeyError) as error:
             self._schema_fault(entry, f"has no schema that can be read: {error}")
             return
         for each in fields:
-            if any(str(key).startswith("delta.") for key in each.get("metadata") or {}):
+            if set(each.get("metadata") or {}) - {"comment"}:
                 self._schema_fault(entry, f"maps the column `{each['name']}`, which no writer of ours does")
+        # Readers do not tell names apart by case; one with a quote in it could pass for others in canonical bytes.
+        for name in sorted(name for name in found if not _NAME.fullmatch(name) or names.count(name) > 1):
+            self._schema_fault(
+                entry, f"has the column `{name}` twice, or with a name that no column can have"
+            )
         for name in sorted(self.schema.keys() | found.keys()):
             was, now = self.schema.get(name), found.get(name)
             if self.schema and was is None and now is not None and not now[1]:

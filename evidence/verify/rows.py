@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -26,6 +27,16 @@ _TYPES: Final = {
     "timestamp": pa.timestamp("us", tz="UTC"),
     "date": pa.date32(),
     "binary": pa.binary(),
+}
+# How Parquet stores each of them: physical type and logical type.
+_STORED: Final = {
+    str(pa.string()): {("BYTE_ARRAY", "STRING"), ("BYTE_ARRAY", "JSON")},
+    str(pa.list_(pa.string())): {("BYTE_ARRAY", "STRING")},
+    str(pa.int32()): {("INT32", "NONE"), ("INT32", "INT")},
+    str(pa.int64()): {("INT64", "NONE"), ("INT64", "INT")},
+    str(pa.timestamp("us", tz="UTC")): {("INT64", "TIMESTAMP"), ("INT96", "NONE")},
+    str(pa.date32()): {("INT32", "DATE")},
+    str(pa.binary()): {("BYTE_ARRAY", "NONE")},
 }
 
 
@@ -108,7 +119,7 @@ def read_rows(task: FileTask) -> FileRows:
             Fault(code="file_changed", message=f"the file has {found} bytes, not {task.size}", file=task.path)
         )
     try:
-        with task.files.parquet(task.path) as parquet:
+        with task.files.parquet(task.path, coerce_int96_timestamp_unit="us") as parquet:
             return _read(task, parquet, faults)
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, OverflowError) as error:
         what = f"{type(error).__name__}: {str(error)[:300]}"
@@ -131,6 +142,7 @@ def _read(task: FileTask, parquet: pq.ParquetFile, faults: list[Fault]) -> FileR
     if lacking or len(set(names)) < len(names):
         why = f"lacks the column `{lacking[0]}`" if lacking else "has two columns of one name"
         return _nothing(task, *faults, Fault(code="schema", message=f"the file {why}", file=task.path))
+    faults += _strange(parquet, task)
     if task.rows is not None and parquet.metadata.num_rows != task.rows:
         faults.append(
             Fault(
@@ -165,6 +177,10 @@ def _read(task: FileTask, parquet: pq.ParquetFile, faults: list[Fault]) -> FileR
     table = (
         pa.concat_tables(kept) if kept else pa.table({name: pa.array([], _type(name)) for name in _NEEDED})
     )
+    groups = sum(parquet.metadata.row_group(group).num_rows for group in range(parquet.num_row_groups))
+    if not len(table) == parquet.metadata.num_rows == groups:
+        what = f"the file has {len(table)} rows, and says {parquet.metadata.num_rows}"
+        faults.append(Fault(code="file_changed", message=what, file=task.path))
     return FileRows(
         path=task.path,
         date=task.date,
@@ -173,6 +189,30 @@ def _read(task: FileTask, parquet: pq.ParquetFile, faults: list[Fault]) -> FileR
         event_ids=table.column("event_id").combine_chunks(),
         faults=tuple(faults),
     )
+
+
+def _strange(parquet: pq.ParquetFile, task: FileTask) -> list[Fault]:
+    """Columns that the table does not have, or that are stored as no writer stores their type: readers who take
+    names without regard to case, or convert otherwise than Arrow does, would see other values than the leaves."""
+    faults: list[Fault] = []
+    for name in parquet.schema_arrow.names:
+        if name not in task.types or name == "event_date":
+            what = f"the file has the column `{name}`, which the table has not"
+            faults.append(Fault(code="schema", message=what, file=task.path))
+    for index in range(len(parquet.schema.names)):
+        column = parquet.schema.column(index)
+        type_ = task.types.get(column.path.partition(".")[0])
+        if type_ is None:
+            continue
+        nested = pa.types.is_list(type_)
+        stored = (column.physical_type, column.logical_type.type)
+        local = stored[1] == "TIMESTAMP" and not json.loads(column.logical_type.to_json()).get(
+            "isAdjustedToUTC"
+        )
+        if local or stored not in _STORED[str(type_)] or column.max_repetition_level != int(nested):
+            what = f"the file stores the column `{column.path}` as {stored[0]} ({stored[1]}), which is no {type_}"
+            faults.append(Fault(code="schema", message=what, file=task.path))
+    return faults
 
 
 def _type(name: str) -> pa.DataType:

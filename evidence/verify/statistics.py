@@ -61,16 +61,19 @@ class Found:
 class Statistics:
     """Compares what a file and its entry in the Delta log say of columns with what they hold.
 
-    Args: types: of the columns; lists are left out: no reader skips by them.
+    Args: types: of the columns; of lists only the number of nulls is looked at.
     """
 
     types: Mapping[str, pa.DataType]
     _part: dict[str, Found] = field(default_factory=dict)
+    _nulls: dict[str, int] = field(default_factory=dict)
     _whole: dict[str, Found] = field(default_factory=dict)
 
     def add(self, rows: pa.Table) -> None:
         for name, type_ in self.types.items():
-            if not pa.types.is_nested(type_):
+            if pa.types.is_nested(type_):
+                self._nulls[name] = self._nulls.get(name, 0) + rows.column(name).null_count
+            else:
                 self._part.setdefault(name, Found()).add(rows.column(name))
 
     def end_row_group(self, group: pq.RowGroupMetaData) -> list[str]:
@@ -94,7 +97,8 @@ class Statistics:
         """The columns of which the Delta log's statistics are false. Args: stats: JSON, as an `add` has it."""
         said = orjson.loads(stats) if stats else {}
         low, high, nulls = (said.get(key) or {} for key in ("minValues", "maxValues", "nullCount"))
-        return [
+        lists = [name for name, count in self._nulls.items() if nulls.get(name, count) not in (count, None)]
+        return lists + [
             name
             for name, found in self._whole.items()
             if found.hidden_by(

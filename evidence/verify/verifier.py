@@ -166,6 +166,8 @@ def public_key(text: str) -> PublicKey:
 def _brought(options: Options) -> tuple[list[PublicKey], list[PublicKey], int]:
     pinned = [public_key(text) for text in options.keys]
     witnesses = [public_key(text) for text in options.witness_keys]
+    if len({key.key for key in witnesses}) < len(witnesses):
+        raise UnreadableError("a witness key is given twice: one witness counts once")
     quorum = options.quorum or len(witnesses)
     if quorum > len(witnesses):
         raise UnreadableError(f"a quorum of {quorum} needs as many witness keys; {len(witnesses)} are given")
