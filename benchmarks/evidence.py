@@ -127,23 +127,21 @@ def _verifying(signed: Path, *, rounds: int) -> dict[str, float]:
 
 def _proving(signed: Path, *, rounds: int) -> dict[str, float]:
     """One row in the middle of one log, proved and checked, each by a program of its own, s."""
-    import duckdb
+    from evidence.query import query
 
-    from evidence.delta.reading import open_dataset
-
-    rows = open_dataset(str(signed / "decisions"))
-    connection = duckdb.connect()
-    connection.register("evidence", rows)
-    picked = connection.sql(
-        "SELECT event_id FROM evidence WHERE log_id = 'host-000.bench' ORDER BY seq LIMIT 1 "
-        "OFFSET (SELECT count(*) // 4 FROM evidence)"
-    ).fetchone()
-    assert picked is not None
+    middle = "SELECT event_id FROM evidence WHERE log_id = 'host-000.bench' AND seq = {0}"
+    half = (
+        query(str(signed / "decisions"), "SELECT count(*) // 4 AS half FROM evidence")
+        .column("half")[0]
+        .as_py()
+    )
+    (picked,) = query(str(signed / "decisions"), middle.format(half)).column("event_id").to_pylist()
     proof = signed / "proof.json"
     made, checked = [], []
     for _ in range(rounds):
+        proof.unlink(missing_ok=True)
         began_s = time.perf_counter()
-        _evidence("prove", picked[0], "--table", str(signed / "decisions"), "-o", str(proof), "--force")
+        _evidence("prove", picked, "--table", str(signed / "decisions"), "-o", str(proof))
         made.append(time.perf_counter() - began_s)
         began_s = time.perf_counter()
         _evidence("check-proof", str(proof), *_key(signed))
